@@ -1,0 +1,41 @@
+// Command walvfs works with replicas of SQLite databases: it restores them and
+// shows what they hold. Replication itself needs no command; it runs inside
+// the application.
+//
+//	walvfs restore -o app.db s3://bucket/app
+//	walvfs ls s3://bucket/app
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, os.Getenv))
+}
+
+// app is what every command gets: its surroundings.
+type app struct {
+	ctx    context.Context // done on SIGINT and SIGTERM
+	stdout io.Writer       // results
+	stderr io.Writer       // progress, warnings and errors
+	getenv func(string) string
+}
+
+// run is the program without its process. It returns the exit status.
+func run(args []string, stdout, stderr io.Writer, getenv func(string) string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal kills: the first one's clean-up may hang
+
+	a := &app{ctx: ctx, stdout: stdout, stderr: stderr, getenv: getenv}
+	command, status := parse(args, a)
+	if command == nil {
+		return status
+	}
+	return a.report(command.Run(a))
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"github.com/walvfs/walvfs/shipper/restore"
+)
+
+// lineEvery is how often a restore says how far it is where there is no
+// terminal: a log should not be flooded.
+const lineEvery = 10 * time.Second
+
+// progress shows how far a restore is: a bar on a terminal, lines elsewhere,
+// nothing if it is to be quiet.
+type progress struct {
+	out   io.Writer
+	quiet bool
+	title string
+
+	mu   sync.Mutex
+	bar  *progressbar.ProgressBar // nil before the first update, and where there is no terminal
+	tty  bool
+	next time.Time // of the next line
+}
+
+func (a *app) newProgress(quiet bool, from, to string) *progress {
+	return &progress{
+		out:   a.stderr,
+		quiet: quiet,
+		title: fmt.Sprintf("%s: restoring from %s", to, from),
+		tty:   isTerminal(a.stderr) && a.getenv("TERM") != "dumb",
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func (p *progress) update(r restore.Progress) {
+	if p.quiet {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tty {
+		p.draw(r)
+		return
+	}
+	p.line(r)
+}
+
+func (p *progress) draw(r restore.Progress) {
+	if p.bar == nil {
+		fmt.Fprintln(p.out, p.title)
+		p.bar = progressbar.NewOptions64(r.TotalBytes,
+			progressbar.OptionSetWriter(p.out),
+			progressbar.OptionShowBytes(true),
+			progressbar.OptionShowCount(),
+			progressbar.OptionUseIECUnits(true),
+			progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionSetPredictTime(true),
+			progressbar.OptionFullWidth(),
+			progressbar.OptionClearOnFinish(),
+		)
+	}
+	_ = p.bar.Set64(r.Bytes)
+}
+
+// line says where the restore begins, and then how far it is.
+func (p *progress) line(r restore.Progress) {
+	now := time.Now()
+	switch {
+	case p.next.IsZero():
+		fmt.Fprintf(p.out, "%s: TXID %s, %d files, %s\n", p.title, r.TXID, r.TotalFiles, humanize.IBytes(uint64(r.TotalBytes)))
+	case now.Before(p.next):
+		return
+	default:
+		fmt.Fprintf(p.out, "%d%%: %s of %s\n", 100*r.Bytes/max(r.TotalBytes, 1), humanize.IBytes(uint64(r.Bytes)), humanize.IBytes(uint64(r.TotalBytes)))
+	}
+	p.next = now.Add(lineEvery)
+}
+
+// end takes the bar off the screen.
+func (p *progress) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bar != nil {
+		_ = p.bar.Exit()
+		_ = p.bar.Clear()
+	}
+}
+
+// logger writes warnings without tearing the bar.
+func (p *progress) logger() *slog.Logger {
+	if p.quiet {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(aboveBar{p}, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+// aboveBar writes where the bar is, which is drawn again below.
+type aboveBar struct{ p *progress }
+
+func (w aboveBar) Write(b []byte) (int, error) {
+	w.p.mu.Lock()
+	defer w.p.mu.Unlock()
+	if w.p.bar != nil {
+		_ = w.p.bar.Clear()
+	}
+	return w.p.out.Write(b)
+}

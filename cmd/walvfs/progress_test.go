@@ -1,0 +1,50 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/walvfs/walvfs/shipper/restore"
+)
+
+func TestProgressOnTerminal(t *testing.T) {
+	var out strings.Builder
+	p := &progress{out: &out, title: "app.db: restoring", tty: true}
+	half := restore.Progress{Files: 1, Bytes: 512, TotalFiles: 2, TotalBytes: 1024}
+	p.update(half)
+	p.logger().Warn("trouble")
+	p.update(half)
+	p.end()
+	for _, want := range []string{"app.db: restoring\n", " 50%", "trouble", "(512 B/1.0 KiB"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("output is %q, want %q in it", out.String(), want)
+		}
+	}
+	if !strings.HasSuffix(strings.TrimRight(out.String(), " "), "\r") {
+		t.Errorf("the bar is still there: %q", out.String())
+	}
+}
+
+func TestProgressQuiet(t *testing.T) {
+	var out strings.Builder
+	p := &progress{out: &out, quiet: true, tty: true}
+	p.update(restore.Progress{TotalBytes: 1})
+	p.logger().Warn("trouble")
+	p.end()
+	if out.Len() != 0 {
+		t.Errorf("output is %q", out.String())
+	}
+}
+
+// Where there is no terminal, a fast restore is one line.
+func TestProgressLines(t *testing.T) {
+	var out strings.Builder
+	p := &progress{out: &out, title: "app.db: restoring"}
+	for n := range int64(100) {
+		p.update(restore.Progress{TXID: 7, Bytes: n, TotalFiles: 2, TotalBytes: 100})
+	}
+	p.end()
+	if want := "app.db: restoring: TXID 0000000000000007, 2 files, 100 B\n"; out.String() != want {
+		t.Errorf("output is %q, want %q", out.String(), want)
+	}
+}

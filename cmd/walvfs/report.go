@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// Exit statuses.
+const (
+	statusOK          = 0
+	statusFailed      = 1
+	statusUsage       = 2
+	statusNoReplica   = 3
+	statusInterrupted = 130 // 128 and the number of SIGINT, as shells have it
+)
+
+// usageError is a mistake in the command line.
+type usageError struct {
+	err  error
+	hint string
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// report prints an error, with its remedy on a line of its own, and returns the
+// exit status.
+func (a *app) report(err error) int {
+	if err == nil {
+		return statusOK
+	}
+	if a.interrupted(err) {
+		fmt.Fprintln(a.stderr, "walvfs: interrupted; nothing was changed")
+		return statusInterrupted
+	}
+	message, hint := remedy(err)
+	fmt.Fprintf(a.stderr, "walvfs: %s\n", message)
+	if hint != "" {
+		fmt.Fprintf(a.stderr, "        %s\n", hint)
+	}
+	switch {
+	case isUsage(err):
+		return statusUsage
+	case errors.Is(err, restore.ErrNoReplica):
+		return statusNoReplica
+	}
+	return statusFailed
+}
+
+// interrupted reports whether an error is only that a signal came.
+func (a *app) interrupted(err error) bool {
+	return a.ctx.Err() != nil && (errors.Is(err, context.Cause(a.ctx)) || errors.Is(err, a.ctx.Err()))
+}
+
+func isUsage(err error) bool {
+	_, ok := errors.AsType[*usageError](err)
+	return ok
+}
+
+// remedy takes an error's hint out of its text, and puts it in this command's
+// terms where it has a flag for it.
+func remedy(err error) (message, hint string) {
+	if e, ok := errors.AsType[*usageError](err); ok {
+		hint = e.hint
+	}
+	if e, ok := errors.AsType[*storage.Error](err); ok {
+		hint = e.Hint
+	}
+	if e, ok := errors.AsType[*restore.Error](err); ok && e.Hint != "" {
+		hint = e.Hint
+	}
+	message = strings.Replace(err.Error(), " ("+hint+")", "", 1)
+	if e, ok := errors.AsType[*restore.Error](err); ok && e.Op == "restore to" && errors.Is(err, fs.ErrExist) {
+		hint = "--force replaces the database and its -wal, -shm and -journal files; --if-db-not-exists leaves them be"
+	}
+	return message, hint
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+type restoreCmd struct {
+	URL    string `arg:"" help:"The replica, such as s3://bucket/app or file:///backup/app."`
+	Output string `short:"o" required:"" placeholder:"FILE" help:"The database to write."`
+
+	TXID      txidFlag `name:"txid" placeholder:"TXID" help:"Restore this transaction, in hexadecimal, instead of the newest."`
+	Timestamp timeFlag `placeholder:"TIME" help:"Restore the newest state at or before this time, such as 2026-01-02T15:04:05Z."`
+
+	Force           bool `help:"Replace an existing database, with its -wal, -shm and -journal files. It must not be in use."`
+	IfDBNotExists   bool `name:"if-db-not-exists" help:"Do nothing, successfully, if the database exists."`
+	IfReplicaExists bool `name:"if-replica-exists" help:"Do nothing, successfully, if there is no replica. One that cannot be reached is an error."`
+
+	JSON  bool `name:"json" help:"Print the result as a JSON object."`
+	Quiet bool `short:"q" help:"Print errors only."`
+}
+
+// Help is shown below the synopsis.
+func (*restoreCmd) Help() string {
+	return `The database is written to a temporary name, checked, and appears under its own only when all of it is right: it is the database as it was at one commit, or it is not there. An existing database is never replaced without --force.
+
+Examples:
+
+	# The newest state.
+	walvfs restore -o app.db s3://bucket/app
+
+	# As it was at noon, beside the live one.
+	walvfs restore -o noon.db --timestamp 2026-01-02T12:00:00Z s3://bucket/app
+
+	# When a container starts: restore what is lost, if there is a backup of it.
+	walvfs restore --if-db-not-exists --if-replica-exists -o /data/app.db s3://bucket/app
+
+Exit statuses: 0 done, 1 failed, 2 wrong command line, 3 no replica at the URL, 130 interrupted. After any but 0, whatever was at the path is still there.`
+}
+
+// Validate finds mistakes before anything is done.
+func (c *restoreCmd) Validate() error {
+	if c.TXID != 0 && !c.Timestamp.IsZero() {
+		return errors.New("--txid and --timestamp exclude each other")
+	}
+	return checkURL(c.URL)
+}
+
+func (c *restoreCmd) Run(a *app) error {
+	if _, err := os.Lstat(c.Output); err == nil && c.IfDBNotExists {
+		return c.skip(a, "the database exists")
+	}
+	store, err := openStore(a, c.URL)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+
+	progress := a.newProgress(c.Quiet, store.String(), c.Output)
+	result, err := restore.Restore(a.ctx, store, c.Output, restore.Options{
+		TXID:      format.TXID(c.TXID),
+		Timestamp: c.Timestamp.Time,
+		Force:     c.Force,
+		Progress:  progress.update,
+		Logger:    progress.logger(),
+	})
+	progress.end()
+	if errors.Is(err, restore.ErrNoReplica) && c.IfReplicaExists {
+		return c.skip(a, "there is no replica at "+store.String())
+	}
+	if err != nil {
+		return err
+	}
+	return c.done(a, store.String(), result)
+}
+
+// checkURL finds what is wrong with a replica URL by itself. A missing argument
+// is found elsewhere.
+func checkURL(url string) error {
+	if url == "" {
+		return nil
+	}
+	return storage.Check(url)
+}
+
+// openStore opens a replica. It makes no request: what fails is the URL.
+func openStore(a *app, url string) (storage.Store, error) {
+	store, err := storage.Open(a.ctx, url, storage.Options{})
+	if err != nil {
+		return nil, &usageError{err: err}
+	}
+	return store, nil
+}
+
+// restored is what --json prints. Names are Litestream's where it has them.
+type restored struct {
+	DBPath     string      `json:"db_path"`
+	Replica    string      `json:"replica,omitempty"`
+	Skipped    string      `json:"skipped,omitempty"` // why nothing was done
+	TXID       format.TXID `json:"txid,omitzero"`
+	Time       time.Time   `json:"time,omitzero"`
+	PageSize   uint32      `json:"page_size,omitempty"`
+	Pages      uint32      `json:"pages,omitempty"`
+	Files      int         `json:"files,omitempty"`
+	Bytes      int64       `json:"bytes,omitempty"`
+	DurationMS int64       `json:"duration_ms"`
+}
+
+func (c *restoreCmd) skip(a *app, why string) error {
+	if c.JSON {
+		return a.printJSON(restored{DBPath: c.Output, Skipped: why})
+	}
+	return c.say(a, "%s: nothing to restore: %s\n", c.Output, why)
+}
+
+func (c *restoreCmd) done(a *app, replica string, r restore.Result) error {
+	if c.JSON {
+		return a.printJSON(restored{
+			DBPath:     c.Output,
+			Replica:    replica,
+			TXID:       r.TXID,
+			Time:       r.Time,
+			PageSize:   r.PageSize,
+			Pages:      r.Pages,
+			Files:      r.Files,
+			Bytes:      r.Bytes,
+			DurationMS: r.Duration.Milliseconds(),
+		})
+	}
+	return c.say(a, "%s: restored TXID %s of %s: %d pages of %d bytes, from %d files (%s) in %s\n",
+		c.Output, r.TXID, r.Time.Format(time.RFC3339), r.Pages, r.PageSize,
+		r.Files, humanize.IBytes(uint64(r.Bytes)), r.Duration.Round(time.Millisecond))
+}
+
+func (c *restoreCmd) say(a *app, format string, args ...any) error {
+	if c.Quiet {
+		return nil
+	}
+	_, err := fmt.Fprintf(a.stdout, format, args...)
+	return err
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"encoding"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/walvfs/walvfs/format"
+)
+
+// txidFlag is a TXID as users type it.
+type txidFlag format.TXID
+
+var _ encoding.TextUnmarshaler = (*txidFlag)(nil)
+
+func (f *txidFlag) UnmarshalText(text []byte) error {
+	txid, err := format.ParseTXID(string(text))
+	if err != nil {
+		return fmt.Errorf("%s", strings.TrimPrefix(err.Error(), "format: "))
+	}
+	*f = txidFlag(txid)
+	return nil
+}
+
+// timeFlag is a point in time as users type it.
+type timeFlag struct{ time.Time }
+
+var _ encoding.TextUnmarshaler = (*timeFlag)(nil)
+
+func (f *timeFlag) UnmarshalText(text []byte) error {
+	t, err := time.Parse(time.RFC3339, string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not a time: expected RFC 3339, such as 2026-01-02T15:04:05Z", text)
+	}
+	f.Time = t
+	return nil
+}
+
+// printJSON prints one value for a script to read.
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

@@ -1,0 +1,115 @@
+package format
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Plan chooses the files that restore exactly TXID target, in the order in
+// which to apply them; target 0 is the newest TXID in files. The first file
+// holds a whole database: the newest snapshot at or before the target or, if
+// there is none, the file of any level from TXID 1 that reaches farthest.
+// Each next one, of any level, is the file that reaches farthest of those that
+// begin at or before the TXID after the previous file's, and the one of the
+// higher level where two reach equally far. Files may overlap: a file holds the
+// newest content at its MaxTXID of all pages that changed in its range.
+//
+// It fails with [ErrNoFiles] if there is nothing, with a [*GapError] if a TXID
+// on the way is in no file, and with a [*NotReachableError] if the target is
+// beyond the newest TXID or no file ends there any more. It never returns a
+// plan that ends elsewhere.
+func Plan(files []FileInfo, target TXID) ([]FileInfo, error) {
+	files = valid(files)
+	newest := newestTXID(files)
+	if newest == 0 {
+		return nil, ErrNoFiles
+	}
+	if target == 0 {
+		target = newest
+	}
+	first, ok := planStart(files, target)
+	if !ok {
+		return nil, notReachable(files, target, FileInfo{})
+	}
+
+	// Going as far as possible from each file never misses a chain that another
+	// choice would find. Files end at or before the target, and whichever of
+	// them leads another chain past the TXID where this one stands begins at or
+	// before the TXID after it, so this one can take it too: step by step this
+	// chain is never behind. The same holds for where to start.
+	plan := []FileInfo{first}
+	for i := 0; ; {
+		cur := plan[len(plan)-1].MaxTXID
+		if cur == target {
+			return plan, nil
+		}
+		var next FileInfo // of those that can follow; each is looked at once
+		for ; i < len(files) && files[i].MinTXID <= cur+1; i++ {
+			if files[i].MaxTXID <= target && better(files[i], next) {
+				next = files[i]
+			}
+		}
+		if next.MaxTXID <= cur {
+			return nil, notReachable(files, target, plan[len(plan)-1])
+		}
+		plan = append(plan, next)
+	}
+}
+
+// planStart returns the file that a restore to target starts with.
+func planStart(files []FileInfo, target TXID) (first FileInfo, ok bool) {
+	for _, f := range files {
+		if f.MinTXID != 1 || f.MaxTXID > target {
+			continue
+		}
+		snapshot, had := f.Level == LevelSnapshot, first.Level == LevelSnapshot
+		if !ok || snapshot && !had || snapshot == had && better(f, first) {
+			first, ok = f, true
+		}
+	}
+	return first, ok
+}
+
+// better reports whether f takes a restore farther than g, or as far with fewer
+// files behind it.
+func better(f, g FileInfo) bool {
+	return cmp.Or(
+		cmp.Compare(f.MaxTXID, g.MaxTXID),
+		cmp.Compare(f.Level, g.Level),
+		cmp.Compare(f.MinTXID, g.MinTXID), // fewer bytes
+	) > 0
+}
+
+// Restorable returns every TXID for which [Plan] finds a plan, ascending.
+func Restorable(files []FileInfo) []TXID {
+	files = valid(files)
+	slices.SortFunc(files, func(f, g FileInfo) int { return cmp.Compare(f.MaxTXID, g.MaxTXID) })
+	var reached []TXID
+	var last TXID // the newest reached; from 0, files that begin at 1 can follow
+	for _, f := range files {
+		if f.MaxTXID > last && f.MinTXID <= last+1 {
+			last = f.MaxTXID
+			reached = append(reached, last)
+		}
+	}
+	return reached
+}
+
+// valid returns the files that can be in a replica, by MinTXID.
+func valid(files []FileInfo) []FileInfo {
+	var a []FileInfo
+	for _, f := range files {
+		if f.Level >= LevelRaw && f.Level <= LevelSnapshot && f.MinTXID > 0 && f.MinTXID <= f.MaxTXID {
+			a = append(a, f)
+		}
+	}
+	slices.SortStableFunc(a, func(f, g FileInfo) int { return cmp.Compare(f.MinTXID, g.MinTXID) })
+	return a
+}
+
+func newestTXID(files []FileInfo) (newest TXID) {
+	for _, f := range files {
+		newest = max(newest, f.MaxTXID)
+	}
+	return newest
+}

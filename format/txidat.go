@@ -1,0 +1,103 @@
+package format
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"time"
+)
+
+// TXIDAt returns the newest TXID that was cut at or before t and that the
+// replica can be restored to: what a restore to a point in time restores.
+// A TXID whose own file was removed after it was compacted is passed over for
+// an older one. A TXID behind a gap that nothing newer bridges is not: for it,
+// [Plan] then fails with a [*GapError] rather than restore less than was asked.
+//
+// Times never decrease with the TXID, so it searches: where [FileInfo.Time] is
+// zero it calls timeOf, which may be nil if there is none such, about log2 as
+// often as there are TXIDs.
+//
+// It fails with [ErrNoFiles], with a [*TooEarlyError] that names the oldest
+// TXID if t is before it, with a [*GapError] if no TXID at all can be restored,
+// and with timeOf's error.
+func TXIDAt(files []FileInfo, t time.Time, timeOf func(FileInfo) (time.Time, error)) (TXID, error) {
+	points, err := timePoints(files)
+	if err != nil {
+		return 0, err
+	}
+	var firstErr error
+	var firstTime time.Time
+	after := func(i int) bool { // whether point i is too new
+		if firstErr != nil {
+			return true
+		}
+		at, err := cutTime(points[i], timeOf)
+		if err != nil {
+			firstErr = err
+		}
+		if i == 0 {
+			firstTime = at
+		}
+		return at.After(t)
+	}
+	n := sort.Search(len(points), after)
+	if firstErr != nil {
+		return 0, firstErr
+	}
+	if n == 0 {
+		return 0, &TooEarlyError{Time: t, Earliest: points[0].MaxTXID, At: firstTime}
+	}
+	return points[n-1].MaxTXID, nil
+}
+
+// timePoints returns, for each TXID that a time can name, ascending, the file
+// that tells its time.
+func timePoints(files []FileInfo) ([]FileInfo, error) {
+	reached := Restorable(files)
+	if len(reached) == 0 {
+		_, err := Plan(files, 0)
+		return nil, err
+	}
+	newest := reached[len(reached)-1]
+	var points []FileInfo
+	for _, f := range valid(files) {
+		_, ok := slices.BinarySearch(reached, f.MaxTXID)
+		if ok || f.MaxTXID > newest {
+			points = append(points, f)
+		}
+	}
+	slices.SortFunc(points, func(f, g FileInfo) int {
+		return cmp.Or(cmp.Compare(f.MaxTXID, g.MaxTXID), compareTimes(f, g))
+	})
+	return slices.CompactFunc(points, func(f, g FileInfo) bool { return f.MaxTXID == g.MaxTXID }), nil
+}
+
+// compareTimes orders files of one MaxTXID by which one tells its time best:
+// one that is known, without a request; then the earlier one and that of the
+// lower level, because Litestream's snapshots carry the time when they were
+// made, not when their TXID was.
+func compareTimes(f, g FileInfo) int {
+	if f.Time.IsZero() != g.Time.IsZero() {
+		if f.Time.IsZero() {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(f.Time.Compare(g.Time), cmp.Compare(f.Level, g.Level))
+}
+
+func cutTime(f FileInfo, timeOf func(FileInfo) (time.Time, error)) (time.Time, error) {
+	if !f.Time.IsZero() {
+		return f.Time, nil
+	}
+	if timeOf == nil {
+		return time.Time{}, fmt.Errorf("format: time of %s: %w", f, errors.New("not known"))
+	}
+	t, err := timeOf(f)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("format: time of %s: %w", f, err)
+	}
+	return t, nil
+}

@@ -1,0 +1,132 @@
+// Package restore turns a replica back into a database: bucket in, file out.
+//
+//	store, err := storage.Open(ctx, "s3://bucket/app", storage.Options{})
+//	...
+//	result, err := restore.Restore(ctx, store, "app.db", restore.Options{})
+//
+// It goes in four steps, and only the last one touches the target:
+//
+//	list      the LTX files of all levels, one listing
+//	plan      a snapshot, then files that follow each other up to the wanted TXID
+//	apply     app.db-walvfs-restore <- every file in plan order, a few downloaded ahead
+//	publish   fsync, then the temporary file takes the target's name
+//
+// What comes out is a database exactly as it was at one commit, or nothing:
+// every file's size, checksum and TXIDs are checked against the listing, and
+// every page that a file must hold is asked for. After an error, a cancelled
+// context or a crash, the target is what it was before.
+//
+// A database is more than its file: SQLite would replay an old write-ahead log
+// into a restored file. So a "-wal", "-shm" or "-journal" file beside the
+// target is an error, or goes with the old database if Options.Force is set.
+package restore
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// Options says what to restore and how. The zero value restores the newest
+// TXID to a path where there is no file.
+type Options struct {
+	// TXID to restore; it must be one that a file of the replica ends with.
+	// Zero is the newest.
+	TXID format.TXID
+
+	// Timestamp restores the newest TXID at or before it. It excludes TXID.
+	Timestamp time.Time
+
+	// Force replaces an existing database, together with its "-wal", "-shm"
+	// and "-journal" files, unless it is in use.
+	Force bool
+
+	// Parallelism is how many files are downloaded at a time; zero is 8. Each
+	// takes up to 1.5 MiB of memory.
+	Parallelism int
+
+	// Progress is called, from one goroutine, as bytes are applied.
+	Progress func(Progress)
+
+	// Logger gets a warning for each download that is retried; nil is silent.
+	Logger *slog.Logger
+
+	hooks hooks
+}
+
+// Progress is how far a restore is.
+type Progress struct {
+	TXID  format.TXID // the one that is being restored
+	Files int         // applied
+	Bytes int64       // applied, of LTX files
+
+	TotalFiles int
+	TotalBytes int64
+}
+
+// Result describes a restored database.
+type Result struct {
+	TXID     format.TXID
+	Time     time.Time // of the TXID, as its writer recorded it
+	PageSize uint32    // bytes; zero if the database is empty
+	Pages    uint32    // size of the database
+
+	Files    int   // LTX files read
+	Bytes    int64 // their size
+	Duration time.Duration
+}
+
+// Restore writes the database that a replica holds to the file target.
+//
+// It fails with [ErrNoReplica] if the replica has no files, [ErrExists] if it
+// would have to replace something without Options.Force, [ErrInUse] if a
+// process has the old database open, and an error that wraps
+// [format.ErrCorrupt] if an object is not what its writer wrote.
+func Restore(ctx context.Context, store storage.Store, target string, opts Options) (Result, error) {
+	start := time.Now()
+	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
+	opts.Parallelism = cmp.Or(max(opts.Parallelism, 0), 8)
+
+	// First what costs nothing: the download may take an hour.
+	place, err := openPlace(target, opts)
+	if err != nil {
+		return Result{}, err
+	}
+	plan, err := makePlan(ctx, store, opts)
+	if err != nil {
+		return Result{}, err
+	}
+	tmp, err := place.create()
+	if err != nil {
+		return Result{}, err
+	}
+	defer tmp.discard()
+
+	db := newDatabase(opts.hooks.wrap(tmp.file))
+	result, err := applyPlan(ctx, store, plan, db, opts)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := tmp.publish(ctx, db); err != nil {
+		return Result{}, err
+	}
+	result.Duration = time.Since(start)
+	return result, nil
+}
+
+// hooks let a test take the place of the disk.
+type hooks struct {
+	file func(diskFile) diskFile
+	step func(do func() error) error
+}
+
+func (h hooks) wrap(f diskFile) diskFile {
+	if h.file == nil {
+		return f
+	}
+	return h.file(f)
+}

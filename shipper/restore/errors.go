@@ -1,0 +1,39 @@
+package restore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+)
+
+// What a caller may decide on with [errors.Is].
+var (
+	// ErrNoReplica: the replica has no files, and a listing proves it.
+	ErrNoReplica = errors.New("no replica here: there are no LTX files")
+
+	// ErrExists: the target, or a file that SQLite would take for part of it,
+	// exists, and Options.Force is not set.
+	ErrExists = fs.ErrExist
+
+	// ErrInUse: a process has the database open that would be replaced.
+	ErrInUse = errors.New("database is in use")
+)
+
+// Error says what a restore failed at, on which object or file, why, and what
+// may help.
+type Error struct {
+	Op   string // "list", "plan", "apply", "replace", ...
+	Name string // the object's URL or the file's path
+	Err  error
+	Hint string // a remedy, if one is known
+}
+
+func (e *Error) Error() string {
+	s := fmt.Sprintf("%s %s: %v", e.Op, e.Name, e.Err)
+	if e.Hint != "" {
+		s += " (" + e.Hint + ")"
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }

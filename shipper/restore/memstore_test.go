@@ -1,0 +1,119 @@
+package restore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// memStore is a replica in memory whose faults a test chooses.
+type memStore struct {
+	layout  format.Layout
+	objects map[string][]byte
+
+	// Faults; nil is none.
+	listed func(n int, o *storage.Object) error                                       // may change what a listing says
+	open   func(ctx context.Context, key string, offset int64) error                  // before an object is opened
+	body   func(ctx context.Context, key string, offset int64, r io.Reader) io.Reader // as it is read
+
+	mu    sync.Mutex
+	opens []string // keys, in order
+}
+
+var _ storage.Store = &memStore{}
+
+func (s *memStore) List(_ context.Context, prefix, startAfter string) iter.Seq2[storage.Object, error] {
+	return func(yield func(storage.Object, error) bool) {
+		for n, key := range slices.Sorted(maps.Keys(s.objects)) {
+			if !strings.HasPrefix(key, prefix) || key <= startAfter {
+				continue
+			}
+			o := storage.Object{Key: key, Size: int64(len(s.objects[key]))}
+			if s.listed != nil {
+				if err := s.listed(n, &o); err != nil {
+					yield(storage.Object{}, &storage.Error{Op: "list", URL: s.String(), Err: err})
+					return
+				}
+			}
+			if !yield(o, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s *memStore) Open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, storage.Attrs, error) {
+	s.mu.Lock()
+	s.opens = append(s.opens, key)
+	s.mu.Unlock()
+	fail := func(err error) (io.ReadCloser, storage.Attrs, error) {
+		return nil, storage.Attrs{}, &storage.Error{Op: "open", URL: s.String(), Key: key, Err: err}
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(err)
+	}
+	if s.open != nil {
+		if err := s.open(ctx, key, offset); err != nil {
+			return fail(err)
+		}
+	}
+	b, ok := s.objects[key]
+	if !ok {
+		return fail(storage.ErrNotExist)
+	}
+	b = b[min(offset, int64(len(b))):]
+	if length >= 0 {
+		b = b[:min(length, int64(len(b)))]
+	}
+	var r io.Reader = &ctxReader{ctx, bytes.NewReader(b)}
+	if s.body != nil {
+		r = s.body(ctx, key, offset, r)
+	}
+	return io.NopCloser(r), storage.Attrs{}, nil
+}
+
+func (s *memStore) Create(context.Context, string, storage.Body, storage.Attrs) error {
+	return errors.ErrUnsupported
+}
+func (s *memStore) Delete(context.Context, ...string) error { return errors.ErrUnsupported }
+func (s *memStore) Layout() format.Layout                   { return s.layout }
+func (s *memStore) String() string                          { return "mem://replica" }
+func (s *memStore) Close() error                            { return nil }
+
+// ctxReader fails once the context is done, as a connection does.
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *ctxReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
+
+// breakAfter is a connection that breaks after n bytes.
+type breakAfter struct {
+	r   io.Reader
+	n   int64
+	err error
+}
+
+func (r *breakAfter) Read(p []byte) (int, error) {
+	if r.n <= 0 {
+		return 0, r.err
+	}
+	n, err := r.r.Read(p[:min(int64(len(p)), r.n)])
+	r.n -= int64(n)
+	return n, err
+}

@@ -1,0 +1,308 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/walvfs/walvfs/format"
+)
+
+// Without Force, nothing is replaced, and nothing that SQLite would apply to
+// the restored database may lie beside it.
+func TestInTheWay(t *testing.T) {
+	for name, want := range map[string]string{
+		"app.db":         "app.db: file already exists (to replace the database, force it)",
+		"app.db-wal":     "app.db-wal of an older database: file already exists (SQLite would apply it",
+		"app.db-shm":     "app.db-shm of an older database",
+		"app.db-journal": "app.db-journal of an older database",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := smallReplica(t)
+			dir := t.TempDir()
+			writeFiles(t, map[string]string{filepath.Join(dir, name): "old"})
+			_, err := Restore(t.Context(), s.store, filepath.Join(dir, "app.db"), Options{})
+			if !errors.Is(err, ErrExists) || !strings.Contains(err.Error(), want) {
+				t.Errorf("error is %v, want %q in it", err, want)
+			}
+			checkNames(t, dir, name)
+			checkFile(t, filepath.Join(dir, name), []byte("old"))
+			if len(s.store.opens) != 0 {
+				t.Error("it downloaded before it looked")
+			}
+		})
+	}
+}
+
+// What comes to be in the way during the download is found, too.
+func TestInTheWayLater(t *testing.T) {
+	for _, name := range []string{"app.db", "app.db-wal"} {
+		s := smallReplica(t)
+		dir := t.TempDir()
+		late := func(p Progress) {
+			writeFiles(t, map[string]string{filepath.Join(dir, name): "late"})
+		}
+		_, err := Restore(t.Context(), s.store, filepath.Join(dir, "app.db"), Options{Progress: late})
+		if !errors.Is(err, ErrExists) {
+			t.Errorf("error is %v", err)
+		}
+		checkNames(t, dir, name)
+		checkFile(t, filepath.Join(dir, name), []byte("late"))
+	}
+}
+
+func TestForce(t *testing.T) {
+	s := smallReplica(t)
+	target := oldDatabase(t)
+	if err := os.Chmod(target, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	writeFiles(t, map[string]string{target + "-journal": "old", target + "-wal" + asideSuffix: "of a crash"})
+	if _, err := Restore(t.Context(), s.store, target, Options{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	checkFile(t, target, s.images[smallTip])
+	checkNames(t, filepath.Dir(target), "app.db")
+	if info, err := os.Stat(target); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("mode is %v, %v", info.Mode(), err)
+	}
+}
+
+// A link to a database stays a link: SQLite's files are beside the real one.
+func TestSymlink(t *testing.T) {
+	s := smallReplica(t)
+	target := oldDatabase(t)
+	link := filepath.Join(t.TempDir(), "link.db")
+	if err := os.Symlink(target, link); err != nil {
+		t.Skip(err)
+	}
+	if _, err := Restore(t.Context(), s.store, link, Options{}); !errors.Is(err, ErrExists) {
+		t.Fatalf("error is %v", err)
+	}
+	if _, err := Restore(t.Context(), s.store, link, Options{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	checkNames(t, filepath.Dir(target), "app.db")
+	if to, err := os.Readlink(link); err != nil || to != target {
+		t.Errorf("the link leads to %q, %v", to, err)
+	}
+	checkFile(t, link, s.images[smallTip])
+}
+
+func TestBadTarget(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, map[string]string{dir + "/file": ""})
+	for target, want := range map[string]string{
+		"":                 "the path is empty",
+		dir:                "it is a directory",
+		dir + "/no/app.db": "its directory: no such file or directory (create it first)",
+		dir + "/file/x":    "its directory: not a directory",
+	} {
+		_, err := Restore(t.Context(), smallReplica(t).store, target, Options{Force: true})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error is %v, want %q in it", target, err, want)
+		}
+	}
+	checkNames(t, dir, "file")
+}
+
+// A database that someone has open is not replaced, in WAL mode not even when
+// the connection is idle.
+func TestInUse(t *testing.T) {
+	target := filepath.Join(t.TempDir(), "app.db")
+	db, err := sqlite3.Open("file:" + target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Exec(`PRAGMA journal_mode=wal; CREATE TABLE t(x); INSERT INTO t VALUES (1)`); err != nil {
+		t.Fatal(err)
+	}
+	s := smallReplica(t)
+	_, err = Restore(t.Context(), s.store, target, Options{Force: true})
+	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "app.db: database is in use") {
+		t.Fatalf("error is %v", err)
+	}
+	if err := db.Exec(`INSERT INTO t VALUES (2)`); err != nil {
+		t.Errorf("the database does not work any more: %v", err)
+	}
+	checkNames(t, filepath.Dir(target), "app.db", "app.db-shm", "app.db-wal")
+
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(t.Context(), s.store, target, Options{Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	checkFile(t, target, s.images[smallTip])
+}
+
+// The application started while we downloaded.
+func TestInUseLater(t *testing.T) {
+	target := filepath.Join(t.TempDir(), "app.db")
+	open := func() *sqlite3.Conn {
+		db, err := sqlite3.Open("file:" + target)
+		if err == nil {
+			err = db.Exec(`PRAGMA journal_mode=wal; CREATE TABLE IF NOT EXISTS t(x)`)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return db
+	}
+	open().Close()
+	var db *sqlite3.Conn
+	_, err := Restore(t.Context(), smallReplica(t).store, target, Options{Force: true, Progress: func(p Progress) {
+		if p.Files == 1 {
+			db = open()
+		}
+	}})
+	defer db.Close()
+	if !errors.Is(err, ErrInUse) {
+		t.Fatalf("error is %v", err)
+	}
+	if err := db.Exec(`INSERT INTO t VALUES (2)`); err != nil {
+		t.Errorf("the database does not work any more: %v", err)
+	}
+	checkNames(t, filepath.Dir(target), "app.db", "app.db-shm", "app.db-wal")
+}
+
+// Two restores to one path: one gets it, the other says why not.
+func TestTwoRestores(t *testing.T) {
+	s := smallReplica(t)
+	target := filepath.Join(t.TempDir(), "app.db")
+	var second error
+	_, err := Restore(t.Context(), s.store, target, Options{Progress: func(p Progress) {
+		if p.Files == 1 {
+			_, second = Restore(t.Context(), s.store, target, Options{})
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second == nil || !strings.Contains(second.Error(), "another restore to this path is under way") {
+		t.Errorf("the second's error is %v", second)
+	}
+	checkFile(t, target, s.images[smallTip])
+	checkNames(t, filepath.Dir(target), "app.db")
+}
+
+// What a crashed restore left behind is taken over.
+func TestAfterCrash(t *testing.T) {
+	s := smallReplica(t)
+	target := filepath.Join(t.TempDir(), "app.db")
+	writeFiles(t, map[string]string{target + tempSuffix: strings.Repeat("junk", 10000)})
+	if _, err := Restore(t.Context(), s.store, target, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	checkFile(t, target, s.images[smallTip])
+	checkNames(t, filepath.Dir(target), "app.db")
+}
+
+// At no moment at which the machine may die is there a database with another's
+// log, or an old database without its log.
+func TestCrashAtEveryStep(t *testing.T) {
+	s := smallReplica(t)
+	target := oldDatabase(t)
+	var steps int
+	look := func(do func() error) error {
+		err := do()
+		steps++
+		files := readDir(t, filepath.Dir(target))
+		db, wal := files["app.db"], files["app.db-wal"]
+		switch {
+		case db == "" || db == "old database" && wal == "old log":
+		case db == string(s.images[smallTip]) && wal == "":
+		default:
+			t.Errorf("after step %d: database %.12q, log %q", steps, db, wal)
+		}
+		if _, held := files["app.db"+asideSuffix]; db == "" && !held {
+			t.Errorf("after step %d the old database is lost", steps)
+		}
+		return err
+	}
+	if _, err := Restore(t.Context(), s.store, target, Options{Force: true, hooks: hooks{step: look}}); err != nil {
+		t.Fatal(err)
+	}
+	if steps != 9 { // three files set aside, synced, one renamed, synced, three removed
+		t.Errorf("%d steps", steps)
+	}
+	checkNames(t, filepath.Dir(target), "app.db")
+}
+
+// Each step fails once: the target is the old database, whole, or the new one.
+func TestEveryStepFails(t *testing.T) {
+	s := smallReplica(t)
+	for failAt := 0; ; failAt++ {
+		target := oldDatabase(t)
+		before := readDir(t, filepath.Dir(target))
+		n := 0
+		fail := func(do func() error) error {
+			n++
+			if n-1 == failAt {
+				return errDisk
+			}
+			return do()
+		}
+		_, err := Restore(t.Context(), s.store, target, Options{Force: true, hooks: hooks{step: fail}})
+		if err == nil {
+			if failAt != 9 {
+				t.Errorf("only %d steps", failAt)
+			}
+			return
+		}
+		if !errors.Is(err, errDisk) {
+			t.Errorf("step %d: error is %v", failAt, err)
+		}
+		after := readDir(t, filepath.Dir(target))
+		if after["app.db"] == string(s.images[smallTip]) && after["app.db-wal"] == "" {
+			continue // the new one is in its place
+		}
+		if !maps.Equal(before, after) {
+			t.Errorf("step %d: %q is left", failAt, after)
+		}
+	}
+}
+
+// The rename at the end replaces nothing, not even what was created since the
+// last look.
+func TestRenameReplacesNothing(t *testing.T) {
+	for name, rename := range map[string]func(from, to string) error{"system": renameNew, "checked": checkedRename} {
+		dir := t.TempDir()
+		from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+		writeFiles(t, map[string]string{from: "new", to: "old"})
+		if err := rename(from, to); !errors.Is(err, ErrExists) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+		checkFile(t, to, []byte("old"))
+		if err := os.Remove(to); err != nil {
+			t.Fatal(err)
+		}
+		if err := rename(from, to); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		checkNames(t, dir, "to")
+	}
+}
+
+// A directory that we may not write to.
+func TestReadOnlyDirectory(t *testing.T) {
+	if runtime.GOOS == "windows" || os.Getuid() == 0 {
+		t.Skip("everything may be written to")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o500); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Restore(context.Background(), smallReplica(t).store, dir+"/app.db", Options{TXID: format.TXID(1)})
+	if !errors.Is(err, os.ErrPermission) {
+		t.Errorf("error is %v", err)
+	}
+}

@@ -1,0 +1,127 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+)
+
+// temp is a database under its temporary name.
+type temp struct {
+	place *place
+	name  string
+	file  *os.File
+	done  bool // it has its final name
+}
+
+// discard removes the file unless it was published.
+func (t *temp) discard() {
+	if !t.done {
+		os.Remove(t.name) // while the lock is held: the name is ours
+	}
+	t.file.Close()
+}
+
+// publish makes the file durable and gives it the target's name.
+//
+// With an old database in the way, the order matters: a crash must not leave
+// its write-ahead log beside the new database, nor the old database without
+// its log, which may be half checkpointed and would be read as if it were
+// whole. So the old database goes first, then its log, and only then the new
+// one comes. In between there is no database, which everyone notices; and a
+// log without a database is deleted by SQLite. Whatever fails, the old files
+// get their names back.
+func (t *temp) publish(ctx context.Context, db *database) error {
+	p := t.place
+	lock, err := p.lockOld()
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := p.inherit(t.file, lock); err != nil {
+		return err
+	}
+	if err := db.file.Sync(); err != nil {
+		return &Error{"sync", t.name, pathless(err), ""}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err := p.check(); err != nil { // the first time was long ago
+		return err
+	}
+	old, err := p.setAside()
+	if err == nil {
+		err = p.rename(t.name, p.path)
+	}
+	if err != nil {
+		return errors.Join(err, p.putBack(old))
+	}
+	t.done = true
+	if err := p.syncDir(); err != nil {
+		return fmt.Errorf("%w: the database is restored, but a power loss may undo that", err)
+	}
+	return p.removeOld()
+}
+
+// asideSuffix makes the names of an old database's files while it is replaced.
+// Only a crash in that moment leaves them behind.
+const asideSuffix = "-walvfs-old"
+
+// parts names a database and the files that belong to it, in the order in
+// which they may disappear.
+func (p *place) parts() []string {
+	parts := []string{p.path}
+	for _, suffix := range besides {
+		parts = append(parts, p.path+suffix)
+	}
+	return parts
+}
+
+// setAside renames the old database, if it may be replaced. It returns the
+// names that are free now, with an error too.
+func (p *place) setAside() (done []string, err error) {
+	if !p.force {
+		return nil, nil
+	}
+	for _, name := range p.parts() {
+		if !exists(name) {
+			continue
+		}
+		if err := p.step(func() error { return os.Rename(name, name+asideSuffix) }); err != nil {
+			return done, &Error{"set aside", name, pathless(err), ""}
+		}
+		done = append(done, name)
+	}
+	if len(done) == 0 {
+		return nil, nil
+	}
+	return done, p.syncDir()
+}
+
+// putBack undoes setAside, the database last.
+func (p *place) putBack(done []string) error {
+	var errs []error
+	for i := len(done) - 1; i >= 0; i-- {
+		errs = append(errs, p.rename(done[i]+asideSuffix, done[i]))
+	}
+	return errors.Join(errs...)
+}
+
+// removeOld deletes what setAside put aside, now or before an earlier crash.
+func (p *place) removeOld() error {
+	if !p.force {
+		return nil
+	}
+	for _, name := range p.parts() {
+		old := name + asideSuffix
+		if !exists(old) {
+			continue
+		}
+		if err := p.step(func() error { return os.Remove(old) }); err != nil {
+			return &Error{"remove", old, pathless(err), "the database is restored; remove this old file"}
+		}
+	}
+	return nil
+}

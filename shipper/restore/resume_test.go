@@ -1,0 +1,149 @@
+package restore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// quickly runs a test in which waiting takes no time.
+func quickly(t *testing.T, test func(t *testing.T)) { synctest.Test(t, test) }
+
+// A connection that breaks every few bytes costs time, and nothing else.
+func TestResume(t *testing.T) {
+	for _, every := range []int64{1, 7, 99, 600} {
+		quickly(t, func(t *testing.T) {
+			s := smallReplica(t)
+			s.store.body = func(_ context.Context, _ string, _ int64, r io.Reader) io.Reader {
+				return &breakAfter{r, every, errReset}
+			}
+			restoreAs(t, s, Options{}, s.images[smallTip])
+		})
+	}
+}
+
+func TestResumeAfterPrematureEnd(t *testing.T) {
+	quickly(t, func(t *testing.T) {
+		s := smallReplica(t)
+		s.store.body = func(_ context.Context, _ string, _ int64, r io.Reader) io.Reader {
+			return &breakAfter{r, 100, io.EOF}
+		}
+		restoreAs(t, s, Options{}, s.images[smallTip])
+	})
+}
+
+// The store is away for a minute, then comes back.
+func TestResumeAfterOutage(t *testing.T) {
+	quickly(t, func(t *testing.T) {
+		s := smallReplica(t)
+		start := time.Now()
+		s.store.open = func(context.Context, string, int64) error {
+			if time.Since(start) < time.Minute {
+				return errReset
+			}
+			return nil
+		}
+		var log bytes.Buffer
+		restoreAs(t, s, Options{Parallelism: 1, Logger: textLogger(&log)}, s.images[smallTip])
+		if !strings.Contains(log.String(), "resuming") || !strings.Contains(log.String(), "connection reset") {
+			t.Errorf("log is %q", &log)
+		}
+	})
+}
+
+func TestOutageEndsRestore(t *testing.T) {
+	quickly(t, func(t *testing.T) {
+		s := smallReplica(t)
+		s.store.open = func(_ context.Context, key string, _ int64) error {
+			if strings.HasSuffix(key, "4-0000000000000004.ltx") {
+				return errReset
+			}
+			return nil
+		}
+		start := time.Now()
+		_, err := Restore(t.Context(), s.store, t.TempDir()+"/app.db", Options{})
+		if !errors.Is(err, errReset) || !strings.Contains(err.Error(), "4-0000000000000004.ltx") {
+			t.Errorf("error is %v", err)
+		}
+		if took := time.Since(start); took < retryFor/2 || took > 2*retryFor {
+			t.Errorf("gave up after %s", took)
+		}
+	})
+}
+
+// An object that is gone, or that we may not read, is not asked for again.
+func TestNoRetry(t *testing.T) {
+	for _, cause := range []error{storage.ErrNotExist, storage.ErrNoBucket, storage.ErrPermission} {
+		quickly(t, func(t *testing.T) {
+			s := smallReplica(t)
+			s.store.open = func(context.Context, string, int64) error { return cause }
+			start := time.Now()
+			if err := mustFail(t, s, Options{}); !errors.Is(err, cause) {
+				t.Errorf("error is %v", err)
+			}
+			if took := time.Since(start); took != 0 {
+				t.Errorf("%v was retried for %s", cause, took)
+			}
+		})
+	}
+}
+
+// A peer that sends nothing is given up, and asked again.
+func TestStall(t *testing.T) {
+	quickly(t, func(t *testing.T) {
+		s := smallReplica(t)
+		var stalled atomic.Int32
+		s.store.body = func(ctx context.Context, _ string, offset int64, r io.Reader) io.Reader {
+			if offset != 0 {
+				return r
+			}
+			stalled.Add(1)
+			return io.MultiReader(io.LimitReader(r, 200), readerFunc(func([]byte) (int, error) {
+				<-ctx.Done()
+				return 0, ctx.Err()
+			}))
+		}
+		var log bytes.Buffer
+		start := time.Now()
+		restoreAs(t, s, Options{Parallelism: 1, Logger: textLogger(&log)}, s.images[smallTip])
+		if stalled.Load() != smallFiles || !strings.Contains(log.String(), "nothing was received for 30s") {
+			t.Errorf("%d stalls, log is %q", stalled.Load(), &log)
+		}
+		if took := time.Since(start); took < smallFiles*stallTimeout {
+			t.Errorf("took %s", took)
+		}
+	})
+}
+
+// Files that wait for their turn take bounded memory, however large they are.
+func TestPrefetchIsBounded(t *testing.T) {
+	files := make([]format.FileInfo, 5)
+	var read atomic.Int64
+	open := func(context.Context, format.FileInfo) io.ReadCloser {
+		return io.NopCloser(readerFunc(func(p []byte) (int, error) {
+			read.Add(int64(len(p)))
+			return len(p), nil // without end
+		}))
+	}
+	for i := range files {
+		files[i].Size = 1 << 40
+	}
+	synctest.Test(t, func(t *testing.T) {
+		for range prefetch(t.Context(), files, 3, open) {
+			synctest.Wait()
+			if got, most := read.Load(), int64(3*(chunks+1)*chunkSize); got != most {
+				t.Errorf("%d bytes are in memory, want %d", got, most)
+			}
+			break
+		}
+	})
+}

@@ -1,0 +1,24 @@
+package restore
+
+import (
+	"errors"
+	"io/fs"
+
+	"golang.org/x/sys/unix"
+)
+
+// Open file description locks conflict with SQLite's, also with those that
+// another driver in this process holds.
+const setLock = unix.F_OFD_SETLK
+
+// renameNew renames a file, unless the new name is taken.
+func renameNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	switch {
+	case err == nil || errors.Is(err, fs.ErrExist):
+		return err
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
+		return checkedRename(from, to) // a file system that cannot
+	}
+	return err
+}

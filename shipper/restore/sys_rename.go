@@ -1,0 +1,5 @@
+//go:build !linux
+
+package restore
+
+func renameNew(from, to string) error { return checkedRename(from, to) }

@@ -1,0 +1,89 @@
+package shipper
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	"github.com/superfly/ltx"
+
+	"github.com/walvfs/walvfs/format"
+)
+
+// A Source is a database as the shipper sees it. The shipper calls its methods
+// from one goroutine at a time.
+type Source interface {
+	// Last returns the newest TXID that this copy of the database remembers the
+	// replica to have acknowledged, 0 for none. It is where the search for the
+	// tip begins, and only a hint.
+	Last() format.TXID
+
+	// Recognize tells the source the replica's tip, nil if the replica has no
+	// files, before the first cut. The source decides from it what the next cut
+	// must hold. An error that is [ErrDiverged] halts replication, any other is
+	// retried.
+	Recognize(ctx context.Context, tip *Tip) error
+
+	// Cut begins a cut of every page that changed since the last acknowledged
+	// one, as of a commit boundary. It returns nil if there is none.
+	Cut(ctx context.Context) (Cut, error)
+
+	// Intend records what is about to be uploaded, so that after a crash the
+	// file is recognized as this database's own.
+	Intend(Position) error
+}
+
+// A Cut is the content of a set of pages as of one commit boundary. It is read
+// until Close, and settled by one call of Acknowledge or Abandon.
+type Cut interface {
+	// Info describes the cut. It is valid until Close.
+	Info() CutInfo
+
+	// ReadPage reads the content of a page at the boundary into p, whose length
+	// is the page size.
+	ReadPage(pgno uint32, p []byte) error
+
+	// Close ends reading and makes durable on the local disk what was read: a
+	// power loss must not leave the replica ahead of the disk.
+	Close() error
+
+	// Acknowledge tells that the replica has the cut.
+	Acknowledge(Position)
+
+	// Abandon puts the cut's pages back: they are in the next one.
+	Abandon()
+}
+
+// CutInfo describes a cut.
+type CutInfo struct {
+	PageSize  uint32          // bytes
+	Commit    uint32          // size of the database at the boundary, in pages
+	Pages     *roaring.Bitmap // page numbers, without the lock page, none beyond Commit
+	WALOffset int64           // where in the WAL the cut begins, bytes
+	WALSize   int64           // bytes of the WAL that the cut covers
+	Salt      format.Salt     // of the WAL at the boundary, zero if it is empty
+	NodeID    uint64          // of this copy of the database
+}
+
+// Position identifies a level 0 file of the replica: its TXID and the checksum
+// in its trailer, which covers its header, its time included.
+type Position struct {
+	TXID     format.TXID
+	Checksum ltx.Checksum
+	Time     time.Time
+}
+
+// Tip is the replica's newest file.
+type Tip struct {
+	format.FileInfo
+	Header   ltx.Header
+	Checksum ltx.Checksum // the file checksum in its trailer
+}
+
+// ErrDiverged: the replica's newest file is not known to be this database's
+// past. Going on would mix two histories.
+var ErrDiverged = errors.New("the replica holds another history than this database")
+
+// ErrFenced: another writer holds the next TXID.
+var ErrFenced = errors.New("another writer has taken over the replica")

@@ -1,0 +1,129 @@
+package shipper
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// State says what a shipper is doing.
+type State string
+
+// The states of a shipper.
+const (
+	Starting  State = "starting"  // the replica's tip is not known yet
+	Streaming State = "streaming" // commits reach the replica
+	Retrying  State = "retrying"  // the store does not answer as it should
+	Halted    State = "halted"    // nothing is shipped any more; Err says why
+)
+
+// Status is what a shipper knows of its replica.
+type Status struct {
+	State   State
+	Tip     Position      // the newest acknowledged file
+	Lag     time.Duration // age of the oldest commit that is not acknowledged, 0 if all are
+	Err     error         // why it is retrying or halted
+	Uploads int64         // acknowledged files since it started
+	Bytes   int64         // in them
+}
+
+// stopped returns the reason for which nothing is shipped any more, if any.
+func (s *Shipper) stopped() error {
+	if s.ctx.Err() != nil {
+		return ErrClosed
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status.State == Halted {
+		return s.status.Err
+	}
+	return nil
+}
+
+// Status reports the state of replication now.
+func (s *Shipper) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.status
+	if t := s.inFlight; t != 0 {
+		st.Lag = time.Duration(sinceStart() - t)
+	} else if t := s.oldest.Load(); t != 0 {
+		st.Lag = time.Duration(sinceStart() - t)
+	}
+	return st
+}
+
+func (s *Shipper) setTip(pos Position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Tip = pos
+}
+
+func (s *Shipper) setInFlight(oldest int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inFlight = oldest
+}
+
+func (s *Shipper) acknowledged(up *upload) {
+	s.mu.Lock()
+	s.inFlight = 0
+	s.status.Tip = up.Position
+	s.status.Uploads++
+	s.status.Bytes += up.body.size
+	s.mu.Unlock()
+	shipped := Shipped{Position: up.Position, Pages: up.pages, Bytes: up.body.size}
+	if up.oldest != 0 {
+		shipped.Lag = time.Duration(sinceStart() - up.oldest)
+	}
+	s.log.Debug("shipped", "txid", up.TXID, "pages", up.pages, "bytes", up.body.size, "lag", shipped.Lag)
+	if s.opts.Shipped != nil {
+		s.opts.Shipped(shipped)
+	}
+}
+
+// halt stops shipping for good: only a person can tell what is right.
+func (s *Shipper) halt(err error) {
+	s.mu.Lock()
+	s.status.State, s.status.Err = Halted, err
+	s.mu.Unlock()
+	s.log.Error("replication halted: the application goes on, the replica does not", "error", err)
+}
+
+// slowRetry is the least time between tries that only a person can make succeed.
+const slowRetry = 10 * time.Second
+
+// failed notes an error and returns how long to wait before the next try. The
+// log hears of the first failure and of each new kind, not of every try.
+func (s *Shipper) failed(err error) time.Duration {
+	wait := s.backoff.NextBackOff()
+	level := slog.LevelWarn
+	if errors.Is(err, storage.ErrPermission) || errors.Is(err, storage.ErrNoBucket) {
+		wait, level = max(wait, slowRetry), slog.LevelError
+	}
+	s.mu.Lock()
+	known := s.status.Err != nil && s.status.Err.Error() == err.Error()
+	s.status.State, s.status.Err = Retrying, err
+	s.mu.Unlock()
+	if s.failing.IsZero() {
+		s.failing = time.Now()
+	}
+	if !known {
+		s.log.Log(s.ctx, level, "replication failed and will be tried again", "error", err, "retry_in", wait)
+	}
+	return wait
+}
+
+// succeeded notes that the store answers as it should.
+func (s *Shipper) succeeded() {
+	s.backoff.Reset()
+	s.mu.Lock()
+	s.status.State, s.status.Err = Streaming, nil
+	s.mu.Unlock()
+	if !s.failing.IsZero() {
+		s.log.Info("replication goes on", "after", time.Since(s.failing).Round(time.Millisecond))
+		s.failing = time.Time{}
+	}
+}

@@ -1,0 +1,193 @@
+package file
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// tempName is the directory of files being written. One directory instead of a
+// file beside each object: what a crash left behind is found without reading
+// the levels, and nothing there can be taken for a level's file.
+const tempName = ".walvfs-tmp"
+
+// staleAfter is when a temporary file is taken for a crash's. Should a writer
+// need longer, its link fails and it tries again.
+const staleAfter = 24 * time.Hour
+
+// Create writes an object if none has that key.
+func (s *Store) Create(ctx context.Context, key string, body storage.Body, attrs storage.Attrs) error {
+	if err := s.create(ctx, key, body, attrs); err != nil {
+		return s.fail("create", key, err)
+	}
+	return nil
+}
+
+func (s *Store) create(ctx context.Context, key string, body storage.Body, attrs storage.Attrs) error {
+	path, err := s.path(key)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	// Saves writing a large body for nothing; the link below decides.
+	if _, err := os.Lstat(path); err == nil {
+		return storage.ErrExists
+	}
+	temp, err := s.writeTemp(ctx, body, attrs.Time)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp)
+	dir := filepath.Dir(path)
+	if err := mkdirAll(dir); err != nil {
+		return err
+	}
+	if err := s.publish(temp, path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// publish gives the finished file its name, if the name is free.
+func (s *Store) publish(temp, path string) error {
+	err := s.link(temp, path)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, fs.ErrExist):
+		// NFS may repeat a request whose answer was lost and then report the
+		// name that it made itself.
+		if sameFile(temp, path) {
+			return nil
+		}
+		return storage.ErrExists
+	case noHardLinks(err):
+		return fmt.Errorf("%w: %w", storage.ErrNoCondition, err)
+	}
+	return err
+}
+
+func sameFile(a, b string) bool {
+	fa, errA := os.Lstat(a)
+	fb, errB := os.Lstat(b)
+	return errA == nil && errB == nil && os.SameFile(fa, fb)
+}
+
+// writeTemp writes a body to a temporary file and syncs it.
+func (s *Store) writeTemp(ctx context.Context, body storage.Body, mtime time.Time) (name string, err error) {
+	f, err := s.createTemp()
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	n, err := io.Copy(f, ctxReader{ctx, io.NewSectionReader(body, 0, body.Size())})
+	if err != nil {
+		return "", err
+	}
+	if n != body.Size() {
+		return "", fmt.Errorf("body ended after %d of %d bytes: %w", n, body.Size(), io.ErrUnexpectedEOF)
+	}
+	// Before the sync, which also makes the time durable.
+	if !mtime.IsZero() {
+		if err := os.Chtimes(f.Name(), mtime, mtime); err != nil {
+			return "", err
+		}
+	}
+	if err := f.Sync(); err != nil {
+		return "", err
+	}
+	return f.Name(), f.Close()
+}
+
+type ctxReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r ctxReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.r.Read(p)
+}
+
+// createTemp makes a temporary file. Its name tells when it was made, because
+// its mtime will be the object's.
+func (s *Store) createTemp() (*os.File, error) {
+	s.sweep.Do(func() { s.removeStale(time.Now()) })
+	dir := s.tempDir()
+	// Another store's Close may remove the directory between the two steps.
+	for try := 0; ; try++ {
+		name := fmt.Sprintf("%d-%s", time.Now().Unix(), rand.Text())
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+		if !errors.Is(err, fs.ErrNotExist) || try == 3 {
+			return f, err
+		}
+		if err := mkdirAll(dir); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// removeStale removes temporary files that a crash left behind.
+func (s *Store) removeStale(now time.Time) {
+	entries, _ := os.ReadDir(s.tempDir())
+	for _, e := range entries {
+		made, _, _ := strings.Cut(e.Name(), "-")
+		sec, err := strconv.ParseInt(made, 10, 64)
+		if err == nil && now.Sub(time.Unix(sec, 0)) > staleAfter {
+			os.Remove(filepath.Join(s.tempDir(), e.Name()))
+		}
+	}
+}
+
+// mkdirAll makes a directory and its parents, and syncs each parent that got a
+// new entry, without which a power loss could take the directory away again.
+func mkdirAll(dir string) error {
+	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
+		return nil
+	}
+	parent := filepath.Dir(dir)
+	if parent != dir {
+		if err := mkdirAll(parent); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		if fi, statErr := os.Stat(dir); statErr == nil && fi.IsDir() {
+			return nil // another writer was faster
+		}
+		return err
+	}
+	return syncDir(parent)
+}
+
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // directories cannot be synced there
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}

@@ -1,0 +1,56 @@
+package file
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// noHardLinks reports whether link(2) failed because there are no hard links,
+// as on exFAT and on some network and FUSE file systems.
+func noHardLinks(err error) bool {
+	for _, e := range []error{syscall.EPERM, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EMLINK, errors.ErrUnsupported} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// absent reports whether an error means that there is no such object. A file
+// where the key wants a directory is as good as nothing, unless it is the root.
+func (s *Store) absent(err error) bool {
+	if errors.Is(err, syscall.ENOTDIR) {
+		fi, statErr := os.Stat(s.root)
+		return statErr == nil && fi.IsDir()
+	}
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+func (s *Store) fail(op, key string, err error) error {
+	e := &storage.Error{Op: op, URL: s.url, Key: key, Err: err}
+	var pathErr *fs.PathError
+	if errors.As(err, &pathErr) && pathErr.Op == op {
+		e.Err = pathErr.Err // its path repeats the key
+	}
+	switch {
+	case errors.Is(err, storage.ErrNoCondition):
+		e.Hint = "the file system has no hard links; use one that has, or an object store"
+	case errors.Is(err, syscall.EROFS):
+		e.Err = fmt.Errorf("%w: %w", storage.ErrPermission, e.Err)
+		e.Hint = "the file system is mounted read-only"
+	case errors.Is(err, fs.ErrPermission):
+		e.Hint = "the user that runs this program needs to read and write the directory"
+	case errors.Is(err, syscall.ENOSPC):
+		e.Hint = "free space on the replica's disk"
+	case errors.Is(err, syscall.EDQUOT):
+		e.Hint = "the user's disk quota is used up"
+	case errors.Is(err, syscall.ENOTDIR):
+		e.Hint = "a file is where a directory of the replica should be"
+	}
+	return e
+}

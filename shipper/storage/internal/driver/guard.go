@@ -1,0 +1,109 @@
+// Package driver holds what the storage drivers share.
+package driver
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Patience is how long an operation may go without moving a byte or getting an
+// answer. It replaces a limit on the whole operation, which would have to be
+// both long enough for a large snapshot over a slow line and short enough to
+// notice a peer that is gone.
+const Patience = 2 * time.Minute
+
+// A Guard cancels an operation's context when it stops making progress.
+type Guard struct {
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	timer    *time.Timer
+	patience time.Duration
+}
+
+type stalled time.Duration
+
+func (s stalled) Error() string {
+	return fmt.Sprintf("no progress for %s", time.Duration(s))
+}
+
+// NewGuard guards an operation. [Guard.Stop] releases it.
+func NewGuard(ctx context.Context, patience time.Duration) *Guard {
+	g := &Guard{patience: patience}
+	g.ctx, g.cancel = context.WithCancelCause(ctx)
+	g.timer = time.AfterFunc(patience, func() { g.cancel(stalled(patience)) })
+	return g
+}
+
+// Context is what the operation runs under.
+func (g *Guard) Context() context.Context { return g.ctx }
+
+// Touch tells the guard of progress.
+func (g *Guard) Touch() { g.timer.Reset(g.patience) }
+
+// Pause stops the clock until the next Touch.
+func (g *Guard) Pause() { g.timer.Stop() }
+
+// Stop ends the operation.
+func (g *Guard) Stop() {
+	g.timer.Stop()
+	g.cancel(nil)
+}
+
+// Err says that the operation stalled if that is what err comes from. Without
+// it a caller would take the guard's cancellation for its own.
+func (g *Guard) Err(err error) error {
+	if s, ok := context.Cause(g.ctx).(stalled); ok && err != nil {
+		return s
+	}
+	return err
+}
+
+// Body reads a body from its beginning to its end and takes every read as
+// progress. It can seek, so that a request can be signed, sent and sent again
+// without a copy in memory.
+func (g *Guard) Body(r io.ReaderAt, off, n int64) io.ReadSeeker {
+	return &body{io.NewSectionReader(r, off, n), g}
+}
+
+type body struct {
+	io.ReadSeeker
+	guard *Guard
+}
+
+func (b *body) Read(p []byte) (int, error) {
+	b.guard.Touch()
+	return b.ReadSeeker.Read(p)
+}
+
+// Answer hands an answer's body to the caller. The guard's clock runs only
+// while the caller reads: a slow reader is not a stalled store. Closing the
+// answer stops the guard.
+func (g *Guard) Answer(rc io.ReadCloser, wrap func(error) error) io.ReadCloser {
+	g.timer.Stop()
+	return &answer{rc, g, wrap}
+}
+
+type answer struct {
+	io.ReadCloser
+	guard *Guard
+	wrap  func(error) error
+}
+
+func (a *answer) Read(p []byte) (int, error) {
+	a.guard.Touch()
+	n, err := a.ReadCloser.Read(p)
+	a.guard.timer.Stop()
+	if err != nil && err != io.EOF {
+		err = a.wrap(a.guard.Err(err))
+	}
+	return n, err
+}
+
+func (a *answer) Close() error {
+	// Cancelled first: an answer that is left half read is not worth draining.
+	a.guard.Stop()
+	a.ReadCloser.Close()
+	return nil
+}

@@ -1,0 +1,213 @@
+package s3
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
+)
+
+// address is where a replica is, as far as its URL and the options say.
+type address struct {
+	bucket    string
+	root      string // path in the bucket, no slashes around it
+	endpoint  string // base URL; empty: AWS, or what the SDK is configured with
+	region    string // empty: what the SDK is configured with
+	pathStyle *bool  // nil: not said
+	inHost    bool   // the endpoint comes from a URL of the form s3://bucket.host
+
+	// needEndpoint is why the address is not complete unless the SDK is
+	// configured with an endpoint.
+	needEndpoint error
+}
+
+const auto = "auto" // the region of services that have none
+
+// services are those whose URLs are written s3://bucket.host/path. The groups
+// are the bucket, the host and, where the host names it, the region. The host
+// is spelled out because a bucket's name may have dots too, and then nothing
+// else would tell "my.bucket" on AWS from a bucket on another service.
+var services = []struct {
+	host   *regexp.Regexp
+	region string // if the host does not name it
+}{
+	{host: service(`s3(?:\.([a-z0-9-]+))?\.amazonaws\.com(?:\.cn)?`)},
+	{host: service(`[0-9a-f]{32}(?:\.[a-z]+)?\.r2\.cloudflarestorage\.com`), region: auto},
+	{host: service(`([a-z0-9]+)\.digitaloceanspaces\.com`)},
+	{host: service(`s3\.([a-z0-9-]+)\.backblazeb2\.com`)},
+	{host: service(`s3\.wasabisys\.com`), region: "us-east-1"},
+	{host: service(`s3\.([a-z0-9-]+)\.wasabisys\.com`)},
+	{host: service(`fly\.storage\.tigris\.dev`), region: auto},
+	{host: service(`t3\.storage\.dev`), region: auto},
+	{host: service(`storage\.googleapis\.com`), region: auto},
+	{host: service(`s3\.([a-z0-9-]+)\.scw\.cloud`)},
+	{host: service(`([a-z0-9]+)\.your-objectstorage\.com`)},
+	{host: service(`([a-z0-9-]+)\.linodeobjects\.com`)},
+	{host: service(`s3\.([a-z0-9-]+)\.io\.cloud\.ovh\.net`)},
+	{host: service(`s3\.filebase\.com`), region: "us-east-1"},
+}
+
+func service(host string) *regexp.Regexp {
+	return regexp.MustCompile(`^(?:(.+)\.)?(` + host + `)$`)
+}
+
+const r2 = ".r2.cloudflarestorage.com"
+
+var errR2 = errors.New("R2 needs the account ID, which the Cloudflare dashboard shows under R2, Account Details: " +
+	"write s3://bucket.ACCOUNT_ID" + r2 + "/path, or set AWS_ENDPOINT_URL_S3=https://ACCOUNT_ID" + r2)
+
+// parse reads a replica URL. Options go before the query, and both before what
+// the host says.
+func parse(u *url.URL, opts storage.Options) (address, error) {
+	if err := driver.CheckURL(u, "endpoint", "region", "forcePathStyle", "force-path-style"); err != nil {
+		return address{}, err
+	}
+	if u.Hostname() == "" {
+		return address{}, errors.New("the bucket is missing: expected s3://bucket/path")
+	}
+	a, err := parseHost(strings.ToLower(u.Hostname()), u.Port())
+	if err != nil {
+		return address{}, err
+	}
+	a.root = driver.Root(u)
+	query := u.Query()
+	if e := first(opts.Endpoint, query.Get("endpoint")); e != "" {
+		if a.endpoint, err = parseEndpoint(e); err != nil {
+			return address{}, err
+		}
+		a.region = endpointRegion(a.endpoint)
+		a.pathStyle, a.inHost = nil, false
+		a.needEndpoint = nil
+	}
+	a.region = first(opts.Region, query.Get("region"), a.region)
+	for _, name := range []string{"forcePathStyle", "force-path-style"} {
+		if query.Has(name) {
+			b, err := strconv.ParseBool(query.Get(name))
+			if err != nil {
+				return address{}, fmt.Errorf("%s: expected true or false", name)
+			}
+			a.pathStyle = &b
+		}
+	}
+	if opts.PathStyle {
+		a.pathStyle = &opts.PathStyle
+	}
+	return a, nil
+}
+
+func parseHost(host, port string) (address, error) {
+	if port != "" {
+		return parseHostPort(host, port)
+	}
+	for _, s := range services {
+		m := s.host.FindStringSubmatch(host)
+		if m == nil {
+			continue
+		}
+		if m[1] == "" {
+			return address{}, fmt.Errorf("the bucket is missing before the host: write s3://bucket.%s/path", host)
+		}
+		a := address{bucket: m[1], endpoint: "https://" + m[2], region: s.region, inHost: true}
+		if len(m) > 3 {
+			a.region = m[3]
+		}
+		if strings.Contains(m[2], "amazonaws.com") {
+			a.endpoint = "" // the SDK knows AWS's endpoints better
+		}
+		return a, nil
+	}
+	if name, ok := strings.CutSuffix(host, r2); ok {
+		bucket, _, _ := strings.Cut(name, ".")
+		return address{bucket: bucket, region: auto, needEndpoint: errR2}, nil
+	}
+	return address{bucket: host}, nil
+}
+
+// parseHostPort reads bucket.host:port, as for a server of one's own.
+func parseHostPort(host, port string) (address, error) {
+	bucket, server, ok := strings.Cut(host, ".")
+	_, ipErr := netip.ParseAddr(host)
+	if !ok || ipErr == nil {
+		return address{}, fmt.Errorf("the bucket is missing before the host: write s3://bucket.%s/path", net.JoinHostPort(host, port))
+	}
+	endpoint, err := parseEndpoint(net.JoinHostPort(server, port))
+	pathStyle := true
+	return address{bucket: bucket, endpoint: endpoint, pathStyle: &pathStyle}, err
+}
+
+// parseEndpoint completes and checks an endpoint. It never repeats it in an
+// error, since it may hold a secret.
+func parseEndpoint(s string) (string, error) {
+	if !strings.Contains(s, "://") {
+		scheme := "https://"
+		if u, err := url.Parse("//" + s); err == nil && isLocal(u.Hostname()) {
+			scheme = "http://"
+		}
+		s = scheme + s
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return "", errors.New("endpoint: expected https://host or http://host:port")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return "", errors.New("endpoint: only a scheme, a host, a port and a path belong in it")
+	}
+	return strings.TrimSuffix(u.String(), "/"), nil
+}
+
+func isLocal(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.IsLoopback()
+	}
+	return host == "localhost" || strings.HasSuffix(host, ".localhost")
+}
+
+// endpointRegion is the region that an endpoint's host names, if we know it.
+func endpointRegion(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return ""
+	}
+	for _, s := range services {
+		if m := s.host.FindStringSubmatch(u.Hostname()); m != nil {
+			if len(m) > 3 {
+				return m[3]
+			}
+			return s.region
+		}
+	}
+	return ""
+}
+
+// defaultPathStyle is how a bucket is addressed at an endpoint if nobody said.
+// Servers of one's own rarely have a DNS name for each bucket. Tigris has, and
+// refuses the path style for newer buckets.
+func defaultPathStyle(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return true
+	}
+	host := u.Hostname()
+	return host != "t3.storage.dev" && host != "fly.storage.tigris.dev" && !isAWS(endpoint)
+}
+
+func isAWS(endpoint string) bool {
+	u, err := url.Parse(endpoint)
+	return err == nil && (strings.HasSuffix(u.Hostname(), ".amazonaws.com") || strings.HasSuffix(u.Hostname(), ".amazonaws.com.cn"))
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}

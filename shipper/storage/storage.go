@@ -1,0 +1,131 @@
+// Package storage is what walvfs needs of an object store, and no more.
+//
+// A [Store] is one replica's root: a bucket and a path in it, or a directory.
+// Keys are relative to it, use forward slashes and sort bytewise. Drivers
+// register a URL scheme when they are imported, as image formats and
+// database/sql drivers do, so that a program links only the SDKs it uses:
+//
+//	import _ "github.com/walvfs/walvfs/shipper/storage/s3"
+//
+//	store, err := storage.Open(ctx, "s3://bucket/app", storage.Options{})
+//
+// Every driver passes the suite of package storagetest.
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"strings"
+	"time"
+
+	"github.com/walvfs/walvfs/format"
+)
+
+// A Store holds the objects of one replica. All methods are safe for
+// concurrent use. Every error that they return is an [*Error].
+type Store interface {
+	// List yields the objects whose keys begin with prefix and come after
+	// startAfter, in the order of their keys, fetching page by page as the
+	// caller goes on. An empty or missing root yields nothing.
+	List(ctx context.Context, prefix, startAfter string) iter.Seq2[Object, error]
+
+	// Open reads length bytes of an object from offset; a negative length
+	// reads to the end. It fails with [ErrNotExist] if there is no such object.
+	// Bytes that the object does not have are missing from the reader's end:
+	// the caller checks lengths.
+	Open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, Attrs, error)
+
+	// Create writes an object, atomically, if and only if no object has that
+	// key; otherwise it fails with [ErrExists] and changes nothing. Any other
+	// error leaves open whether the object was written.
+	Create(ctx context.Context, key string, body Body, attrs Attrs) error
+
+	// Delete removes objects. Keys that do not exist are no error.
+	Delete(ctx context.Context, keys ...string) error
+
+	// Layout is how this backend spells the keys of a replica.
+	Layout() format.Layout
+
+	// String returns the replica's URL, without secrets.
+	String() string
+
+	// Close releases the store's connections.
+	Close() error
+}
+
+// Object is what a listing tells of an object.
+type Object struct {
+	Key     string
+	Size    int64     // bytes
+	ModTime time.Time // as the store says; the file driver's is Attrs.Time
+}
+
+// Attrs is what is stored with an object, beside its bytes.
+type Attrs struct {
+	// Time is when the object's content was committed. S3 and GCS keep it in
+	// the metadata "litestream-timestamp", the file driver as mtime.
+	Time time.Time
+
+	// WriteID tells this write from every other. S3 and GCS keep it in the
+	// metadata "walvfs-write-id"; the file driver does not keep it.
+	WriteID string
+}
+
+// Names of object metadata.
+const (
+	MetaTime    = "litestream-timestamp" // RFC 3339 with nanoseconds
+	MetaWriteID = "walvfs-write-id"
+)
+
+// Body is an object's content, readable more than once so that an upload can
+// be repeated. [*bytes.Reader] and [*io.SectionReader] are bodies.
+type Body interface {
+	io.ReaderAt
+	Size() int64
+}
+
+// What a caller may decide on with [errors.Is]. Everything else may pass: retry.
+var (
+	// ErrExists: an object has the key already.
+	ErrExists = errors.New("object already exists")
+
+	// ErrNotExist: there is no object with that key.
+	ErrNotExist = fs.ErrNotExist
+
+	// ErrNoBucket: the bucket does not exist.
+	ErrNoBucket = errors.New("bucket does not exist")
+
+	// ErrPermission: credentials are missing, wrong, expired or not enough.
+	ErrPermission = fs.ErrPermission
+
+	// ErrNoCondition: the store refuses put-if-absent.
+	ErrNoCondition = errors.New("store does not support put-if-absent")
+)
+
+// Error says which operation on which object failed, why, and what may help.
+type Error struct {
+	Op   string // "list", "open", "create", "delete", "connect"
+	URL  string // the replica's, without secrets
+	Key  string // the object's, if there is one
+	Err  error
+	Hint string // a remedy, if one is known
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s", e.Op, e.URL)
+	if e.Key != "" {
+		fmt.Fprintf(&b, "/%s", e.Key)
+	}
+	fmt.Fprintf(&b, ": %v", e.Err)
+	if e.Hint != "" {
+		fmt.Fprintf(&b, " (%s)", e.Hint)
+	}
+	return b.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }

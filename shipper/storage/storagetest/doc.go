@@ -1,0 +1,40 @@
+// Package storagetest tests storage drivers and lends real servers to the tests
+// of everything above them.
+//
+// # The suite
+//
+// Every driver passes [Run], which opens a fresh, empty store for each of its
+// parts. [RunDenied] checks how a store fails that cannot work, as with bad
+// credentials.
+//
+//	func TestStore(t *testing.T) {
+//		storagetest.Run(t, func(t *testing.T) storage.Store { ... })
+//	}
+//
+// # Servers
+//
+// [S3] and [GCS] start a server once a test process and give each test a bucket
+// of its own. [Litestream] is the path of the program itself.
+//
+//	r := storagetest.S3(t)
+//	store, err := storage.Open(ctx, r.URL, r.Options)  // or
+//	r.Setenv(t)                                        // r.URL alone is now enough, or
+//	cmd.Env = append(os.Environ(), r.Env...)           // in another process
+//
+// They are Go programs, pinned by the modules below tools/ so that their
+// dependencies are not the main module's, and built into the user's cache
+// directory when they are first needed, which takes about a minute each:
+//
+//	versitygw        Amazon S3, in front of a directory
+//	fake-gcs-server  Google Cloud Storage, in memory
+//	litestream       the second opinion on a replica
+//
+// A server that does not build or start fails the test; it never skips it. The
+// servers listen on the loopback interface only and end with the test process,
+// also when it crashes.
+//
+// # Faults
+//
+// [Replica.Proxy] puts a proxy in front of a server, which may change, refuse,
+// delay or lose requests and answers.
+package storagetest

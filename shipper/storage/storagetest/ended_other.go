@@ -1,0 +1,5 @@
+//go:build !unix
+
+package storagetest
+
+func (s *server) ended() bool { return false }

@@ -1,0 +1,126 @@
+// Package vfs wraps an SQLite VFS so that the databases opened through it are
+// replicated to object storage.
+//
+// Importing the package registers the VFS "replicated". Import a storage driver
+// beside it and name the replica in the database's URI:
+//
+//	import (
+//		_ "github.com/ncruces/go-sqlite3/driver"
+//		_ "github.com/walvfs/walvfs/shipper/storage/s3"
+//		_ "github.com/walvfs/walvfs/vfs"
+//	)
+//
+//	db, err := sql.Open("sqlite3", "file:app.db?vfs=replicated&replica=s3://bucket/app")
+//
+// Only a file whose own URI says vfs=replicated is replicated: temporary and
+// in-memory databases, attached plain files and the targets of VACUUM INTO pass
+// through. An attached database is replicated when its URI says so.
+//
+// # URI parameters
+//
+//	replica=URL        where to: file:///dir, s3://bucket/path, gs://bucket/path.
+//	                   Escape & and ? in it. Without it, the environment variable
+//	                   WALVFS_REPLICA is a base URL to which "/" and the
+//	                   database's file name are appended.
+//	interval=1s        at most one upload in this time; 0 for as many as fit
+//	close_timeout=10s  how long the last close waits for the replica
+//	diverged=halt      what to do when the replica holds another history:
+//	                   halt, or overwrite it with this database's content
+//
+// # What it does to a database
+//
+// The database is put into WAL mode, and kept there: an empty one after its
+// first commit, so that its page_size and auto_vacuum are the application's.
+// Beside the database stands one more file, "-walvfs", which holds what this
+// copy remembers of its replica. Nothing else changes: no tables are added, no
+// checkpoint is forced or held up for longer than a cut takes to read.
+//
+// # How it works
+//
+// The VFS sees what SQLite writes, but it does not copy pages. It keeps the
+// numbers of changed pages, and only when the WAL starts over; until then the WAL
+// itself is the queue. A cut reads the newest content of the changed pages at a
+// commit boundary through a read transaction of its own:
+//
+//	foreground (application)            background (one run at a time)
+//	──────────────────────────          ───────────────────────────────
+//	frame ▶ WAL                         read transaction
+//	commit ──────── wake ─────────────▶ boundary from the WAL index
+//	WAL starts over:                    frames since the last boundary
+//	  its pages become dirty ─────────▶ dirty pages ▶ LTX ▶ replica
+package vfs
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+func init() { Register("replicated", Options{}) }
+
+// Options configure a VFS. URI parameters of a database take precedence.
+type Options struct {
+	// Base names the VFS underneath. The default is the operating system's.
+	Base string
+
+	// Replicas are replica URLs by database file, as absolute paths.
+	Replicas map[string]string
+
+	// Storage is what replica URLs do not say.
+	Storage storage.Options
+
+	// Interval is the least time between two uploads. The default is 1 s;
+	// negative means none.
+	Interval time.Duration
+
+	// CloseTimeout is how long the last close of a database waits for its
+	// replica. The default is 10 s; negative means not at all.
+	CloseTimeout time.Duration
+
+	// Overwrite makes this database the replica's content when the replica
+	// holds another history, instead of halting.
+	Overwrite bool
+
+	// Logger defaults to [slog.Default].
+	Logger *slog.Logger
+
+	// Shipped is called after each acknowledged upload with the database's path.
+	Shipped func(path string, s shipper.Shipped)
+}
+
+// Register makes a replicating VFS available to SQLite under a name, with its
+// own options. It also registers name + ".internal", for its own connections.
+func Register(name string, opts Options) {
+	base := vfs.Find(opts.Base)
+	if base == nil {
+		panic("vfs: no VFS named " + opts.Base)
+	}
+	vfs.Register(name, &replicated{VFS: base, name: name, opts: opts})
+	vfs.Register(name+internalSuffix, &replicated{VFS: base, name: name, opts: opts, internal: true})
+}
+
+const internalSuffix = ".internal"
+
+// Status reports the replication of an open database, by its path. It returns
+// false if no such database is open and replicated.
+func Status(path string) (shipper.Status, bool) {
+	if d := databases.find(path); d != nil {
+		return d.ship.Status(), true
+	}
+	return shipper.Status{}, false
+}
+
+// Drain ships what is committed by now to the replica of an open database and
+// returns when it is there, without waiting for the interval. It returns nil for
+// a database that is not replicated.
+func Drain(ctx context.Context, path string) error {
+	if d := databases.find(path); d != nil {
+		return d.ship.Drain(ctx)
+	}
+	return nil
+}

@@ -1,0 +1,239 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/walvfs/walvfs/format"
+)
+
+// capture knows which pages changed since the last acknowledged cut.
+//
+// It follows the WAL by epochs. An epoch is the life of a WAL between two resets,
+// identified by its salts; they count up, jump or repeat, so they are compared for
+// equality only. Within an epoch the WAL itself tells what changed. A reset
+// happens only after everything committed in the epoch was checkpointed, so that
+// from then on the content of those pages is in the database file, and only
+// their numbers need to be kept:
+//
+//	epoch A                              epoch B
+//	frame 1 … scanned … last │ reset     frame 1 …
+//	          └ dirty at the reset ┘
+type capture struct {
+	log *slog.Logger
+
+	inWAL     atomic.Bool  // the database is known to be in WAL mode
+	unsettled atomic.Int32 // connections that wrote a commit frame without a success since
+
+	mu       sync.Mutex
+	pageSize uint32          // bytes, 0 if not known yet
+	known    bool            // epoch is known; until then every page is dirty
+	epoch    format.Salt     // of the WAL, zero if it is empty
+	scanned  uint32          // frames of the epoch whose pages were made dirty
+	dirty    *roaring.Bitmap // pages changed since the last cut
+	all      bool            // every page changed since the last cut
+	floor    uint32          // the least size since the last cut, in pages
+}
+
+func newCapture(log *slog.Logger) *capture {
+	return &capture{log: log, dirty: roaring.New(), all: true}
+}
+
+// resync makes every page dirty because continuity is not proven.
+// c.mu must be held.
+func (c *capture) resync(reason string) {
+	if !c.all {
+		c.log.Warn("the whole database will be uploaded again", "reason", reason)
+	}
+	c.all = true
+}
+
+const foreignReset = "the WAL was reset outside of this VFS"
+
+// resetting is called before a reset of the WAL takes effect. An undo reverts
+// what the reset that failed would have begun.
+func (c *capture) resetting(wal io.ReaderAt, next format.Salt) (undo func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inWAL.Store(true)
+	if c.known {
+		salt, pageSize, err := walSalt(wal)
+		switch {
+		case err != nil:
+			c.resync("the WAL cannot be read: " + err.Error())
+		case salt != c.epoch:
+			c.resync(foreignReset)
+		default:
+			c.fold(wal, pageSize)
+		}
+	}
+	known, epoch, scanned := c.known, c.epoch, c.scanned
+	c.known, c.epoch, c.scanned = true, next, 0
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.known, c.epoch, c.scanned = known, epoch, scanned
+	}
+}
+
+// deleting is resetting for a WAL that is about to be deleted, after its last
+// connection has closed it.
+func (c *capture) deleting(name string) (undo func()) {
+	f, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return c.resetting(nothing{}, format.Salt{})
+	}
+	if err != nil {
+		return c.resetting(broken{err}, format.Salt{})
+	}
+	defer f.Close()
+	return c.resetting(f, format.Salt{})
+}
+
+type nothing struct{}
+
+func (nothing) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
+
+type broken struct{ err error }
+
+func (b broken) ReadAt([]byte, int64) (int, error) { return 0, b.err }
+
+// fold makes dirty every page that has a frame in the epoch after those scanned,
+// committed or not: which ones are committed is not known here, and a page too
+// many is harmless. c.mu must be held.
+func (c *capture) fold(wal io.ReaderAt, pageSize uint32) {
+	if c.epoch.IsZero() || c.all {
+		return
+	}
+	var b [format.FrameHeaderSize]byte
+	for n := c.scanned + 1; ; n++ {
+		_, err := wal.ReadAt(b[:], format.FrameOffset(pageSize, n))
+		if err == io.EOF {
+			return
+		}
+		if err != nil {
+			c.resync("the WAL cannot be read: " + err.Error())
+			return
+		}
+		// Committed frames have the epoch's salts. The first frame without them
+		// is left from an epoch before, or from a spill that never became a
+		// commit, which has zeros: no committed frame follows it.
+		f := format.ParseFrame(b[:])
+		if f.Salt != c.epoch {
+			return
+		}
+		c.note(n, f)
+	}
+}
+
+// note makes the page of frame n of the epoch dirty. c.mu must be held.
+func (c *capture) note(n uint32, f format.Frame) {
+	c.dirty.Add(f.Page)
+	if f.Commit != 0 {
+		c.floor = min(c.floor, f.Commit)
+	}
+	c.scanned = n
+}
+
+// walSalt reads the salts and the page size of a WAL, zeros if it has no valid
+// header: to SQLite, too, such a WAL is empty.
+func walSalt(wal io.ReaderAt) (format.Salt, uint32, error) {
+	var b [format.WALHeaderSize]byte
+	if _, err := wal.ReadAt(b[:], 0); err == io.EOF {
+		return format.Salt{}, 0, nil
+	} else if err != nil {
+		return format.Salt{}, 0, err
+	}
+	h, err := format.ParseWALHeader(b[:])
+	if err != nil {
+		return format.Salt{}, 0, nil
+	}
+	return h.Salt, h.PageSize, nil
+}
+
+// direct notes a write of n bytes to the database file that is not a checkpoint's.
+func (c *capture) direct(off int64, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inWAL.Store(false)
+	size := int64(c.pageSize)
+	if size == 0 {
+		c.resync("the database was written before its page size was known")
+		return
+	}
+	first, last := off/size+1, (off+int64(n)-1)/size+1
+	c.dirty.AddRange(uint64(first), uint64(last)+1)
+}
+
+// directTruncate notes a truncation of the database file that is not a checkpoint's.
+func (c *capture) directTruncate(size int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pageSize != 0 {
+		c.floor = min(c.floor, uint32(size/int64(c.pageSize)))
+	}
+}
+
+// clean reports whether no page is known to be dirty.
+func (c *capture) clean() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.all && c.dirty.IsEmpty()
+}
+
+// overdue makes every page dirty for a reason that the replica gives.
+func (c *capture) overdue(reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resync(reason)
+}
+
+// A taken is what a cut took from the dirty set.
+type taken struct {
+	pages *roaring.Bitmap
+	all   bool
+	floor uint32
+}
+
+// take empties the dirty set for a cut at which the database has nPage pages.
+func (c *capture) take(nPage uint32) taken {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := taken{c.dirty, c.all, c.floor}
+	c.dirty, c.all, c.floor = roaring.New(), false, nPage
+	return t
+}
+
+// putBack returns what a cut took and did not ship.
+func (c *capture) putBack(t taken) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.dirty.Or(t.pages)
+	c.all = c.all || t.all
+	c.floor = min(c.floor, t.floor)
+}
+
+// set returns the pages that a cut must hold: those that changed, and every page
+// between the least size since the last cut and the new one, which may have grown
+// without a frame.
+func (t taken) set(pageSize, nPage uint32) *roaring.Bitmap {
+	pages := t.pages.Clone()
+	from := t.floor
+	if t.all {
+		from = 0
+	}
+	if from < nPage {
+		pages.AddRange(uint64(from)+1, uint64(nPage)+1)
+	}
+	pages.RemoveRange(uint64(nPage)+1, math.MaxUint32+1)
+	pages.Remove(format.LockPage(pageSize))
+	pages.RunOptimize()
+	return pages
+}

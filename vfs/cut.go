@@ -1,0 +1,246 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper"
+)
+
+// A cut is the content of a set of pages at a boundary, read in a transaction of
+// the internal connection. While it lasts, checkpoints stop at its read mark, so
+// that neither the frames up to the boundary nor the pages without one change.
+// The one exception is a read mark of 0, everything being checkpointed: it stops
+// checkpoints altogether, but not a reset. Then all content is in the database
+// file, which stays still.
+type cut struct {
+	db       *database
+	at       format.WALIndex
+	taken    taken
+	info     shipper.CutInfo
+	checksum bool // pages carry a checksum that WAL frames do not have yet
+	walGone  bool // the WAL was reset since the boundary
+	readMain bool // some page came from the database file
+}
+
+var _ shipper.Cut = (*cut)(nil)
+
+// Cut implements [shipper.Source].
+func (d *database) Cut(context.Context) (shipper.Cut, error) {
+	d.connMu.Lock()
+	k, err := d.beginCut()
+	if k == nil || err != nil {
+		d.recheck()
+		d.connMu.Unlock()
+		return nil, err
+	}
+	return k, nil
+}
+
+func (d *database) beginCut() (*cut, error) {
+	if d.unmoved() {
+		return nil, nil
+	}
+	if ok, err := d.connectWAL(); !ok || err != nil {
+		return nil, err
+	}
+	if err := d.read.begin(); err != nil {
+		return nil, err
+	}
+	k, err := d.cutAtBoundary()
+	if k == nil || err != nil {
+		return nil, errors.Join(err, d.read.end())
+	}
+	return k, nil
+}
+
+// unmoved reports, at the cost of one small read, that nothing was committed
+// since the last cut.
+func (d *database) unmoved() bool {
+	if d.shm == nil || !d.capture.inWAL.Load() || !d.capture.clean() {
+		return false
+	}
+	at, err := boundary(d.shm)
+	return err == nil && at == d.last
+}
+
+// recheckFor is how long a commit frame without a success is watched. Its
+// transaction may have failed, may still be syncing, or may be the first of two
+// files whose second one failed: that one is committed, and nobody says so.
+const recheckFor = 10 * time.Second
+
+// recheck looks again later while a commit frame is unsettled.
+func (d *database) recheck() {
+	if d.capture.unsettled.Load() == 0 {
+		d.rechecks = 0
+		return
+	}
+	if wait := 5 * time.Millisecond << d.rechecks; wait < recheckFor {
+		d.rechecks++
+		time.AfterFunc(wait, d.wake)
+	}
+}
+
+func (d *database) cutAtBoundary() (*cut, error) {
+	last, err := boundary(d.shm)
+	if err != nil {
+		return nil, err
+	}
+	at, err := d.complete(last)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.checkPageSize(at.PageSize); err != nil {
+		return nil, err
+	}
+	from := d.last
+	if err := d.capture.advance(d.wal, at, &d.frames); err != nil {
+		return nil, err
+	}
+	d.last = last
+	k := &cut{db: d, at: at, taken: d.capture.take(at.NPage)}
+	k.info = shipper.CutInfo{
+		PageSize:  at.PageSize,
+		Commit:    at.NPage,
+		Pages:     k.taken.set(at.PageSize, at.NPage),
+		WALOffset: format.WALHeaderSize,
+		NodeID:    d.side.NodeID,
+	}
+	if at.MxFrame > 0 {
+		k.info.Salt = at.Salt
+		first := uint32(1)
+		if from.Salt == at.Salt && from.MxFrame < at.MxFrame {
+			first = from.MxFrame + 1
+		}
+		k.info.WALOffset = format.FrameOffset(at.PageSize, first)
+		k.info.WALSize = format.FrameOffset(at.PageSize, at.MxFrame+1) - k.info.WALOffset
+	}
+	if k.info.Pages.IsEmpty() {
+		return nil, nil
+	}
+	if k.checksum, err = k.hasChecksums(); err != nil {
+		k.Abandon()
+		return nil, err
+	}
+	return k, nil
+}
+
+// complete reads from the database file what the index of a WAL that was never
+// written does not say. There, the file is the database.
+func (d *database) complete(at format.WALIndex) (format.WALIndex, error) {
+	if at.MxFrame > 0 {
+		return at, nil
+	}
+	var header [100]byte
+	if _, err := d.main.ReadAt(header[:], 0); err != nil {
+		return at, err
+	}
+	at.PageSize = pageSizeOf(header[:])
+	if at.PageSize < 512 || at.PageSize&(at.PageSize-1) != 0 {
+		return at, fmt.Errorf("the database header has page size %d", at.PageSize)
+	}
+	size, err := d.main.Size()
+	if err != nil {
+		return at, err
+	}
+	if at.NPage == 0 {
+		at.NPage = uint32(size / int64(at.PageSize))
+	}
+	return at, nil
+}
+
+// pageSizeOf reads the page size from a database header.
+//
+// https://sqlite.org/fileformat2.html#page_size
+func pageSizeOf(header []byte) uint32 {
+	n := uint32(header[16])<<8 | uint32(header[17])
+	if n == 1 {
+		return 65536
+	}
+	return n
+}
+
+// checkPageSize refuses what a replica cannot express. The page size changes only
+// outside of WAL mode.
+func (d *database) checkPageSize(size uint32) error {
+	d.capture.mu.Lock()
+	defer d.capture.mu.Unlock()
+	if d.capture.pageSize != 0 && d.capture.pageSize != size {
+		return fmt.Errorf("the page size changed from %d to %d: replicate to a new URL", d.capture.pageSize, size)
+	}
+	d.capture.pageSize = size
+	return nil
+}
+
+// Info implements [shipper.Cut].
+func (k *cut) Info() shipper.CutInfo { return k.info }
+
+// ReadPage implements [shipper.Cut].
+func (k *cut) ReadPage(pgno uint32, p []byte) error {
+	if n := k.db.frames.newest[pgno]; n != 0 && !k.walGone {
+		ok, err := k.readFrame(n, p)
+		if err != nil {
+			return fmt.Errorf("page %d, WAL frame %d: %w", pgno, n, err)
+		}
+		if ok {
+			if k.checksum {
+				fillChecksum(p)
+			}
+			return nil
+		}
+		k.walGone = true
+	}
+	k.readMain = true
+	n, err := k.db.main.ReadAt(p, int64(pgno-1)*int64(len(p)))
+	if err == io.EOF {
+		clear(p[n:]) // beyond the end of the file: a page that was never written
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("page %d: %w", pgno, err)
+	}
+	return nil
+}
+
+// readFrame reads the page of a frame. It reports false if the WAL was reset
+// meanwhile: the header changes before any frame does, so it is looked at after
+// the read.
+func (k *cut) readFrame(n uint32, p []byte) (bool, error) {
+	_, err := k.db.wal.ReadAt(p, format.FrameOffset(k.at.PageSize, n)+format.FrameHeaderSize)
+	if err != nil && err != io.EOF {
+		return false, err
+	}
+	var salt format.Salt
+	if _, serr := k.db.wal.ReadAt(salt[:], 16); serr != nil && serr != io.EOF {
+		return false, serr
+	}
+	return err == nil && salt == k.at.Salt, nil
+}
+
+// Close implements [shipper.Cut].
+func (k *cut) Close() error {
+	d := k.db
+	defer d.connMu.Unlock()
+	if err := d.read.end(); err != nil {
+		return err
+	}
+	if err := d.wal.Sync(vfs.SYNC_NORMAL); err != nil {
+		return err
+	}
+	if k.readMain {
+		return d.main.Sync(vfs.SYNC_NORMAL)
+	}
+	return nil
+}
+
+// Acknowledge implements [shipper.Cut].
+func (k *cut) Acknowledge(pos shipper.Position) { k.db.side.acknowledge(pos) }
+
+// Abandon implements [shipper.Cut].
+func (k *cut) Abandon() { k.db.capture.putBack(k.taken) }

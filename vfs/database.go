@@ -1,0 +1,152 @@
+package vfs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// A database is one replicated file, shared by its connections in this process.
+// It is the shipper's source.
+type database struct {
+	path    string
+	file    fileID
+	cfg     settings
+	vfsName string // of the internal connection
+	capture *capture
+	store   storage.Store
+	ship    *shipper.Shipper
+	side    *sidecar
+
+	persistWAL atomic.Bool // the application wants the -wal kept
+
+	// refs and closed are guarded by the registry.
+	refs   int           // the application's open connections
+	closed chan struct{} // not nil once it is closing, closed when it is gone
+
+	connMu sync.Mutex // held while a cut reads
+	internal
+	frames frameIndex
+	last   format.WALIndex // the boundary of the last cut
+
+	rechecks int // of a commit frame without a success
+}
+
+func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*database, error) {
+	store, err := storage.Open(context.Background(), cfg.replica, v.opts.Storage)
+	if err != nil {
+		return nil, err
+	}
+	log := cfg.logger.With("db", path, "replica", store.String())
+	d := &database{
+		path:    path,
+		file:    id,
+		cfg:     cfg,
+		vfsName: v.name + internalSuffix,
+		capture: newCapture(log),
+		store:   store,
+		side:    openSidecar(path, store.String(), id),
+	}
+	opts := shipper.Options{Interval: cfg.interval, SpoolDir: filepath.Dir(path), Logger: log}
+	if observe := v.opts.Shipped; observe != nil {
+		opts.Shipped = func(s shipper.Shipped) { observe(path, s) }
+	}
+	d.ship = shipper.New(d, store, opts)
+	return d, nil
+}
+
+func (d *database) wake() { d.ship.Wake() }
+
+// journalMode is what bytes 18 and 19 of a database file say.
+type journalMode int
+
+const (
+	modeEmpty    journalMode = iota // no page was ever written
+	modeRollback                    // version 1
+	modeWAL                         // version 2
+	modeUnknown                     // not a database, or an encrypted one
+)
+
+// readMode reads the file format version.
+//
+// https://sqlite.org/fileformat2.html#file_format_version_numbers
+func readMode(file io.ReaderAt) (journalMode, error) {
+	var b [20]byte
+	if n, err := file.ReadAt(b[:], 0); err == io.EOF {
+		if n == 0 {
+			return modeEmpty, nil
+		}
+		return modeUnknown, nil
+	} else if err != nil {
+		return modeUnknown, err
+	}
+	switch {
+	case !bytes.HasPrefix(b[:], []byte("SQLite format 3\x00")):
+		return modeUnknown, nil
+	case b[18] == 2 && b[19] == 2:
+		return modeWAL, nil
+	}
+	return modeRollback, nil
+}
+
+// enterWAL puts the database into WAL mode if it is not, unless it is empty: an
+// application that has not committed yet may still choose the page size. What
+// fails here, such as another connection's lock, is tried again by each cut.
+func (d *database) enterWAL(file io.ReaderAt) error {
+	if d.capture.inWAL.Load() {
+		return nil
+	}
+	mode, err := readMode(file)
+	if err != nil || mode == modeEmpty {
+		return err
+	}
+	if mode == modeWAL {
+		d.capture.inWAL.Store(true)
+		return nil
+	}
+	d.connMu.Lock()
+	defer d.connMu.Unlock()
+	_, err = d.connectWAL()
+	return err
+}
+
+// drain gives what is committed its time to reach the replica.
+func (d *database) drain() {
+	if d.nothingToShip() {
+		return
+	}
+	ctx, cancel := context.WithTimeoutCause(context.Background(), d.cfg.closeTimeout,
+		fmt.Errorf("close_timeout=%s is over", d.cfg.closeTimeout))
+	defer cancel()
+	if err := d.ship.Drain(ctx); err != nil {
+		st := d.ship.Status()
+		d.capture.log.Error("closed before the replica had every commit", "error", err, "tip", st.Tip.TXID, "lag", st.Lag)
+	}
+}
+
+// nothingToShip reports whether a database was never written to, so that its
+// close need not ask the store for anything.
+func (d *database) nothingToShip() bool {
+	info, err := os.Stat(d.path)
+	return err == nil && info.Size() == 0
+}
+
+// close ends replication. Nothing else uses the database any more.
+func (d *database) close() {
+	d.ship.Close()
+	d.connMu.Lock()
+	defer d.connMu.Unlock()
+	if err := errors.Join(d.disconnect(), d.store.Close()); err != nil {
+		d.capture.log.Warn("closing", "error", err)
+	}
+}

@@ -1,0 +1,166 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ncruces/go-sqlite3/util/vfsutil"
+	"github.com/ncruces/go-sqlite3/vfs"
+)
+
+// mainFile is one connection's main database file. It is used by one goroutine
+// at a time, as its connection is.
+type mainFile struct {
+	vfs.File
+	db       *database
+	internal bool // of the connection that cuts
+
+	checkpointing bool // between CheckpointStart and CheckpointDone
+	unsettled     bool // a commit frame was written, but SQLite did not call it a success
+	leftWAL       bool // committed without a WAL
+}
+
+// Every optional interface is forwarded on purpose: one that is missing changes
+// SQLite's behaviour without an error.
+var (
+	_ vfs.FileUnwrap             = (*mainFile)(nil)
+	_ vfs.FileLockState          = (*mainFile)(nil)
+	_ vfs.FilePersistWAL         = (*mainFile)(nil)
+	_ vfs.FilePowersafeOverwrite = (*mainFile)(nil)
+	_ vfs.FileChunkSize          = (*mainFile)(nil)
+	_ vfs.FileSizeHint           = (*mainFile)(nil)
+	_ vfs.FileHasMoved           = (*mainFile)(nil)
+	_ vfs.FileOverwrite          = (*mainFile)(nil)
+	_ vfs.FileSync               = (*mainFile)(nil)
+	_ vfs.FileCommitPhaseTwo     = (*mainFile)(nil)
+	_ vfs.FileBatchAtomicWrite   = (*mainFile)(nil)
+	_ vfs.FileCheckpoint         = (*mainFile)(nil)
+	_ vfs.FilePragma             = (*mainFile)(nil)
+	_ vfs.FileBusyHandler        = (*mainFile)(nil)
+	_ vfs.FileSharedMemory       = (*mainFile)(nil)
+)
+
+// CommitPhaseTwo tells that a transaction is over, not what it committed.
+//
+// https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntlcommitphasetwo
+func (f *mainFile) CommitPhaseTwo() error {
+	f.settle()
+	if f.db.capture.inWAL.Load() {
+		f.db.wake()
+	} else if !f.internal {
+		f.leftWAL = true
+	}
+	return vfsutil.WrapCommitPhaseTwo(f.File)
+}
+
+func (f *mainFile) settle() {
+	if f.unsettled {
+		f.unsettled = false
+		f.db.capture.unsettled.Add(-1)
+	}
+}
+
+// Unlock forwards. After a commit without a WAL, such as the first one of a new
+// database, this is the first moment at which another connection can turn WAL
+// mode on, and the application's next transaction begins after it.
+func (f *mainFile) Unlock(lock vfs.LockLevel) error {
+	err := f.File.Unlock(lock)
+	if f.leftWAL && lock == vfs.LOCK_NONE {
+		f.leftWAL = false
+		f.db.enterWAL(f.File)
+		f.db.wake()
+	}
+	return err
+}
+
+// WriteAt forwards, and notes what reaches the database past the WAL.
+func (f *mainFile) WriteAt(p []byte, off int64) (int, error) {
+	if !f.checkpointing {
+		f.db.capture.direct(off, len(p))
+	}
+	return f.File.WriteAt(p, off)
+}
+
+// Truncate forwards, and notes a size that no commit frame tells.
+func (f *mainFile) Truncate(size int64) error {
+	if !f.checkpointing {
+		f.db.capture.directTruncate(size)
+	}
+	return f.File.Truncate(size)
+}
+
+// CheckpointStart tells that the writes that follow copy the WAL.
+func (f *mainFile) CheckpointStart() {
+	f.checkpointing = true
+	vfsutil.WrapCheckpointStart(f.File)
+}
+
+// CheckpointDone ends what CheckpointStart began.
+func (f *mainFile) CheckpointDone() {
+	vfsutil.WrapCheckpointDone(f.File)
+	f.checkpointing = false
+}
+
+// Pragma refuses what would take the database out of sight.
+func (f *mainFile) Pragma(name, value string) (string, error) {
+	if !f.internal {
+		if err := refuse(name, value); err != nil {
+			return "", err
+		}
+	}
+	return vfsutil.WrapPragma(f.File, name, value)
+}
+
+func refuse(name, value string) error {
+	value = strings.Trim(value, `'" `)
+	switch {
+	case name == "journal_mode" && value != "" && !strings.EqualFold(value, "wal"):
+		return fmt.Errorf("walvfs: a replicated database stays in WAL mode: remove journal_mode=%s, or open the database without vfs=replicated", value)
+	case name == "locking_mode" && strings.EqualFold(value, "exclusive"):
+		return errors.New("walvfs: locking_mode=exclusive would lock replication out: remove it, or open the database without vfs=replicated")
+	}
+	return nil
+}
+
+// Close closes the file. The last connection's close waits for the replica.
+func (f *mainFile) Close() error {
+	f.settle()
+	err := f.File.Close()
+	if !f.internal {
+		databases.release(f.db)
+	}
+	return err
+}
+
+// SetPersistWAL forwards, and keeps the wish for the connection that will be
+// the last to close.
+func (f *mainFile) SetPersistWAL(keep bool) {
+	if !f.internal {
+		f.db.persistWAL.Store(keep)
+	}
+	vfsutil.WrapSetPersistWAL(f.File, keep)
+}
+
+func (f *mainFile) Unwrap() vfs.File                { return f.File }
+func (f *mainFile) LockState() vfs.LockLevel        { return vfsutil.WrapLockState(f.File) }
+func (f *mainFile) PersistWAL() bool                { return vfsutil.WrapPersistWAL(f.File) }
+func (f *mainFile) PowersafeOverwrite() bool        { return vfsutil.WrapPowersafeOverwrite(f.File) }
+func (f *mainFile) SetPowersafeOverwrite(psow bool) { vfsutil.WrapSetPowersafeOverwrite(f.File, psow) }
+func (f *mainFile) ChunkSize(size int)              { vfsutil.WrapChunkSize(f.File, size) }
+func (f *mainFile) SizeHint(size int64) error       { return vfsutil.WrapSizeHint(f.File, size) }
+func (f *mainFile) HasMoved() (bool, error)         { return vfsutil.WrapHasMoved(f.File) }
+func (f *mainFile) Overwrite() error                { return vfsutil.WrapOverwrite(f.File) }
+func (f *mainFile) SyncSuper(super string) error    { return vfsutil.WrapSyncSuper(f.File, super) }
+func (f *mainFile) BeginAtomicWrite() error         { return vfsutil.WrapBeginAtomicWrite(f.File) }
+func (f *mainFile) CommitAtomicWrite() error        { return vfsutil.WrapCommitAtomicWrite(f.File) }
+func (f *mainFile) RollbackAtomicWrite() error      { return vfsutil.WrapRollbackAtomicWrite(f.File) }
+func (f *mainFile) BusyHandler(handler func() bool) { vfsutil.WrapBusyHandler(f.File, handler) }
+func (f *mainFile) SharedMemory() vfs.SharedMemory  { return vfsutil.WrapSharedMemory(f.File) }
+
+// SetDB forwards an interface that package vfs does not export.
+func (f *mainFile) SetDB(db any) {
+	if base, ok := f.File.(interface{ SetDB(any) }); ok {
+		base.SetDB(db)
+	}
+}

@@ -1,0 +1,92 @@
+package vfs
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// settings are what one database is opened with.
+type settings struct {
+	replica      string
+	interval     time.Duration
+	closeTimeout time.Duration
+	overwrite    bool
+	logger       *slog.Logger
+}
+
+// configure reads the settings of a main database. It reports false if the
+// file's own URI does not ask for this VFS.
+func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err error) {
+	if name.URIParameter("vfs") != v.name {
+		return s, false, nil
+	}
+	s = settings{
+		replica:      v.replicaOf(name),
+		interval:     max(0, cmp.Or(v.opts.Interval, time.Second)),
+		closeTimeout: max(0, cmp.Or(v.opts.CloseTimeout, 10*time.Second)),
+		overwrite:    v.opts.Overwrite,
+		logger:       v.opts.Logger,
+	}
+	if s.logger == nil {
+		s.logger = slog.Default()
+	}
+	if s.replica == "" {
+		return s, true, errors.New("walvfs: no replica for this database: add &replica=URL to its URI, or set WALVFS_REPLICA to a base URL")
+	}
+	return s, true, errors.Join(
+		storage.Check(s.replica),
+		duration(name, "interval", &s.interval),
+		duration(name, "close_timeout", &s.closeTimeout),
+		choice(name, "diverged", "overwrite", "halt", &s.overwrite),
+	)
+}
+
+func (v *replicated) replicaOf(name *vfs.Filename) string {
+	if url := name.URIParameter("replica"); url != "" {
+		return url
+	}
+	path := name.String()
+	if url := v.opts.Replicas[path]; url != "" {
+		return url
+	}
+	if base := os.Getenv("WALVFS_REPLICA"); base != "" {
+		return strings.TrimRight(base, "/") + "/" + filepath.Base(path)
+	}
+	return ""
+}
+
+func duration(name *vfs.Filename, key string, d *time.Duration) error {
+	value := name.URIParameter(key)
+	if value == "" {
+		return nil
+	}
+	parsed, err := time.ParseDuration(value)
+	if err != nil || parsed < 0 {
+		return fmt.Errorf("walvfs: %s=%s: expected a duration such as 500ms or 10s", key, value)
+	}
+	*d = parsed
+	return nil
+}
+
+func choice(name *vfs.Filename, key, yes, no string, b *bool) error {
+	switch value := name.URIParameter(key); value {
+	case "":
+	case yes:
+		*b = true
+	case no:
+		*b = false
+	default:
+		return fmt.Errorf("walvfs: %s=%s: expected %s or %s", key, value, no, yes)
+	}
+	return nil
+}

@@ -1,0 +1,66 @@
+package vfs
+
+import (
+	"encoding/binary"
+
+	"github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/walvfs/walvfs/format"
+)
+
+// walFile is one connection's WAL. SQLite asks a WAL for the base interface only.
+type walFile struct {
+	vfs.File
+	main *mainFile
+}
+
+var _ vfs.FileUnwrap = (*walFile)(nil)
+
+// WriteAt forwards. A write at offset 0 is the header, and a reset. A frame
+// header with a commit size may become a commit: it wakes the shipper, because
+// CommitPhaseTwo does not come for the first of two files whose second one
+// fails.
+func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
+	if off == 0 {
+		return f.writeHeader(p)
+	}
+	// With psow=0 a header is written in pieces of 8 and 16 bytes.
+	if len(p) >= 8 && len(p) <= format.FrameHeaderSize && binary.BigEndian.Uint32(p[4:]) != 0 {
+		defer f.commitFrame()
+	}
+	return f.File.WriteAt(p, off)
+}
+
+func (f *walFile) commitFrame() {
+	if !f.main.unsettled {
+		f.main.unsettled = true
+		f.main.db.capture.unsettled.Add(1)
+	}
+	f.main.db.wake()
+}
+
+func (f *walFile) writeHeader(p []byte) (int, error) {
+	var next format.Salt
+	copy(next[:], p[min(16, len(p)):])
+	undo := f.main.db.capture.resetting(f.File, next)
+	n, err := f.File.WriteAt(p, 0)
+	if err != nil {
+		undo()
+	}
+	return n, err
+}
+
+// Truncate forwards. Truncation to 0 is a reset.
+func (f *walFile) Truncate(size int64) error {
+	if size != 0 {
+		return f.File.Truncate(size)
+	}
+	undo := f.main.db.capture.resetting(f.File, format.Salt{})
+	err := f.File.Truncate(0)
+	if err != nil {
+		undo()
+	}
+	return err
+}
+
+func (f *walFile) Unwrap() vfs.File { return f.File }
