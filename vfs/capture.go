@@ -57,12 +57,11 @@ func (c *capture) resync(reason string) {
 
 const foreignReset = "the WAL was reset outside of this VFS"
 
-// resetting is called before a reset of the WAL takes effect. An undo reverts
-// what the reset that failed would have begun.
-func (c *capture) resetting(wal io.ReaderAt, next format.Salt) (undo func()) {
+// reset does what makes the WAL start over, and follows it. No cut may see one
+// without the other: it would take this reset for another process's.
+func (c *capture) reset(wal io.ReaderAt, next format.Salt, do func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.inWAL.Store(true)
 	if c.known {
 		salt, pageSize, err := walSalt(wal)
 		switch {
@@ -74,27 +73,25 @@ func (c *capture) resetting(wal io.ReaderAt, next format.Salt) (undo func()) {
 			c.fold(wal, pageSize)
 		}
 	}
-	known, epoch, scanned := c.known, c.epoch, c.scanned
-	c.known, c.epoch, c.scanned = true, next, 0
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.known, c.epoch, c.scanned = known, epoch, scanned
+	if err := do(); err != nil {
+		return err
 	}
+	c.inWAL.Store(true)
+	c.known, c.epoch, c.scanned = true, next, 0
+	return nil
 }
 
-// deleting is resetting for a WAL that is about to be deleted, after its last
-// connection has closed it.
-func (c *capture) deleting(name string) (undo func()) {
+// delete is reset for a WAL that its last connection has closed.
+func (c *capture) delete(name string, do func() error) error {
 	f, err := os.Open(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return c.resetting(nothing{}, format.Salt{})
+		return c.reset(nothing{}, format.Salt{}, do)
 	}
 	if err != nil {
-		return c.resetting(broken{err}, format.Salt{})
+		return c.reset(broken{err}, format.Salt{}, do)
 	}
 	defer f.Close()
-	return c.resetting(f, format.Salt{})
+	return c.reset(f, format.Salt{}, do)
 }
 
 type nothing struct{}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/vfs"
 )
@@ -77,17 +79,20 @@ func TestFailedSync(t *testing.T) {
 	exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
 	settled(t, path)
 
+	release := hold(t, store, conn)
+	exec(t, conn, "INSERT INTO t VALUES (2)")
 	fail.Store(true)
-	if err := conn.Exec("INSERT INTO t VALUES (2)"); err == nil {
+	if err := conn.Exec("INSERT INTO t VALUES (3)"); err == nil {
 		t.Fatal("the sync did not fail")
 	}
 	fail.Store(false)
 	exec(t, conn, "BEGIN IMMEDIATE", "COMMIT")
+	release()
 	settled(t, path)
-	if got := replicaRows(t, store); got != "1" {
-		t.Fatalf("the replica has %s rows: one of them was never committed", got)
+	if got := replicaRows(t, store); got != "2" {
+		t.Fatalf("the replica has %s rows: 2 were committed", got)
 	}
-	exec(t, conn, "INSERT INTO t VALUES (3)")
+	exec(t, conn, "INSERT INTO t VALUES (4)")
 	conn.Close()
 	requireEqual(t, store, path)
 }
@@ -174,7 +179,7 @@ func TestResets(t *testing.T) {
 			exec(t, conn, "PRAGMA auto_vacuum=full", "CREATE TABLE t (x)", manyRows, spilling)
 			settled(t, path)
 			release := hold(t, store, conn)
-			exec(t, conn, "UPDATE t SET x = randomblob(600) WHERE rowid % 7 = 0", "DELETE FROM t WHERE rowid % 5 = 0")
+			exec(t, conn, "UPDATE t SET x = randomblob(600) WHERE rowid < 100", "DELETE FROM t WHERE rowid BETWEEN 200 AND 210")
 			reset(t, conn, path)
 			release()
 			settled(t, path)
@@ -205,7 +210,11 @@ func TestResetDuringCut(t *testing.T) {
 	release := hold(t, store, conn)
 	exec(t, conn, "UPDATE t SET x = randomblob(500) WHERE rowid <= 200", "PRAGMA wal_checkpoint(FULL)")
 	overwrite := func() {
-		exec(t, conn, "DELETE FROM t WHERE rowid > 300", "UPDATE t SET x = randomblob(400)")
+		before := walHeader(t, path)
+		exec(t, conn, "UPDATE t SET x = randomblob(400)", manyRows, manyRows)
+		if bytes.Equal(before, walHeader(t, path)) {
+			t.Error("the WAL was not reset during the cut")
+		}
 	}
 	during.Store(&overwrite)
 	release()
@@ -218,12 +227,59 @@ func TestResetDuringCut(t *testing.T) {
 	requireIntact(t, store)
 }
 
+func walHeader(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[:format.WALHeaderSize]
+}
+
 // requireIntact restores every TXID and checks its integrity.
 func requireIntact(t *testing.T, store storage.Store) {
 	t.Helper()
 	for txid := lastTXID(t, store); txid > 0; txid-- {
 		_, conn := restored(t, store, txid)
 		conn.Close()
+	}
+}
+
+// TestFailedCut: the pages of a cut that failed are in the next one.
+func TestFailedCut(t *testing.T) {
+	for _, where := range []string{"read", "sync"} {
+		t.Run(where, func(t *testing.T) {
+			store := newReplica(t)
+			path := filepath.Join(t.TempDir(), "app.db")
+			var fail atomic.Bool
+			conn := open(t, faulty(path, store, &faultHooks{
+				read: func(file string, p []byte, off int64) error {
+					// The page of a frame, as the cut reads it and the application does not.
+					if where == "read" && file == "wal" && len(p) >= 512 && fail.Swap(false) {
+						return errInjected
+					}
+					return nil
+				},
+				sync: func(file string) error {
+					if where == "sync" && file == "wal" && fail.Swap(false) {
+						return errInjected
+					}
+					return nil
+				},
+			}, "_pragma=synchronous(normal)"))
+			exec(t, conn, "CREATE TABLE t (x)", manyRows)
+			settled(t, path)
+			release := hold(t, store, conn)
+			exec(t, conn, "UPDATE t SET x = randomblob(500) WHERE rowid % 10 = 0")
+			fail.Store(true)
+			release()
+			settled(t, path)
+			if fail.Load() {
+				t.Fatal("nothing failed")
+			}
+			conn.Close()
+			requireEqual(t, store, path)
+		})
 	}
 }
 

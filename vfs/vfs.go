@@ -93,15 +93,10 @@ func (v *replicated) openWAL(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, 
 
 // Delete implements [vfs.VFS]. Deleting a WAL is a reset.
 func (v *replicated) Delete(name string, syncDir bool) error {
-	path, isWAL := strings.CutSuffix(name, "-wal")
-	db := databases.find(path)
-	if !isWAL || db == nil {
-		return v.VFS.Delete(name, syncDir)
+	if path, ok := strings.CutSuffix(name, "-wal"); ok {
+		if db := databases.find(path); db != nil {
+			return db.capture.delete(name, func() error { return v.VFS.Delete(name, syncDir) })
+		}
 	}
-	undo := db.capture.deleting(name)
-	err := v.VFS.Delete(name, syncDir)
-	if err != nil {
-		undo()
-	}
-	return err
+	return v.VFS.Delete(name, syncDir)
 }

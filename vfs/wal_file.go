@@ -19,13 +19,13 @@ var _ vfs.FileUnwrap = (*walFile)(nil)
 // WriteAt forwards. A write at offset 0 is the header, and a reset. A frame
 // header with a commit size may become a commit: it wakes the shipper, because
 // CommitPhaseTwo does not come for the first of two files whose second one
-// fails.
+// fails. With psow=0 headers are also written in pieces, but only those of
+// copies that fill a sector after the commit frame.
 func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
 	if off == 0 {
 		return f.writeHeader(p)
 	}
-	// With psow=0 a header is written in pieces of 8 and 16 bytes.
-	if len(p) >= 8 && len(p) <= format.FrameHeaderSize && binary.BigEndian.Uint32(p[4:]) != 0 {
+	if len(p) == format.FrameHeaderSize && binary.BigEndian.Uint32(p[4:]) != 0 {
 		defer f.commitFrame()
 	}
 	return f.File.WriteAt(p, off)
@@ -39,14 +39,13 @@ func (f *walFile) commitFrame() {
 	f.main.db.wake()
 }
 
-func (f *walFile) writeHeader(p []byte) (int, error) {
+func (f *walFile) writeHeader(p []byte) (n int, err error) {
 	var next format.Salt
 	copy(next[:], p[min(16, len(p)):])
-	undo := f.main.db.capture.resetting(f.File, next)
-	n, err := f.File.WriteAt(p, 0)
-	if err != nil {
-		undo()
-	}
+	err = f.main.db.capture.reset(f.File, next, func() error {
+		n, err = f.File.WriteAt(p, 0)
+		return err
+	})
 	return n, err
 }
 
@@ -55,12 +54,7 @@ func (f *walFile) Truncate(size int64) error {
 	if size != 0 {
 		return f.File.Truncate(size)
 	}
-	undo := f.main.db.capture.resetting(f.File, format.Salt{})
-	err := f.File.Truncate(0)
-	if err != nil {
-		undo()
-	}
-	return err
+	return f.main.db.capture.reset(f.File, format.Salt{}, func() error { return f.File.Truncate(0) })
 }
 
 func (f *walFile) Unwrap() vfs.File { return f.File }

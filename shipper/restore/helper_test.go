@@ -111,15 +111,4 @@ func mustFail(t *testing.T, s *source, opts Options) error {
 
 var discard = slog.New(slog.DiscardHandler)
 
-type countReader struct {
-	r io.Reader
-	n *int64
-}
-
-func (r *countReader) Read(p []byte) (int, error) {
-	n, err := r.r.Read(p)
-	*r.n += int64(n)
-	return n, err
-}
-
 func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

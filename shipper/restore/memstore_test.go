@@ -27,6 +27,7 @@ type memStore struct {
 
 	mu    sync.Mutex
 	opens []string // keys, in order
+	asked []int64  // lengths, in order
 }
 
 var _ storage.Store = &memStore{}
@@ -54,6 +55,7 @@ func (s *memStore) List(_ context.Context, prefix, startAfter string) iter.Seq2[
 func (s *memStore) Open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, storage.Attrs, error) {
 	s.mu.Lock()
 	s.opens = append(s.opens, key)
+	s.asked = append(s.asked, length)
 	s.mu.Unlock()
 	fail := func(err error) (io.ReadCloser, storage.Attrs, error) {
 		return nil, storage.Attrs{}, &storage.Error{Op: "open", URL: s.String(), Key: key, Err: err}

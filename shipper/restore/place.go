@@ -112,7 +112,8 @@ const (
 	sqliteLocksLen = 512
 )
 
-// create makes the temporary file, and locks it against other restores.
+// create makes the temporary file, and locks it against other restores. What a
+// crashed one left in it goes when the first file of the plan is applied.
 func (p *place) create() (*temp, error) {
 	name := p.path + tempSuffix
 	for {
@@ -132,10 +133,6 @@ func (p *place) create() (*temp, error) {
 		if !sameFile(f, name) {
 			f.Close()
 			continue
-		}
-		if err := f.Truncate(0); err != nil {
-			f.Close()
-			return nil, &Error{"truncate", name, pathless(err), ""}
 		}
 		return &temp{place: p, name: name, file: f}, nil
 	}

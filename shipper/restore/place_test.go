@@ -240,7 +240,7 @@ func TestCrashAtEveryStep(t *testing.T) {
 // Each step fails once: the target is the old database, whole, or the new one.
 func TestEveryStepFails(t *testing.T) {
 	s := smallReplica(t)
-	for failAt := 0; ; failAt++ {
+	for failAt := range 20 {
 		target := oldDatabase(t)
 		before := readDir(t, filepath.Dir(target))
 		n := 0
@@ -254,7 +254,7 @@ func TestEveryStepFails(t *testing.T) {
 		_, err := Restore(t.Context(), s.store, target, Options{Force: true, hooks: hooks{step: fail}})
 		if err == nil {
 			if failAt != 9 {
-				t.Errorf("only %d steps", failAt)
+				t.Errorf("%d steps", failAt)
 			}
 			return
 		}

@@ -97,6 +97,22 @@ func TestNoRetry(t *testing.T) {
 	}
 }
 
+// An object that is shorter than its listing said is not waited for as a store
+// is that is down.
+func TestTruncatedIsSoonKnown(t *testing.T) {
+	quickly(t, func(t *testing.T) {
+		s := smallReplica(t)
+		listAs(s, planKeys(s)[0], 0, 100)
+		start := time.Now()
+		if _, err := Restore(t.Context(), s.store, t.TempDir()+"/app.db", Options{}); !errors.Is(err, format.ErrCorrupt) {
+			t.Errorf("error is %v", err)
+		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
 // A peer that sends nothing is given up, and asked again.
 func TestStall(t *testing.T) {
 	quickly(t, func(t *testing.T) {
@@ -137,11 +153,12 @@ func TestPrefetchIsBounded(t *testing.T) {
 	for i := range files {
 		files[i].Size = 1 << 40
 	}
+	const most = 3 * 1280 << 10
 	synctest.Test(t, func(t *testing.T) {
 		for range prefetch(t.Context(), files, 3, open) {
 			synctest.Wait()
-			if got, most := read.Load(), int64(3*(chunks+1)*chunkSize); got != most {
-				t.Errorf("%d bytes are in memory, want %d", got, most)
+			if got := read.Load(); got == 0 || got > most {
+				t.Errorf("%d bytes are in memory, want %d at most", got, most)
 			}
 			break
 		}

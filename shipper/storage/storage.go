@@ -30,18 +30,21 @@ import (
 type Store interface {
 	// List yields the objects whose keys begin with prefix and come after
 	// startAfter, in the order of their keys, fetching page by page as the
-	// caller goes on. An empty or missing root yields nothing.
+	// caller goes on. An empty or missing root yields nothing. After an error,
+	// which has no object, nothing more is yielded.
 	List(ctx context.Context, prefix, startAfter string) iter.Seq2[Object, error]
 
 	// Open reads length bytes of an object from offset; a negative length
 	// reads to the end. It fails with [ErrNotExist] if there is no such object.
-	// Bytes that the object does not have are missing from the reader's end:
-	// the caller checks lengths.
+	// Bytes that the object does not have are missing from the reader's end, so
+	// a range past the object's end is empty: the caller checks lengths.
 	Open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, Attrs, error)
 
 	// Create writes an object, atomically, if and only if no object has that
-	// key; otherwise it fails with [ErrExists] and changes nothing. Any other
-	// error leaves open whether the object was written.
+	// key; otherwise it fails with [ErrExists] and changes nothing. A driver's
+	// SDK repeats requests whose answer was lost, so the object that exists may
+	// be the caller's own: reading it back tells. Any other error leaves open
+	// whether the object was written. A body that cannot be read leaves none.
 	Create(ctx context.Context, key string, body Body, attrs Attrs) error
 
 	// Delete removes objects. Keys that do not exist are no error.
@@ -108,7 +111,7 @@ var (
 
 // Error says which operation on which object failed, why, and what may help.
 type Error struct {
-	Op   string // "list", "open", "create", "delete", "connect"
+	Op   string // "list", "open", "create", "delete"
 	URL  string // the replica's, without secrets
 	Key  string // the object's, if there is one
 	Err  error

@@ -1,0 +1,66 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestGuard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := NewGuard(t.Context(), time.Minute)
+		defer g.Stop()
+		for range 10 { // progress, however slow in all
+			time.Sleep(50 * time.Second)
+			g.Touch()
+		}
+		if err := g.Context().Err(); err != nil {
+			t.Fatalf("cancelled in spite of progress: %v", err)
+		}
+		body := g.Body(strings.NewReader("body"), 0, 4)
+		time.Sleep(50 * time.Second)
+		if _, err := io.ReadAll(body); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Second)
+		if err := g.Context().Err(); err != nil {
+			t.Fatalf("reading the body is no progress: %v", err)
+		}
+		time.Sleep(11 * time.Second)
+		synctest.Wait()
+		err := g.Err(g.Context().Err())
+		if err == nil || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "no progress for 1m0s") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestGuardLeavesErrors: only the guard's own cancellation is renamed.
+func TestGuardLeavesErrors(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	g := NewGuard(ctx, time.Minute)
+	defer g.Stop()
+	if err := g.Err(io.ErrUnexpectedEOF); err != io.ErrUnexpectedEOF {
+		t.Errorf("got %v", err)
+	}
+	cancel()
+	if err := g.Err(g.Context().Err()); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if g.Err(nil) != nil {
+		t.Error("success is an error")
+	}
+}
+
+func TestRoot(t *testing.T) {
+	for path, want := range map[string]string{"": "", "/": "", "/a": "a", "/a/b/": "a/b", "//a//b": "a/b", "/../a": "a"} {
+		if got := Root(&url.URL{Path: path}); got != want {
+			t.Errorf("%q: got %q, want %q", path, got, want)
+		}
+	}
+}

@@ -1,0 +1,159 @@
+package vfs
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"slices"
+	"testing"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/walvfs/walvfs/format"
+)
+
+// walOf returns a WAL with one frame for each page; commits are the sizes in its
+// frames.
+func walOf(salt format.Salt, pages []uint32, commits ...uint32) []byte {
+	header := format.WALHeader{PageSize: 512, Salt: salt}
+	b := header.AppendTo(nil)
+	for i, page := range pages {
+		f := format.Frame{Page: page, Salt: salt}
+		if i < len(commits) {
+			f.Commit = commits[i]
+		}
+		b = append(f.AppendTo(b), make([]byte, 512)...)
+	}
+	return b
+}
+
+func clean(epoch format.Salt, scanned uint32) *capture {
+	c := newCapture(slog.New(slog.DiscardHandler))
+	c.known, c.all, c.epoch, c.scanned, c.floor = true, false, epoch, scanned, 100
+	return c
+}
+
+func done() error { return nil }
+
+func requireDirty(t *testing.T, c *capture, want ...uint32) {
+	t.Helper()
+	if got := c.dirty.ToArray(); c.all || !slices.Equal(got, want) {
+		t.Errorf("dirty pages are %v (all: %v), want %v", got, c.all, want)
+	}
+}
+
+var saltA, saltB = format.Salt{1}, format.Salt{2}
+
+// A checkpoint that truncates resets the WAL index before the WAL. What is
+// committed in the epoch and not scanned is in the database file then, and
+// nothing but the WAL tells what it is.
+func TestBoundaryOfResetIndex(t *testing.T) {
+	wal := bytes.NewReader(walOf(saltA, []uint32{1, 2, 3, 4}))
+	c := clean(saltA, 2)
+	if err := c.advance(wal, format.WALIndex{PageSize: 512, Salt: saltB}, &frameIndex{}); err != nil {
+		t.Fatal(err)
+	}
+	requireDirty(t, c, 3, 4)
+}
+
+// The same, where the epoch is another's: nothing tells what changed.
+func TestBoundaryOfUnseenReset(t *testing.T) {
+	for name, wal := range map[string][]byte{
+		"other epoch": walOf(saltB, []uint32{1}),
+		"truncated":   nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := clean(saltA, 2)
+			if err := c.advance(bytes.NewReader(wal), format.WALIndex{PageSize: 512, Salt: saltB}, &frameIndex{}); err != nil {
+				t.Fatal(err)
+			}
+			if !c.all {
+				t.Error("no resync")
+			}
+		})
+	}
+}
+
+// A reset folds every frame of the epoch, committed or not, and none of an older
+// one's.
+func TestFold(t *testing.T) {
+	wal := walOf(saltA, []uint32{1, 2, 3, 4, 5}, 0, 50, 0, 9)
+	wal = append(wal, walOf(saltB, []uint32{6})[format.WALHeaderSize:]...)
+	c := clean(saltA, 1)
+	c.reset(bytes.NewReader(wal), saltB, done)
+	requireDirty(t, c, 2, 3, 4, 5)
+	if c.floor != 9 || c.epoch != saltB || c.scanned != 0 {
+		t.Errorf("floor %d, epoch %s, %d frames scanned", c.floor, c.epoch, c.scanned)
+	}
+}
+
+// A reset whose write failed has not happened.
+func TestFailedReset(t *testing.T) {
+	wal := bytes.NewReader(walOf(saltA, []uint32{1, 2, 3}))
+	c := clean(saltA, 1)
+	if err := c.reset(wal, saltB, func() error { return io.ErrShortWrite }); err != io.ErrShortWrite {
+		t.Error(err)
+	}
+	if c.epoch != saltA || c.scanned != 3 {
+		t.Errorf("epoch %s, %d frames scanned", c.epoch, c.scanned)
+	}
+}
+
+// A reset between two batches of a scan makes the rest dirty.
+func TestResetDuringScan(t *testing.T) {
+	pages := make([]uint32, scanBatch+10)
+	for i := range pages {
+		pages[i] = uint32(i + 1)
+	}
+	wal := bytes.NewReader(walOf(saltA, pages))
+	to := format.WALIndex{PageSize: 512, Salt: saltA, MxFrame: uint32(len(pages))}
+	c, x := clean(saltA, 0), &frameIndex{}
+	if done, err := c.adopt(wal, to, x); done || err != nil {
+		t.Fatal(done, err)
+	}
+	if done, err := c.scan(wal, to, x); done || err != nil {
+		t.Fatal(done, err)
+	}
+	c.reset(wal, saltB, done)
+	if done, err := c.scan(wal, to, x); !done || err != nil {
+		t.Fatal(done, err)
+	}
+	requireDirty(t, c, pages...)
+}
+
+// A cut holds every page between the least size since the last one and its own,
+// and neither the lock page nor what is beyond its end.
+func TestSet(t *testing.T) {
+	lock := format.LockPage(65536)
+	for _, test := range []struct {
+		name  string
+		taken taken
+		nPage uint32
+		want  []uint32
+	}{
+		{"dirty", taken{roaring.BitmapOf(2, 9), false, 10}, 10, []uint32{2, 9}},
+		{"grown", taken{roaring.BitmapOf(2), false, 7}, 10, []uint32{2, 8, 9, 10}},
+		{"shrunk", taken{roaring.BitmapOf(1, 9), false, 10}, 8, []uint32{1}},
+		{"shrunk and regrown", taken{roaring.BitmapOf(1), false, 3}, 5, []uint32{1, 4, 5}},
+		{"all", taken{roaring.New(), true, 10}, 3, []uint32{1, 2, 3}},
+		{"lock page", taken{roaring.BitmapOf(lock), false, lock - 2}, lock + 1, []uint32{lock - 1, lock + 1}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := test.taken.set(65536, test.nPage).ToArray(); !slices.Equal(got, test.want) {
+				t.Errorf("%v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// Pages written past the WAL are dirty.
+func TestDirect(t *testing.T) {
+	c := clean(saltA, 0)
+	c.pageSize = 512
+	c.direct(512*4, 1024)
+	requireDirty(t, c, 5, 6)
+	c.directTruncate(512 * 3)
+	if c.floor != 3 {
+		t.Errorf("floor %d", c.floor)
+	}
+}
