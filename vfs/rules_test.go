@@ -156,20 +156,20 @@ func TestResets(t *testing.T) {
 		"foreign": func(t *testing.T, _ *sqlite3.Conn, path string) {
 			plain := open(t, "file:"+path)
 			defer plain.Close()
-			exec(t, plain, "UPDATE t SET x = randomblob(600) WHERE rowid > 490",
+			exec(t, plain, "UPDATE t SET x = randomblob(600) WHERE rowid BETWEEN 300 AND 320",
 				"PRAGMA wal_checkpoint(FULL)", "INSERT INTO t VALUES ('theirs')")
 		},
 		"foreign, then ours": func(t *testing.T, conn *sqlite3.Conn, path string) {
 			plain := open(t, "file:"+path)
 			defer plain.Close()
-			exec(t, plain, "UPDATE t SET x = randomblob(600) WHERE rowid > 490",
+			exec(t, plain, "UPDATE t SET x = randomblob(600) WHERE rowid BETWEEN 300 AND 320",
 				"PRAGMA wal_checkpoint(FULL)", "INSERT INTO t VALUES ('theirs')", "PRAGMA wal_checkpoint(FULL)")
 			exec(t, conn, "INSERT INTO t VALUES ('ours')")
 		},
 		"foreign truncate": func(t *testing.T, _ *sqlite3.Conn, path string) {
 			plain := open(t, "file:"+path)
 			defer plain.Close()
-			exec(t, plain, "UPDATE t SET x = randomblob(600) WHERE rowid > 490", "PRAGMA wal_checkpoint(TRUNCATE)")
+			exec(t, plain, "UPDATE t SET x = randomblob(600) WHERE rowid BETWEEN 300 AND 320", "PRAGMA wal_checkpoint(TRUNCATE)")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,6 +35,7 @@
 //
 // # Faults
 //
-// [Replica.Proxy] puts a proxy in front of a server, which may change, refuse,
-// delay or lose requests and answers.
+// [Memory] is a store that fails when it is told to. [Replica.Proxy] puts a proxy
+// in front of a server, which may change, refuse, delay or lose requests and
+// answers.
 package storagetest

@@ -12,6 +12,7 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
 // Memory is a store in memory, for tests that inject faults into the code above
@@ -85,6 +86,9 @@ func (m *Memory) List(ctx context.Context, prefix, startAfter string) iter.Seq2[
 func (m *Memory) Open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, storage.Attrs, error) {
 	var o memoryObject
 	err := m.around(ctx, "open", key, func() error {
+		if err := driver.CheckRange(offset); err != nil {
+			return err
+		}
 		var ok bool
 		if o, ok = m.objects[key]; !ok {
 			return storage.ErrNotExist
@@ -103,9 +107,9 @@ func (m *Memory) Open(ctx context.Context, key string, offset, length int64) (io
 
 // Create implements [storage.Store].
 func (m *Memory) Create(ctx context.Context, key string, body storage.Body, attrs storage.Attrs) error {
-	data, err := io.ReadAll(io.NewSectionReader(body, 0, body.Size()))
-	if err != nil {
-		return err
+	data := make([]byte, body.Size())
+	if _, err := io.ReadFull(io.NewSectionReader(body, 0, body.Size()), data); err != nil {
+		return &storage.Error{Op: "create", URL: m.String(), Key: key, Err: err}
 	}
 	return m.around(ctx, "create", key, func() error {
 		if _, ok := m.objects[key]; ok {

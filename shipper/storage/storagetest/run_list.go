@@ -115,4 +115,3 @@ func oddKeys(t *testing.T, s *suite) {
 	}
 	s.wantKeys("", "")
 }
-

@@ -170,9 +170,8 @@ type cancelling struct {
 }
 
 func (c *cancelling) ReadAt(p []byte, off int64) (int, error) {
-	if off > LargeSize/2 {
+	if off+int64(len(p)) > LargeSize/2 {
 		c.cancel()
 	}
 	return c.broken.ReadAt(p, off)
 }
-

@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+func TestMemory(t *testing.T) {
+	Run(t, func(*testing.T) storage.Store { return &Memory{Name: "test"} })
+}
+
 // TestReplicas opens each replica in both ways, and finds what it wrote through
 // the other.
 func TestReplicas(t *testing.T) {

@@ -1,0 +1,159 @@
+package shipper_test
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"sync"
+	"testing"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+const pageSize = 512
+
+// A fakeDB is a database of numbered pages. A page holds the number of the commit
+// that wrote it last.
+type fakeDB struct {
+	mu       sync.Mutex
+	commits  uint64
+	pages    []uint64 // by page number - 1
+	dirty    *roaring.Bitmap
+	cuts     int
+	settled  int // cuts acknowledged or abandoned
+	intended []shipper.Position
+	acked    []shipper.Position
+
+	noise     bool // pages do not compress
+	last      format.TXID
+	recognize func(*shipper.Tip) error
+	cutErr    func() error
+}
+
+func newDB(pages int) *fakeDB {
+	db := &fakeDB{pages: make([]uint64, pages), dirty: roaring.New()}
+	db.dirty.AddRange(1, uint64(pages)+1)
+	return db
+}
+
+// commit writes pages.
+func (db *fakeDB) commit(pages ...uint32) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.commits++
+	for _, p := range pages {
+		db.pages[p-1] = db.commits
+		db.dirty.Add(p)
+	}
+}
+
+func (db *fakeDB) Last() format.TXID { return db.last }
+
+func (db *fakeDB) Recognize(_ context.Context, tip *shipper.Tip) error {
+	if db.recognize != nil {
+		return db.recognize(tip)
+	}
+	return nil
+}
+
+func (db *fakeDB) Intend(pos shipper.Position) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.intended = append(db.intended, pos)
+	return nil
+}
+
+func (db *fakeDB) Cut(context.Context) (shipper.Cut, error) {
+	if db.cutErr != nil {
+		if err := db.cutErr(); err != nil {
+			return nil, err
+		}
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.dirty.IsEmpty() {
+		return nil, nil
+	}
+	db.cuts++
+	k := &fakeCut{db: db, pages: db.dirty, content: append([]uint64(nil), db.pages...)}
+	db.dirty = roaring.New()
+	return k, nil
+}
+
+type fakeCut struct {
+	db      *fakeDB
+	pages   *roaring.Bitmap
+	content []uint64
+}
+
+func (k *fakeCut) Info() shipper.CutInfo {
+	return shipper.CutInfo{PageSize: pageSize, Commit: uint32(len(k.content)), Pages: k.pages, WALOffset: 32, NodeID: 7}
+}
+
+func (k *fakeCut) ReadPage(pgno uint32, p []byte) error {
+	clear(p)
+	if k.db.noise {
+		rand.Read(p)
+	}
+	binary.BigEndian.PutUint64(p, k.content[pgno-1])
+	return nil
+}
+
+func (k *fakeCut) Close() error { return nil }
+
+func (k *fakeCut) Acknowledge(pos shipper.Position) {
+	k.db.mu.Lock()
+	defer k.db.mu.Unlock()
+	k.db.settled++
+	k.db.acked = append(k.db.acked, pos)
+}
+
+func (k *fakeCut) Abandon() {
+	k.db.mu.Lock()
+	defer k.db.mu.Unlock()
+	k.db.settled++
+	k.db.dirty.Or(k.pages)
+}
+
+// requireSame applies every level 0 file in order and fails unless the result is
+// the database.
+func requireSame(t *testing.T, store storage.Store, db *fakeDB) {
+	t.Helper()
+	got := make([]uint64, len(db.pages))
+	next := format.TXID(1)
+	for obj, err := range store.List(context.Background(), store.Layout().Dir(0), "") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, ok := store.Layout().Parse(obj.Key)
+		if !ok || f.MinTXID != next || f.MaxTXID != next {
+			t.Fatalf("found %s, want TXID %s", obj.Key, next)
+		}
+		next++
+		r, _, err := store.Open(context.Background(), obj.Key, 0, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := format.Decode(r, func(_ format.LTXHeader, pgno uint32, page []byte) error {
+			got[pgno-1] = binary.BigEndian.Uint64(page)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for i := range got {
+		if got[i] != db.pages[i] {
+			t.Errorf("page %d is from commit %d, the database's from %d", i+1, got[i], db.pages[i])
+		}
+	}
+	if db.cuts != db.settled {
+		t.Errorf("%d cuts, %d of them settled", db.cuts, db.settled)
+	}
+}
