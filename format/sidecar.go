@@ -58,6 +58,7 @@ func (s Sidecar) MarshalBinary() ([]byte, error) {
 // UnmarshalBinary decodes a sidecar. The error is [ErrSidecar] if any byte is
 // missing or was changed.
 func (s *Sidecar) UnmarshalBinary(b []byte) error {
+	*s = Sidecar{}
 	line, sum, ok := bytes.Cut(b, []byte("\n"))
 	if !ok || string(sum) != fmt.Sprintf("%08x\n", crc32.Checksum(line, castagnoli)) {
 		return fmt.Errorf("%w: checksum", ErrSidecar)

@@ -30,9 +30,10 @@ type database struct {
 
 	persistWAL atomic.Bool // the application wants the -wal kept
 
-	// refs and closed are guarded by the registry.
-	refs   int           // the application's open connections
-	closed chan struct{} // not nil once it is closing, closed when it is gone
+	// refs, draining and closed are guarded by the registry.
+	refs     int           // the application's open connections
+	draining int           // closes that wait for the replica
+	closed   chan struct{} // not nil once it is closing, closed when it is gone
 
 	connMu sync.Mutex // held while a cut reads
 	internal

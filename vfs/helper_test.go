@@ -3,6 +3,7 @@ package vfs_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"net/url"
@@ -39,8 +40,7 @@ func init() {
 
 // newReplica returns an empty replica whose String is its URL.
 func newReplica(t *testing.T) *storagetest.Memory {
-	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-", "=", "-", "#", "-").Replace(t.Name()))
-	m := &storagetest.Memory{Name: fmt.Sprintf("%s-%d", name, time.Now().UnixNano())}
+	m := &storagetest.Memory{Name: strings.ToLower(rand.Text())}
 	memories.Store(m.Name, m)
 	t.Cleanup(func() { memories.Delete(m.Name) })
 	return m

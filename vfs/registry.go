@@ -81,14 +81,15 @@ func (r *registry) join(v *replicated, path string, id fileID, cfg settings) (_ 
 }
 
 // release takes a connection away. The last one's waits for the replica, up to
-// close_timeout, and then ends replication.
+// close_timeout, and then ends replication, unless somebody has reopened the
+// database, or another last one still waits.
 func (r *registry) release(d *database) {
 	if !r.leave(d) {
 		return
 	}
 	d.drain()
 	if !r.retire(d) {
-		return // reopened meanwhile
+		return
 	}
 	d.close()
 	r.mu.Lock()
@@ -103,13 +104,18 @@ func (r *registry) leave(d *database) (last bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d.refs--
-	return d.refs == 0
+	if d.refs > 0 {
+		return false
+	}
+	d.draining++
+	return true
 }
 
 func (r *registry) retire(d *database) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if d.refs > 0 || d.closed != nil {
+	d.draining--
+	if d.refs > 0 || d.draining > 0 {
 		return false
 	}
 	d.closed = make(chan struct{})

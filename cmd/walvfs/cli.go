@@ -11,6 +11,7 @@ import (
 type cli struct {
 	Restore restoreCmd `cmd:"" help:"Restore a database from a replica."`
 	Ls      lsCmd      `cmd:"" help:"List the files of a replica, by level."`
+	Demo    demoCmd    `cmd:"" help:"Lose a database and get it back, in a temporary directory."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 
 	ShowVersion versionFlag `name:"version" help:"Print the version."`

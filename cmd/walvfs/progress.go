@@ -81,7 +81,7 @@ func (p *progress) line(r restore.Progress) {
 	now := time.Now()
 	switch {
 	case p.next.IsZero():
-		fmt.Fprintf(p.out, "%s: TXID %s, %d files, %s\n", p.title, r.TXID, r.TotalFiles, humanize.IBytes(uint64(r.TotalBytes)))
+		fmt.Fprintf(p.out, "%s: TXID %s, %s, %s\n", p.title, r.TXID, count(r.TotalFiles, "file"), humanize.IBytes(uint64(r.TotalBytes)))
 	case now.Before(p.next):
 		return
 	default:

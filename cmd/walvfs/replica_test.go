@@ -114,8 +114,10 @@ func change(ts *testscript.TestScript, args []string, how func(b []byte, n int) 
 }
 
 func waitFor(ts *testscript.TestScript, _ bool, args []string) {
-	for !exists(ts.MkAbs(args[0])) {
-		time.Sleep(time.Millisecond)
+	for start := time.Now(); !exists(ts.MkAbs(args[0])); time.Sleep(time.Millisecond) {
+		if time.Since(start) > time.Minute {
+			ts.Fatalf("%s does not come", args[0])
+		}
 	}
 }
 

@@ -135,9 +135,9 @@ func (c *restoreCmd) done(a *app, replica string, r restore.Result) error {
 			DurationMS: r.Duration.Milliseconds(),
 		})
 	}
-	return c.say(a, "%s: restored TXID %s of %s: %d pages of %d bytes, from %d files (%s) in %s\n",
+	return c.say(a, "%s: restored TXID %s of %s: %d pages of %d bytes, from %s (%s) in %s\n",
 		c.Output, r.TXID, r.Time.Format(time.RFC3339), r.Pages, r.PageSize,
-		r.Files, humanize.IBytes(uint64(r.Bytes)), r.Duration.Round(time.Millisecond))
+		count(r.Files, "file"), humanize.IBytes(uint64(r.Bytes)), r.Duration.Round(time.Millisecond))
 }
 
 func (c *restoreCmd) say(a *app, format string, args ...any) error {

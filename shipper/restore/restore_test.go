@@ -1,9 +1,7 @@
 package restore
 
 import (
-	"context"
 	"errors"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"

@@ -1,0 +1,91 @@
+package restore_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/storage"
+	_ "github.com/walvfs/walvfs/shipper/storage/file"
+)
+
+func ExampleRestore() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	store, err := storage.Open(ctx, "file://"+filepath.ToSlash(dir)+"/replica", storage.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+
+	target := filepath.Join(dir, "app.db")
+	_, err = restore.Restore(ctx, store, target, restore.Options{})
+	fmt.Println("no replica:", errors.Is(err, restore.ErrNoReplica))
+
+	shipOnePage(ctx, store)
+	result, err := restore.Restore(ctx, store, target, restore.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("restored TXID", result.TXID, "with", result.Pages, "page")
+
+	_, err = restore.Restore(ctx, store, target, restore.Options{})
+	fmt.Println("exists:", errors.Is(err, restore.ErrExists))
+	// Output:
+	// no replica: true
+	// restored TXID 0000000000000001 with 1 page
+	// exists: true
+}
+
+func ExampleListFiles() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	store, err := storage.Open(ctx, "file://"+filepath.ToSlash(dir), storage.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close()
+	shipOnePage(ctx, store)
+
+	files, err := restore.ListFiles(ctx, store)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(files)
+	fmt.Println("can be restored:", format.Restorable(files))
+	// Output:
+	// [0/0000000000000001-0000000000000001]
+	// can be restored: [0000000000000001]
+}
+
+// shipOnePage stands in for a shipper.
+func shipOnePage(ctx context.Context, store storage.Store) {
+	var b bytes.Buffer
+	enc, err := format.NewEncoder(&b, format.LTXHeader{PageSize: 4096, Commit: 1, MinTXID: 1, MaxTXID: 1, Timestamp: 1})
+	if err == nil {
+		err = enc.Page(1, make([]byte, 4096))
+	}
+	if err == nil {
+		_, err = enc.Close()
+	}
+	if err == nil {
+		err = store.Create(ctx, store.Layout().Key(format.LevelRaw, 1, 1), bytes.NewReader(b.Bytes()), storage.Attrs{})
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}

@@ -1,0 +1,376 @@
+package vfs_test
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/vfs"
+)
+
+// openError returns the text of the error that opening a database gives, with its
+// cause.
+func openError(t *testing.T, uri string) string {
+	t.Helper()
+	conn, err := sqlite3.Open(uri)
+	if err == nil {
+		conn.Close()
+		t.Fatalf("%s opened", uri)
+	}
+	if !errors.Is(err, sqlite3.CANTOPEN) {
+		t.Errorf("%v is not CANTOPEN", err)
+	}
+	text := err.Error()
+	for ; err != nil; err = errors.Unwrap(err) {
+		text += " / " + err.Error()
+	}
+	return text
+}
+
+func TestOpenErrors(t *testing.T) {
+	t.Setenv("WALVFS_REPLICA", "")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "app.db")
+	for name, test := range map[string]struct{ params, want string }{
+		"no replica":       {"", "add &replica=URL"},
+		"no driver":        {"&replica=nfs://server/x", "unknown scheme nfs://"},
+		"not a URL":        {"&replica=backup", "cannot be parsed"},
+		"secret in URL":    {"&replica=s3:%2F%2Fuser:hunter2%20@/%25zz", "cannot be parsed"},
+		"bad interval":     {"&replica=memory://x&interval=5", "interval=5: expected a duration"},
+		"negative":         {"&replica=memory://x&close_timeout=-1s", "close_timeout=-1s: expected a duration"},
+		"bad choice":       {"&replica=memory://x&diverged=maybe", "expected halt or overwrite"},
+		"the driver's own": {"&replica=memory://none", "no memory store none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := openError(t, "file:"+path+"?vfs=replicated"+test.params)
+			if !strings.Contains(got, test.want) {
+				t.Errorf("%q lacks %q", got, test.want)
+			}
+			if strings.Contains(got, "hunter2") {
+				t.Errorf("%q has a secret", got)
+			}
+		})
+	}
+}
+
+func TestReplicaFromEnvironment(t *testing.T) {
+	store := newReplica(t)
+	dir := t.TempDir()
+	name := store.Name
+	store.Name += "/app.db"
+	t.Setenv("WALVFS_REPLICA", "memory://"+name+"/")
+	conn := open(t, "file:"+filepath.Join(dir, "app.db")+"?vfs=replicated")
+	exec(t, conn, "CREATE TABLE t (x)")
+	conn.Close()
+	requireEqual(t, store, filepath.Join(dir, "app.db"))
+}
+
+func TestReplicaFromOptions(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	var mu sync.Mutex
+	var shipped []shipper.Shipped
+	vfs.Register("replicated-options", vfs.Options{
+		Replicas: map[string]string{path: store.String()},
+		Interval: -1,
+		Shipped: func(at string, s shipper.Shipped) {
+			mu.Lock()
+			defer mu.Unlock()
+			if at == path {
+				shipped = append(shipped, s)
+			}
+		},
+	})
+	conn := open(t, "file:"+path+"?vfs=replicated-options")
+	exec(t, conn, "CREATE TABLE t (x)")
+	conn.Close()
+	requireEqual(t, store, path)
+	if mu.Lock(); len(shipped) == 0 || shipped[0].TXID != 1 || shipped[0].Pages == 0 {
+		t.Errorf("shipped: %+v", shipped)
+	}
+	mu.Unlock()
+}
+
+// One file has one name, one replica has one database.
+func TestOneNameOneReplica(t *testing.T) {
+	store, other := newReplica(t), newReplica(t)
+	dir := t.TempDir()
+	path, link, second := filepath.Join(dir, "app.db"), filepath.Join(dir, "link.db"), filepath.Join(dir, "second.db")
+	conn := open(t, uri(path, store))
+	exec(t, conn, "CREATE TABLE t (x)")
+	if err := os.Link(path, link); err != nil {
+		t.Fatal(err)
+	}
+	if got := openError(t, uri(link, other)); !strings.Contains(got, "already open as") {
+		t.Error(got)
+	}
+	if got := openError(t, uri(path, other)); !strings.Contains(got, "already open with another replica") {
+		t.Error(got)
+	}
+	if got := openError(t, uri(second, store)); !strings.Contains(got, "already the replica of") {
+		t.Error(got)
+	}
+	os.Remove(link)
+	if err := os.Rename(path, path+".old"); err != nil {
+		t.Fatal(err)
+	}
+	if got := openError(t, uri(path, store)); !strings.Contains(got, "was replaced while it is open") {
+		t.Error(got)
+	}
+}
+
+// A database that exists is snapshotted, whatever journal mode it is in, and
+// whatever is in its WAL.
+func TestExistingDatabase(t *testing.T) {
+	for _, mode := range []string{"delete", "wal"} {
+		t.Run(mode, func(t *testing.T) {
+			store := newReplica(t)
+			path := filepath.Join(t.TempDir(), "app.db")
+			plain := open(t, "file:"+path)
+			exec(t, plain, "PRAGMA journal_mode="+mode, "CREATE TABLE t (x)", manyRows)
+			if mode == "delete" {
+				plain.Close()
+			}
+			conn := open(t, uri(path, store))
+			settled(t, path)
+			if got := replicaRows(t, store); got != "500" {
+				t.Errorf("the replica has %s rows", got)
+			}
+			exec(t, conn, "DELETE FROM t WHERE rowid > 100")
+			plain.Close()
+			conn.Close()
+			requireEqual(t, store, path)
+		})
+	}
+}
+
+// What does not ask for replication gets none.
+func TestPassThrough(t *testing.T) {
+	store, attached := newReplica(t), newReplica(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "app.db")
+	conn := open(t, uri(path, store))
+	exec(t, conn, "CREATE TABLE t (x)", manyRows,
+		"ATTACH '"+filepath.Join(dir, "plain.db")+"' AS plain", "CREATE TABLE plain.p (x)", "INSERT INTO p VALUES (1)",
+		"ATTACH ':memory:' AS mem", "CREATE TABLE mem.m (x)",
+		"ATTACH '"+uri(filepath.Join(dir, "two.db"), attached)+"' AS two", "CREATE TABLE two.u (x)", "INSERT INTO u VALUES (1)",
+		"PRAGMA temp_store=file", "CREATE TEMP TABLE tmp AS SELECT * FROM t", "SELECT * FROM t ORDER BY x",
+		"VACUUM INTO '"+filepath.Join(dir, "into.db")+"'")
+	if got := query(t, conn, "PRAGMA plain.journal_mode"); got != "delete" {
+		t.Errorf("the plain database is in %s mode", got)
+	}
+	conn.Close()
+	requireEqual(t, store, path)
+	requireEqual(t, attached, filepath.Join(dir, "two.db"))
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if got, want := strings.Join(names, " "), "app.db app.db-walvfs into.db plain.db two.db two.db-walvfs"; got != want {
+		t.Errorf("the directory has %s, want %s", got, want)
+	}
+	for _, name := range []string{"plain.db", "into.db"} {
+		if query(t, open(t, "file:"+filepath.Join(dir, name)), "PRAGMA integrity_check") != "ok" {
+			t.Errorf("%s is broken", name)
+		}
+	}
+}
+
+// A read-only connection is harmless, alone and beside others.
+func TestReadOnly(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	plain := open(t, "file:"+path)
+	exec(t, plain, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
+	plain.Close()
+	ro := open(t, uri(path, store, "mode=ro"))
+	if got := query(t, ro, "SELECT count(*) FROM t"); got != "1" {
+		t.Error(got)
+	}
+	if lastTXID(t, store) != 0 {
+		t.Error("a read-only connection replicates")
+	}
+	conn := open(t, uri(path, store))
+	exec(t, conn, "INSERT INTO t VALUES (1)")
+	if got := query(t, ro, "SELECT count(*) FROM t"); got != "2" {
+		t.Error(got)
+	}
+	ro.Close()
+	conn.Close()
+	requireEqual(t, store, path)
+}
+
+// No other connection takes the database out of WAL mode either: it would need
+// the lock that the internal connection shares.
+func TestStaysInWALMode(t *testing.T) {
+	store := newReplica(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "app.db")
+	conn := open(t, "file:"+filepath.Join(dir, "plain.db"))
+	exec(t, conn, "ATTACH '"+uri(path, store)+"' AS app", "CREATE TABLE t (x)", "CREATE TABLE app.t (x)",
+		strings.Replace(manyRows, "INTO t", "INTO app.t", 1))
+	settled(t, path)
+	// Without a schema, it is the main database that sees the PRAGMA.
+	if err := conn.Exec("PRAGMA journal_mode=delete"); !errors.Is(err, sqlite3.BUSY) {
+		t.Error(err)
+	}
+	exec(t, conn, "DELETE FROM app.t WHERE rowid % 3 = 0", "INSERT INTO app.t VALUES (randomblob(3000))")
+	conn.Close()
+	requireEqual(t, store, path)
+}
+
+// The application closes and reopens, also while the last close still ships.
+func TestReopen(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	for i := range 5 {
+		conn := open(t, uri(path, store))
+		exec(t, conn, "CREATE TABLE IF NOT EXISTS t (x)", "INSERT INTO t VALUES (1)")
+		conn.Close()
+		if st, ok := vfs.Status(path); ok {
+			t.Errorf("round %d: still open: %+v", i, st)
+		}
+		requireEqual(t, store, path)
+	}
+
+	db, err := sql.Open("sqlite3", uri(path, store))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxIdleConns(0) // each statement opens and closes
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50 {
+				if _, err := db.Exec("INSERT INTO t VALUES (1)"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	db.Close()
+	requireEqual(t, store, path)
+	requireIntact(t, store)
+}
+
+// The last close waits for the replica, but not for ever, and says so.
+func TestCloseTimeout(t *testing.T) {
+	var log bytes.Buffer
+	writer := &syncWriter{w: &log}
+	vfs.Register("replicated-close", vfs.Options{Logger: slog.New(slog.NewTextHandler(writer, nil))})
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	conn := open(t, strings.Replace(uri(path, store, "close_timeout=100ms"), "vfs=replicated&", "vfs=replicated-close&", 1))
+	exec(t, conn, "CREATE TABLE t (x)")
+	settled(t, path)
+	store.Before = func(ctx context.Context, _, _ string) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	exec(t, conn, "INSERT INTO t VALUES (1)")
+	start := time.Now()
+	if err := conn.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took < 100*time.Millisecond || took > 5*time.Second {
+		t.Errorf("the close took %s", took)
+	}
+	for _, want := range []string{"level=ERROR", "closed before the replica had every commit", "close_timeout=100ms is over", "tip=0000000000000001"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("the log lacks %q:\n%s", want, log.String())
+		}
+	}
+	if _, err := os.Stat(path + "-wal"); err == nil {
+		t.Error("the -wal is left")
+	}
+
+	store.Before = nil
+	conn = open(t, uri(path, store))
+	conn.Close()
+	requireEqual(t, store, path)
+}
+
+// A WAL that the application wants to keep is kept.
+func TestPersistWAL(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	conn := open(t, uri(path, store))
+	exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
+	if _, err := conn.FileControl("main", sqlite3.FCNTL_PERSIST_WAL, true); err != nil {
+		t.Fatal(err)
+	}
+	settled(t, path)
+	conn.Close()
+	if _, err := os.Stat(path + "-wal"); err != nil {
+		t.Error(err)
+	}
+	requireEqual(t, store, path)
+}
+
+// A file name with every character that a URI gives a meaning to.
+func TestOddNames(t *testing.T) {
+	for _, name := range []string{"a b.db", "a%20b.db", "a?b#c&d=e.db", "ä.db", "-wal"} {
+		t.Run(name, func(t *testing.T) {
+			store := newReplica(t)
+			path := filepath.Join(t.TempDir(), name)
+			conn := open(t, uri((&url.URL{Path: path}).EscapedPath(), store))
+			exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
+			settled(t, path)
+			conn.Close()
+			requireEqual(t, store, path)
+		})
+	}
+}
+
+// A copy of the database does not know the replica: it halts, and the replica
+// stays as it is.
+func TestUnknownReplica(t *testing.T) {
+	store := newReplica(t)
+	dir := t.TempDir()
+	path, copied := filepath.Join(dir, "app.db"), filepath.Join(dir, "copy.db")
+	conn := open(t, uri(path, store))
+	exec(t, conn, "CREATE TABLE t (x)")
+	conn.Close()
+	for _, suffix := range []string{"", format.SidecarSuffix} {
+		b, err := os.ReadFile(path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(copied+suffix, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tip := lastTXID(t, store)
+	conn = open(t, uri(copied, store))
+	exec(t, conn, "INSERT INTO t VALUES (1)")
+	if err := vfs.Drain(t.Context(), copied); !errors.Is(err, shipper.ErrDiverged) {
+		t.Error(err)
+	}
+	conn.Close()
+	if got := lastTXID(t, store); got != tip {
+		t.Errorf("the replica went from %s to %s", tip, got)
+	}
+	conn = open(t, uri(copied, store, "diverged=overwrite"))
+	settled(t, copied)
+	conn.Close()
+	requireEqual(t, store, copied)
+}
