@@ -24,9 +24,10 @@ type cut struct {
 	at       format.WALIndex
 	taken    taken
 	info     shipper.CutInfo
-	checksum bool // pages carry a checksum that WAL frames do not have yet
-	walGone  bool // the WAL was reset since the boundary
-	readMain bool // some page came from the database file
+	checksum bool        // pages carry a checksum that WAL frames do not have yet
+	walGone  bool        // the WAL was reset since the boundary
+	readMain bool        // some page came from the database file
+	salt     format.Salt // as it is in the WAL now
 }
 
 var _ shipper.Cut = (*cut)(nil)
@@ -110,7 +111,7 @@ func (d *database) cutAtBoundary() (*cut, error) {
 		Commit:    at.NPage,
 		Pages:     k.taken.set(at.PageSize, at.NPage),
 		WALOffset: format.WALHeaderSize,
-		NodeID:    d.side.NodeID,
+		NodeID:    d.memory.NodeID,
 	}
 	if at.MxFrame > 0 {
 		k.info.Salt = at.Salt
@@ -216,11 +217,11 @@ func (k *cut) readFrame(n uint32, p []byte) (bool, error) {
 	if err != nil && err != io.EOF {
 		return false, err
 	}
-	var salt format.Salt
-	if _, serr := k.db.wal.ReadAt(salt[:], 16); serr != nil && serr != io.EOF {
+	k.salt = format.Salt{}
+	if _, serr := k.db.wal.ReadAt(k.salt[:], 16); serr != nil && serr != io.EOF {
 		return false, serr
 	}
-	return err == nil && salt == k.at.Salt, nil
+	return err == nil && k.salt == k.at.Salt, nil
 }
 
 // Close implements [shipper.Cut].
@@ -240,7 +241,7 @@ func (k *cut) Close() error {
 }
 
 // Acknowledge implements [shipper.Cut].
-func (k *cut) Acknowledge(pos shipper.Position) { k.db.side.acknowledge(pos) }
+func (k *cut) Acknowledge(pos shipper.Position) { k.db.memory.acknowledge(pos) }
 
 // Abandon implements [shipper.Cut].
 func (k *cut) Abandon() { k.db.capture.putBack(k.taken) }

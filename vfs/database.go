@@ -26,7 +26,7 @@ type database struct {
 	capture *capture
 	store   storage.Store
 	ship    *shipper.Shipper
-	side    *sidecar
+	memory  *memory
 
 	persistWAL atomic.Bool // the application wants the -wal kept
 
@@ -56,7 +56,7 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 		vfsName: v.name + internalSuffix,
 		capture: newCapture(log),
 		store:   store,
-		side:    openSidecar(path, store.String(), id),
+		memory:  remember(path, store.String(), id),
 	}
 	opts := shipper.Options{Interval: cfg.interval, SpoolDir: filepath.Dir(path), Logger: log}
 	if observe := v.opts.Shipped; observe != nil {

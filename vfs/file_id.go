@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/walvfs/walvfs/shipper/sidecar"
 )
 
 // fileID identifies a file whatever its names are.
@@ -15,19 +17,18 @@ type fileID struct {
 
 // identify returns the identity of an open file. It asks the file itself where
 // it can, so that one that was replaced after the open is not mistaken.
-func identify(path string, file vfs.File) (fileID, error) {
+func identify(path string, file vfs.File) (id fileID, err error) {
 	var info fs.FileInfo
-	var err error
 	if f, ok := file.(interface{ Stat() (fs.FileInfo, error) }); ok {
 		info, err = f.Stat()
 	} else {
 		info, err = os.Stat(path)
 	}
 	if err != nil {
-		return fileID{}, err
+		return id, err
 	}
-	if device, inode, ok := inodeOf(info); ok {
-		return fileID{device: device, inode: inode}, nil
+	if id.device, id.inode = sidecar.Identify(info); id.inode == 0 {
+		id.path = path
 	}
-	return fileID{path: path}, nil
+	return id, nil
 }

@@ -34,7 +34,7 @@ func init() {
 		if !ok {
 			return nil, fmt.Errorf("no memory store %s", u.Host)
 		}
-		return store.(*storagetest.Memory), nil
+		return store.(storage.Store), nil
 	})
 }
 
@@ -44,6 +44,23 @@ func newReplica(t *testing.T) *storagetest.Memory {
 	memories.Store(m.Name, m)
 	t.Cleanup(func() { memories.Delete(m.Name) })
 	return m
+}
+
+// alias is a replica as another machine sees it. In one process, each database
+// needs a URL of its own.
+type alias struct {
+	storage.Store
+	url string
+}
+
+func (a alias) String() string { return a.url }
+
+func newAlias(t *testing.T, store storage.Store) alias {
+	name := strings.ToLower(rand.Text())
+	a := alias{store, "memory://" + name}
+	memories.Store(name, a)
+	t.Cleanup(func() { memories.Delete(name) })
+	return a
 }
 
 // uri returns the URI of a database with a replica and more parameters.

@@ -3,6 +3,7 @@ package vfs_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -90,7 +91,7 @@ func runBank(t *testing.T, path, replica string, pageSize int) (commits int) {
 				if expected(err) {
 					err = maintain(c, rng)
 				}
-				if expected(err) && rng.IntN(4) == 0 {
+				if expected(err) && rng.IntN(6) == 0 {
 					err = vfs.Drain(t.Context(), path) // or all fit into a few TXIDs
 				}
 			}
@@ -132,8 +133,8 @@ func requireSecondOpinion(t *testing.T, l *litestream, store storage.Store, path
 		t.Errorf("only %d TXIDs: too few to sample", len(points))
 	}
 	sample := []format.TXID{points[0], points[1]}
-	for n := range 6 {
-		sample = append(sample, points[2+n*(len(points)-3)/6+rand.IntN(max(1, (len(points)-3)/6))])
+	for n := range 5 {
+		sample = append(sample, points[2+n*(len(points)-3)/5+rand.IntN(max(1, (len(points)-3)/5))])
 	}
 	last := 0
 	for _, txid := range sample {
@@ -346,8 +347,12 @@ func TestAttached(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, uint64(i)))
 		wg.Go(func() {
 			defer c.Close()
-			for range 60 {
-				if err := spend(c, rng); err != nil {
+			for n := range 60 {
+				err := spend(c, rng)
+				if n%10 == 0 {
+					err = errors.Join(err, vfs.Drain(t.Context(), first), vfs.Drain(t.Context(), second))
+				}
+				if err != nil {
 					t.Error(err)
 					return
 				}
@@ -373,7 +378,7 @@ func TestAttached(t *testing.T) {
 		if got := query(t, copied, "SELECT count(*) || ' rows up to ' || max(n) FROM t"); got != want {
 			t.Errorf("the replica of %s has %s, the plain file %s", filepath.Base(path), got, want)
 		}
-		if points := restorable(t, store); len(points) < 10 {
+		if points := restorable(t, store); len(points) < 6 {
 			t.Errorf("the replica of %s has %d TXIDs", filepath.Base(path), len(points))
 		}
 	}

@@ -16,8 +16,9 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
-	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/sidecar"
 	"github.com/walvfs/walvfs/vfs"
 )
 
@@ -350,7 +351,7 @@ func TestUnknownReplica(t *testing.T) {
 	conn := open(t, uri(path, store))
 	exec(t, conn, "CREATE TABLE t (x)")
 	conn.Close()
-	for _, suffix := range []string{"", format.SidecarSuffix} {
+	for _, suffix := range []string{"", sidecar.Suffix} {
 		b, err := os.ReadFile(path + suffix)
 		if err != nil {
 			t.Fatal(err)
@@ -373,4 +374,42 @@ func TestUnknownReplica(t *testing.T) {
 	settled(t, copied)
 	conn.Close()
 	requireEqual(t, store, copied)
+}
+
+// A database restored in its newest state goes on from there with the same
+// replica; the machine that it was lost on is fenced, if it still runs. An older
+// state does not: it would throw away what came after it.
+func TestRestoredGoesOn(t *testing.T) {
+	store := newReplica(t)
+	dir := t.TempDir()
+	path, second, third := filepath.Join(dir, "app.db"), filepath.Join(dir, "second.db"), filepath.Join(dir, "third.db")
+	first := open(t, uri(path, store))
+	exec(t, first, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
+	settled(t, path)
+	machine := newAlias(t, store)
+	if _, err := restore.Restore(t.Context(), machine, second, restore.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	conn := open(t, uri(second, machine))
+	exec(t, conn, "INSERT INTO t VALUES (2)")
+	settled(t, second)
+	exec(t, first, "INSERT INTO t VALUES (3)")
+	if err := vfs.Drain(t.Context(), path); !errors.Is(err, shipper.ErrFenced) {
+		t.Errorf("the first machine got %v", err)
+	}
+	exec(t, first, "INSERT INTO t VALUES (4)") // its application goes on
+	exec(t, conn, "INSERT INTO t VALUES (5)")
+	conn.Close()
+	requireEqual(t, store, second)
+	first.Close()
+	requireEqual(t, store, second)
+
+	if _, err := restore.Restore(t.Context(), store, third, restore.Options{TXID: 1}); err != nil {
+		t.Fatal(err)
+	}
+	conn = open(t, uri(third, store))
+	exec(t, conn, "CREATE TABLE u (x)")
+	if err := vfs.Drain(t.Context(), third); !errors.Is(err, shipper.ErrDiverged) {
+		t.Errorf("an older state got %v", err)
+	}
 }

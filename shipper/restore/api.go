@@ -11,6 +11,10 @@
 //	apply     app.db-walvfs-restore <- every file in plan order, a few downloaded ahead
 //	publish   fsync, then the temporary file takes the target's name
 //
+// Beside a database in its newest state it leaves the file app.db-walvfs, which
+// names the TXID: an application that opens the database with the same replica
+// goes on from there.
+//
 // What comes out is a database exactly as it was at one commit, or nothing:
 // every file's size, checksum and TXIDs are checked against the listing, and
 // every page that a file must hold is asked for. After an error, a cancelled
@@ -96,7 +100,7 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 	if err != nil {
 		return Result{}, err
 	}
-	plan, err := makePlan(ctx, store, opts)
+	plan, newest, err := makePlan(ctx, store, opts)
 	if err != nil {
 		return Result{}, err
 	}
@@ -111,7 +115,14 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 	if err != nil {
 		return Result{}, err
 	}
+	mark, err := readMark(ctx, store, newest, opts)
+	if err != nil {
+		return Result{}, err
+	}
 	if err := tmp.publish(ctx, db); err != nil {
+		return Result{}, err
+	}
+	if err := remember(place.path, store, mark); err != nil {
 		return Result{}, err
 	}
 	result.Duration = time.Since(start)

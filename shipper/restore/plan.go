@@ -11,29 +11,31 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// makePlan lists the replica and chooses the files to apply, in order.
-func makePlan(ctx context.Context, store storage.Store, opts Options) ([]format.FileInfo, error) {
+// makePlan lists the replica and chooses the files to apply, in order. Newest
+// is the file that the replica's writer would call its newest one, if the plan
+// leads there.
+func makePlan(ctx context.Context, store storage.Store, opts Options) (plan []format.FileInfo, newest format.FileInfo, err error) {
 	if opts.TXID != 0 && !opts.Timestamp.IsZero() {
-		return nil, planError(store, errors.New("both a TXID and a timestamp were asked for"))
+		return nil, newest, planError(store, errors.New("both a TXID and a timestamp were asked for"))
 	}
 	files, err := ListFiles(ctx, store)
 	if err != nil {
-		return nil, err
+		return nil, newest, err
 	}
 	if len(files) == 0 {
-		return nil, explainEmpty(ctx, store)
+		return nil, newest, explainEmpty(ctx, store)
 	}
 	txid := opts.TXID
 	if !opts.Timestamp.IsZero() {
 		if txid, err = txidAt(ctx, store, files, opts); err != nil {
-			return nil, err
+			return nil, newest, err
 		}
 	}
-	plan, err := format.Plan(files, txid)
+	plan, err = format.Plan(files, txid)
 	if err != nil {
-		return nil, planError(store, err)
+		return nil, newest, planError(store, err)
 	}
-	return plan, nil
+	return plan, newestFile(files, plan[len(plan)-1].MaxTXID), nil
 }
 
 // txidAt finds the newest TXID at or before the timestamp. The time of a file

@@ -1,0 +1,55 @@
+package restore
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/sidecar"
+)
+
+// A database in its newest state remembers the file that its writer would go on
+// from, of the lowest level. Any other one is a stranger's to its replica.
+func TestSidecar(t *testing.T) {
+	s := newSource(t)
+	for i := range uint32(4) {
+		s.commit(3, i%3+1)
+	}
+	s.ship(format.LevelSnapshot, 1, 4)
+	newest := format.FileInfo{MinTXID: 4, MaxTXID: 4}
+	raw := s.store.objects[s.store.Layout().Key(0, 4, 4)]
+	newest.Size = int64(len(raw))
+	trailer, err := format.ParseLTXTrailer(raw[len(raw)-format.LTXTrailerSize:])
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	target := filepath.Join(t.TempDir(), "app.db")
+	if _, err := Restore(t.Context(), s.store, target, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := sidecar.Load(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	device, inode := sidecar.Identify(info)
+	want := sidecar.Mark{TXID: 4, Checksum: trailer.FileChecksum}
+	if got.Acked == nil || *got.Acked != want || got.Device != device || got.Inode != inode || got.Replica != s.store.String() {
+		t.Errorf("%+v, acknowledged %v, want %v", got, got.Acked, want)
+	}
+
+	// An older state replaces it, and what the newer one remembered goes with it.
+	if _, err := Restore(t.Context(), s.store, target, Options{TXID: 2, Force: true}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sidecar.Load(target); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
