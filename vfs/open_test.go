@@ -239,10 +239,13 @@ func TestStaysInWALMode(t *testing.T) {
 
 // The application closes and reopens, also while the last close still ships.
 func TestReopen(t *testing.T) {
+	var log bytes.Buffer
+	vfs.Register("replicated-reopen", vfs.Options{Logger: slog.New(slog.NewTextHandler(&syncWriter{w: &log}, nil))})
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
+	logged := strings.Replace(uri(path, store), "vfs=replicated&", "vfs=replicated-reopen&", 1)
 	for i := range 5 {
-		conn := open(t, uri(path, store))
+		conn := open(t, logged)
 		exec(t, conn, "CREATE TABLE IF NOT EXISTS t (x)", "INSERT INTO t VALUES (1)")
 		conn.Close()
 		if st, ok := vfs.Status(path); ok {
@@ -251,7 +254,7 @@ func TestReopen(t *testing.T) {
 		requireEqual(t, store, path)
 	}
 
-	db, err := sql.Open("sqlite3", uri(path, store))
+	db, err := sql.Open("sqlite3", logged)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,6 +274,9 @@ func TestReopen(t *testing.T) {
 	db.Close()
 	requireEqual(t, store, path)
 	requireIntact(t, store)
+	if strings.Contains(log.String(), "closed before the replica had every commit") {
+		t.Errorf("a close ended another one's wait:\n%s", log.String())
+	}
 }
 
 // The last close waits for the replica, but not for ever, and says so.

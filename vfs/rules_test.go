@@ -163,7 +163,7 @@ func TestResets(t *testing.T) {
 			plain := open(t, "file:"+path)
 			defer plain.Close()
 			exec(t, plain, "UPDATE t SET x = randomblob(600) WHERE rowid BETWEEN 300 AND 320",
-				"PRAGMA wal_checkpoint(FULL)", "INSERT INTO t VALUES ('theirs')", "PRAGMA wal_checkpoint(FULL)")
+				"PRAGMA wal_checkpoint(FULL)", "UPDATE t SET x = randomblob(600) WHERE rowid BETWEEN 400 AND 420", "PRAGMA wal_checkpoint(FULL)")
 			exec(t, conn, "INSERT INTO t VALUES ('ours')")
 		},
 		"foreign truncate": func(t *testing.T, _ *sqlite3.Conn, path string) {
