@@ -115,7 +115,7 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 	if err != nil {
 		return Result{}, err
 	}
-	mark, err := readMark(ctx, store, newest, opts)
+	mark, err := markOf(ctx, store, newest, db, opts)
 	if err != nil {
 		return Result{}, err
 	}

@@ -58,7 +58,7 @@ func applyFile(r *progressReader, f format.FileInfo, db *database) (format.LTXHe
 		}
 		return db.begin(h)
 	}
-	h, _, err := format.Decode(r, func(h format.LTXHeader, pgno uint32, page []byte) error {
+	h, trailer, err := format.Decode(r, func(h format.LTXHeader, pgno uint32, page []byte) error {
 		if err := begin(h); err != nil {
 			return err
 		}
@@ -76,6 +76,7 @@ func applyFile(r *progressReader, f format.FileInfo, db *database) (format.LTXHe
 	if r.download.n != f.Size {
 		return h, fmt.Errorf("%w: it has %d bytes, its listing says %d", format.ErrCorrupt, r.download.n, f.Size)
 	}
+	db.last, db.checksum = f, trailer.FileChecksum
 	return h, db.end()
 }
 

@@ -30,6 +30,9 @@ type database struct {
 	// system calls would cost more than the decoding.
 	run      []byte
 	runStart int64
+
+	last     format.FileInfo // applied
+	checksum format.Checksum // of that file
 }
 
 const maxRun = 256 << 10

@@ -27,11 +27,14 @@ func newestFile(files []format.FileInfo, txid format.TXID) (newest format.FileIn
 	return newest
 }
 
-// readMark reads what tells a file from every other one with its TXID. There is
-// none for no file.
-func readMark(ctx context.Context, store storage.Store, f format.FileInfo, opts Options) (*sidecar.Mark, error) {
-	if f.MaxTXID == 0 {
+// markOf returns what tells a file from every other one with its TXID, nil for no
+// file. It has been seen if it was the last one applied.
+func markOf(ctx context.Context, store storage.Store, f format.FileInfo, db *database, opts Options) (*sidecar.Mark, error) {
+	switch f {
+	case format.FileInfo{}:
 		return nil, nil
+	case db.last:
+		return &sidecar.Mark{TXID: f.MaxTXID, Checksum: db.checksum}, nil
 	}
 	r := newResumer(ctx, store, f, opts.Logger)
 	r.offset = max(0, f.Size-format.LTXTrailerSize)
