@@ -24,6 +24,7 @@ package shipper
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"sync"
@@ -38,6 +39,7 @@ import (
 
 // Options configure a [Shipper]. Zero values are usable.
 type Options struct {
+	NodeID   uint64        // of this copy of the database, written into each file
 	Interval time.Duration // at most one upload in this time
 	SpoolDir string        // for files too large for memory; "" is the system's
 	Logger   *slog.Logger
@@ -160,9 +162,18 @@ func (s *Shipper) Drain(ctx context.Context) error {
 	}
 }
 
+// hurry ends a sleep.
 func (s *Shipper) hurry() {
 	select {
 	case s.urgent <- struct{}{}:
+	default:
+	}
+}
+
+// calm takes back a hurry that no sleep has heard of.
+func (s *Shipper) calm() {
+	select {
+	case <-s.urgent:
 	default:
 	}
 }
@@ -194,6 +205,9 @@ func (s *Shipper) round() {
 	s.waiters = nil
 	s.mu.Unlock()
 	urgent := len(waiters) > 0
+	if urgent {
+		s.calm()
+	}
 
 	err := s.stopped()
 	for err == nil {
@@ -257,12 +271,11 @@ func (s *Shipper) step() (more bool, err error) {
 		if s.pending, err = s.cut(); err != nil || s.pending == nil {
 			return false, err
 		}
-		err = s.upload(s.ctx)
-		return false, err
+		return s.upload(s.ctx)
 	}
 	// What failed before goes first, as it was; what was committed since is in
 	// the cut after it.
-	err = s.upload(s.ctx)
+	_, err = s.upload(s.ctx)
 	return true, err
 }
 
@@ -292,6 +305,7 @@ type upload struct {
 	cut     Cut
 	key     string
 	writeID string
+	header  format.LTXHeader
 	body    *spool
 	pages   uint64
 	oldest  int64 // sinceStart of the oldest commit in it
@@ -312,13 +326,13 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	up := &upload{
 		Position: Position{TXID: s.tip.TXID + 1, Time: s.timestamp()},
 		cut:      cut,
-		writeID:  newWriteID(),
+		writeID:  rand.Text(),
 		body:     &spool{dir: s.opts.SpoolDir},
 		pages:    cut.Info().Pages.GetCardinality(),
 		oldest:   oldest,
 	}
 	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)
-	err = encode(up.body, cut, &up.Position)
+	err = s.encode(up)
 	if cerr := cut.Close(); err == nil {
 		err = cerr
 	}
@@ -367,20 +381,28 @@ func (s *Shipper) timestamp() time.Time {
 	return now
 }
 
-// upload sends the pending file and acknowledges it once the replica has it.
-func (s *Shipper) upload(ctx context.Context) error {
+// upload sends the pending file and acknowledges it once the replica has it. It
+// reports whether the replica needs another one at once.
+func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 	up := s.pending
 	// Nothing may hang for ever; a slow link may take its time.
 	ctx, cancel := context.WithTimeout(ctx, time.Minute+time.Duration(up.body.size>>16)*time.Second)
 	defer cancel()
 
 	s.lastSent = time.Now()
-	err := s.store.Create(ctx, up.key, up.body, storage.Attrs{Time: up.Time, WriteID: up.writeID})
+	err = s.store.Create(ctx, up.key, up.body, storage.Attrs{Time: up.Time, WriteID: up.writeID})
 	if errors.Is(err, storage.ErrExists) {
 		err = s.readBack(ctx, up)
 	}
+	if errors.Is(err, errEarlierUpload) {
+		// It is the tip now. What it holds is not known here, so that the next
+		// file holds this one's pages again.
+		s.settle()
+		s.recognized = false
+		return true, nil
+	}
 	if err != nil {
-		return err
+		return false, err
 	}
 
 	s.pending, s.tip = nil, up.Position
@@ -389,5 +411,5 @@ func (s *Shipper) upload(ctx context.Context) error {
 	if err := up.body.Close(); err != nil {
 		s.log.Warn("cannot remove a temporary file", "error", err)
 	}
-	return nil
+	return false, nil
 }

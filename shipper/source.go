@@ -32,6 +32,10 @@ type Source interface {
 	// Intend records what is about to be uploaded, so that after a crash the
 	// file is recognized as this database's own.
 	Intend(Position) error
+
+	// Intended reports whether this copy of the database meant to upload a file
+	// and never heard the outcome, now or in an earlier run.
+	Intended(Position) bool
 }
 
 // A Cut is the content of a set of pages as of one commit boundary. It is read
@@ -63,7 +67,6 @@ type CutInfo struct {
 	WALOffset int64           // where in the WAL the cut begins, bytes
 	WALSize   int64           // bytes of the WAL that the cut covers
 	Salt      format.Salt     // of the WAL at the boundary, zero if it is empty
-	NodeID    uint64          // of this copy of the database
 }
 
 // Position identifies a level 0 file of the replica: its TXID and the checksum

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"testing"
 
@@ -67,6 +68,14 @@ func (db *fakeDB) Intend(pos shipper.Position) error {
 	return nil
 }
 
+func (db *fakeDB) Intended(pos shipper.Position) bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return slices.ContainsFunc(db.intended, func(p shipper.Position) bool {
+		return p.TXID == pos.TXID && p.Checksum == pos.Checksum
+	})
+}
+
 func (db *fakeDB) Cut(context.Context) (shipper.Cut, error) {
 	if db.cutErr != nil {
 		if err := db.cutErr(); err != nil {
@@ -91,7 +100,7 @@ type fakeCut struct {
 }
 
 func (k *fakeCut) Info() shipper.CutInfo {
-	return shipper.CutInfo{PageSize: pageSize, Commit: uint32(len(k.content)), Pages: k.pages, WALOffset: 32, NodeID: 7}
+	return shipper.CutInfo{PageSize: pageSize, Commit: uint32(len(k.content)), Pages: k.pages, WALOffset: 32}
 }
 
 func (k *fakeCut) ReadPage(pgno uint32, p []byte) error {

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
@@ -81,37 +80,4 @@ func remove(name string) error {
 		return err
 	}
 	return nil
-}
-
-// encode writes a cut as the level 0 file of pos.TXID and returns its checksum.
-func encode(w *spool, cut Cut, pos *Position) error {
-	info := cut.Info()
-	enc, err := format.NewEncoder(w, format.LTXHeader{
-		PageSize:  info.PageSize,
-		Commit:    info.Commit,
-		MinTXID:   pos.TXID,
-		MaxTXID:   pos.TXID,
-		Timestamp: pos.Time.UnixMilli(),
-		WALOffset: info.WALOffset,
-		WALSize:   info.WALSize,
-		WALSalt1:  info.Salt.Salt1(),
-		WALSalt2:  info.Salt.Salt2(),
-		NodeID:    info.NodeID,
-	})
-	if err != nil {
-		return err
-	}
-	enc.SetSpillDir(w.dir)
-	page := make([]byte, info.PageSize)
-	for it := info.Pages.Iterator(); it.HasNext(); {
-		pgno := it.Next()
-		if err := cut.ReadPage(pgno, page); err != nil {
-			return err
-		}
-		if err := enc.Page(pgno, page); err != nil {
-			return err
-		}
-	}
-	pos.Checksum, err = enc.Close()
-	return err
 }

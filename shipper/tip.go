@@ -1,10 +1,7 @@
 package shipper
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -19,20 +16,50 @@ import (
 // FindTip returns the replica's newest file, nil if it has none. Files of level
 // 0 before the TXID from are not listed, where there is one at or after it.
 func FindTip(ctx context.Context, store storage.Store, from format.TXID) (*Tip, error) {
-	info, err := newest(ctx, store, from)
-	if err != nil || info.MaxTXID == 0 {
-		return nil, err
+	startAfter := ""
+	if from > 1 {
+		startAfter = store.Layout().Key(format.LevelRaw, from-1, from-1)
 	}
+	info, err := newest(ctx, store, store.Layout().Prefix(), startAfter)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.MaxTXID < from:
+		return FindTip(ctx, store, 0)
+	case info.MaxTXID == 0:
+		return nil, nil
+	}
+	return readTip(ctx, store, info)
+}
+
+// newest lists files and returns the one with the newest TXID. Of two that end
+// at one, that is the one of the lower level, which its writer remembers.
+func newest(ctx context.Context, store storage.Store, prefix, startAfter string) (tip format.FileInfo, err error) {
+	layout := store.Layout()
+	for obj, err := range store.List(ctx, prefix, startAfter) {
+		if err != nil {
+			return tip, err
+		}
+		if f, ok := layout.Parse(obj.Key); ok && f.MaxTXID > tip.MaxTXID {
+			tip = f
+			tip.Size = obj.Size
+		}
+	}
+	return tip, nil
+}
+
+// readTip reads what tells a file from every other one with its TXID.
+func readTip(ctx context.Context, store storage.Store, info format.FileInfo) (*Tip, error) {
 	tip := &Tip{FileInfo: info}
 	key := store.Layout().Key(info.Level, info.MinTXID, info.MaxTXID)
-	head, err := readRange(ctx, store, key, 0, format.LTXHeaderSize)
+	head, _, err := readRange(ctx, store, key, 0, format.LTXHeaderSize)
 	if err != nil {
 		return nil, err
 	}
 	if tip.Header, err = format.ParseLTXHeader(head); err != nil {
 		return nil, fmt.Errorf("%s/%s: %w", store, key, err)
 	}
-	tail, err := readRange(ctx, store, key, info.Size-format.LTXTrailerSize, format.LTXTrailerSize)
+	tail, _, err := readRange(ctx, store, key, max(0, info.Size-format.LTXTrailerSize), format.LTXTrailerSize)
 	if err != nil {
 		return nil, err
 	}
@@ -45,103 +72,53 @@ func FindTip(ctx context.Context, store storage.Store, from format.TXID) (*Tip, 
 	return tip, nil
 }
 
-func newest(ctx context.Context, store storage.Store, from format.TXID) (tip format.FileInfo, err error) {
-	layout := store.Layout()
-	startAfter := ""
-	if from > 1 {
-		startAfter = layout.Key(format.LevelRaw, from-1, from-1)
-	}
-	for obj, err := range store.List(ctx, layout.Prefix(), startAfter) {
-		if err != nil {
-			return tip, err
-		}
-		// Of two files that end at one TXID, the first one's level is lower: it
-		// is the one whose checksum its writer remembers.
-		if f, ok := layout.Parse(obj.Key); ok && f.MaxTXID > tip.MaxTXID {
-			tip = f
-			tip.Size = obj.Size
-		}
-	}
-	if tip.MaxTXID < from {
-		return newest(ctx, store, 0)
-	}
-	return tip, nil
-}
-
-func readRange(ctx context.Context, store storage.Store, key string, off, n int64) ([]byte, error) {
-	r, _, err := store.Open(ctx, key, max(off, 0), n)
+// readRange reads up to n bytes of an object.
+func readRange(ctx context.Context, store storage.Store, key string, off, n int64) ([]byte, storage.Attrs, error) {
+	r, attrs, err := store.Open(ctx, key, off, n)
 	if err != nil {
-		return nil, err
+		return nil, attrs, err
 	}
 	defer r.Close()
-	b := make([]byte, n)
-	if _, err := io.ReadFull(r, b); err != nil {
-		return nil, fmt.Errorf("read %s/%s: %w", store, key, err)
+	b, err := io.ReadAll(io.LimitReader(r, n))
+	if err != nil {
+		return nil, attrs, fmt.Errorf("read %s/%s: %w", store, key, err)
 	}
-	return b, nil
+	return b, attrs, nil
 }
+
+// errEarlierUpload: under the key of an upload stands one that an earlier run of
+// this database gave up, and the store did not.
+var errEarlierUpload = errors.New("an earlier upload has arrived late")
 
 // readBack finds out whose file stands under the key of an upload that the store
 // refused because of it. An answer that was lost, or a retry inside the SDK, makes
 // it our own: that is a success.
 func (s *Shipper) readBack(ctx context.Context, up *upload) error {
-	ours, err := s.isOurs(ctx, up)
+	_, attrs, err := readRange(ctx, s.store, up.key, 0, 0)
+	if err != nil || attrs.WriteID != "" && attrs.WriteID == up.writeID {
+		return err
+	}
+	info, err := newest(ctx, s.store, up.key, "")
 	if err != nil {
 		return err
 	}
-	if !ours {
-		return fmt.Errorf("%w: %s/%s was written by somebody else", ErrFenced, s.store, up.key)
+	if info.MaxTXID == 0 {
+		return fmt.Errorf("%s/%s was deleted while it was looked at", s.store, up.key)
 	}
-	return nil
-}
-
-func (s *Shipper) isOurs(ctx context.Context, up *upload) (bool, error) {
-	r, attrs, err := s.store.Open(ctx, up.key, 0, format.LTXHeaderSize)
-	if err != nil {
-		return false, err
+	theirs, err := readTip(ctx, s.store, info)
+	switch {
+	case errors.Is(err, format.ErrCorrupt):
+		// Whatever it is, it is in our place.
+	case err != nil:
+		return err
+	case attrs.WriteID == "" && theirs.Checksum == up.Checksum && theirs.Header == up.header:
+		// The store keeps no write ID. The header has the node and the time, the
+		// checksum covers everything: this is the same file.
+		return nil
+	case s.source.Intended(Position{TXID: up.TXID, Checksum: theirs.Checksum}):
+		return errEarlierUpload
 	}
-	head, err := io.ReadAll(r)
-	r.Close()
-	if err != nil {
-		return false, err
-	}
-	if attrs.WriteID != "" {
-		return attrs.WriteID == up.writeID, nil
-	}
-	// The store keeps no write ID. The header has the node and the time, and the
-	// trailer a checksum of everything: equal ones are the same file.
-	if same, err := sameBytes(up.body, 0, head); err != nil || !same {
-		return false, err
-	}
-	end := up.body.size - format.LTXTrailerSize
-	r, _, err = s.store.Open(ctx, up.key, end, -1)
-	if err != nil {
-		return false, err
-	}
-	defer r.Close()
-	tail, err := io.ReadAll(io.LimitReader(r, format.LTXTrailerSize+1))
-	if err != nil {
-		return false, err
-	}
-	if len(tail) != format.LTXTrailerSize {
-		return false, nil
-	}
-	return sameBytes(up.body, end, tail)
-}
-
-// sameBytes reports whether body has b at off.
-func sameBytes(body storage.Body, off int64, b []byte) (bool, error) {
-	mine := make([]byte, len(b))
-	if _, err := body.ReadAt(mine, off); err != nil && err != io.EOF {
-		return false, err
-	}
-	return bytes.Equal(mine, b), nil
-}
-
-func newWriteID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	return hex.EncodeToString(b[:])
+	return fmt.Errorf("%w: %s/%s was written by somebody else", ErrFenced, s.store, up.key)
 }
 
 // ErrNoFencing: the store cannot tell two writers apart.

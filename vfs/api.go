@@ -52,7 +52,10 @@ package vfs
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/ncruces/go-sqlite3/vfs"
@@ -106,21 +109,42 @@ func Register(name string, opts Options) {
 
 const internalSuffix = ".internal"
 
-// Status reports the replication of an open database, by its path. It returns
-// false if no such database is open and replicated.
+// ErrNotReplicated: no database of that path is open and replicated.
+var ErrNotReplicated = errors.New("not open through a replicating VFS")
+
+// Status reports the replication of an open database, by its path, relative or
+// absolute. It returns false if no such database is open and replicated.
 func Status(path string) (shipper.Status, bool) {
-	if d := databases.find(path); d != nil {
-		return d.ship.Status(), true
+	d, err := byName(path)
+	if err != nil {
+		return shipper.Status{}, false
 	}
-	return shipper.Status{}, false
+	return d.ship.Status(), true
 }
 
 // Drain ships what is committed by now to the replica of an open database and
-// returns when it is there, without waiting for the interval. It returns nil for
-// a database that is not replicated.
+// returns when it is there, without waiting for the interval. It fails with
+// [ErrNotReplicated] if the database is not, and with what ails replication if
+// ctx ends first.
 func Drain(ctx context.Context, path string) error {
-	if d := databases.find(path); d != nil {
-		return d.ship.Drain(ctx)
+	d, err := byName(path)
+	if err != nil {
+		return err
 	}
-	return nil
+	return d.ship.Drain(ctx)
+}
+
+// byName finds an open database by any name of its file, as SQLite does.
+func byName(path string) (*database, error) {
+	full, err := filepath.EvalSymlinks(path)
+	if err == nil {
+		full, err = filepath.Abs(full)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d := databases.find(full); d != nil {
+		return d, nil
+	}
+	return nil, fmt.Errorf("walvfs: %s: %w", path, ErrNotReplicated)
 }

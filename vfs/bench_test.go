@@ -27,7 +27,7 @@ func (nullFile) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
 // what SQLite and the disk cost: the frames' writes and the success.
 func BenchmarkCapture(b *testing.B) {
 	d := &database{capture: newCapture(slog.New(slog.DiscardHandler))}
-	d.capture.inWAL.Store(true)
+	d.inWAL.Store(true)
 	d.ship = shipper.New(nil, &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
 		<-ctx.Done()
 		return ctx.Err()
@@ -115,7 +115,7 @@ func BenchmarkCut(b *testing.B) {
 			b.SetBytes(size)
 			b.ReportAllocs()
 			for b.Loop() {
-				d.capture.overdue("")
+				d.capture.replicaNeedsAll(0, "")
 				k, err := d.Cut(context.Background())
 				if err != nil || k == nil {
 					b.Fatal(k, err)

@@ -9,9 +9,9 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// errMoved: the WAL changed under a cut in a way that only another process's
-// reset explains. The cut begins anew.
-var errMoved = errors.New("the WAL was reset by another process during a cut")
+// errMoved: the WAL was reset after its boundary was read, which a read mark of 0
+// allows. There is another boundary to cut at.
+var errMoved = errors.New("the WAL was reset during a cut")
 
 // boundary reads the end of the newest committed transaction from the WAL index.
 // It includes commits by others and excludes what failed, which no write in the
@@ -74,24 +74,22 @@ func (c *capture) adopt(wal io.ReaderAt, to format.WALIndex, x *frameIndex) (don
 	if to.MxFrame == 0 {
 		// All that the WAL ever held is in the database file. Its header may be
 		// the epoch's still: the next commit rewrites it.
-		if c.known && salt == c.epoch {
+		if salt == c.epoch {
 			c.fold(wal, pageSize)
-		} else if c.known {
+		} else {
 			c.resync(foreignReset)
 		}
-		c.known, c.epoch, c.scanned = true, salt, 0
+		c.epoch, c.scanned = salt, 0
 		x.reset(format.Salt{})
 		return true, nil
 	}
 	if salt != to.Salt {
 		return false, errMoved
 	}
-	if c.known && c.epoch != salt {
-		c.resync(foreignReset)
-	}
-	if !c.known || c.epoch != salt {
+	if c.epoch != salt {
 		// Every page is dirty, so nothing depends on which ones the frames name.
-		c.known, c.epoch, c.scanned = true, salt, to.MxFrame
+		c.resync(foreignReset)
+		c.epoch, c.scanned = salt, to.MxFrame
 	}
 	if x.epoch != salt {
 		x.reset(salt)

@@ -1,17 +1,19 @@
 package vfs
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
 	"os"
 	"sync"
-	"sync/atomic"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper"
 )
 
 // capture knows which pages changed since the last acknowledged cut.
@@ -29,30 +31,41 @@ import (
 type capture struct {
 	log *slog.Logger
 
-	inWAL     atomic.Bool  // the database is known to be in WAL mode
-	unsettled atomic.Int32 // connections that wrote a commit frame without a success since
-
 	mu       sync.Mutex
 	pageSize uint32          // bytes, 0 if not known yet
-	known    bool            // epoch is known; until then every page is dirty
 	epoch    format.Salt     // of the WAL, zero if it is empty
 	scanned  uint32          // frames of the epoch whose pages were made dirty
 	dirty    *roaring.Bitmap // pages changed since the last cut
-	all      bool            // every page changed since the last cut
-	floor    uint32          // the least size since the last cut, in pages
+	floor    uint32          // the least size since the last cut, in pages: all above are dirty
+	reason   string          // of a resync that no cut has told the log
 }
 
+// newCapture knows nothing, so that every page is dirty.
 func newCapture(log *slog.Logger) *capture {
-	return &capture{log: log, dirty: roaring.New(), all: true}
+	return &capture{log: log, dirty: roaring.New()}
 }
+
+// all reports whether every page is dirty. c.mu must be held.
+func (c *capture) all() bool { return c.floor == 0 }
 
 // resync makes every page dirty because continuity is not proven.
 // c.mu must be held.
 func (c *capture) resync(reason string) {
-	if !c.all {
-		c.log.Warn("the whole database will be uploaded again", "reason", reason)
+	if !c.all() {
+		c.floor, c.reason = 0, reason
 	}
-	c.all = true
+}
+
+// tell logs a resync. The foreground does not: a logger is the application's code,
+// and may write to this very database.
+func (c *capture) tell() {
+	c.mu.Lock()
+	reason := c.reason
+	c.reason = ""
+	c.mu.Unlock()
+	if reason != "" {
+		c.log.Warn("the whole database is uploaded again", "reason", reason)
+	}
 }
 
 const foreignReset = "the WAL was reset outside of this VFS"
@@ -62,22 +75,19 @@ const foreignReset = "the WAL was reset outside of this VFS"
 func (c *capture) reset(wal io.ReaderAt, next format.Salt, do func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.known {
-		salt, pageSize, err := walSalt(wal)
-		switch {
-		case err != nil:
-			c.resync("the WAL cannot be read: " + err.Error())
-		case salt != c.epoch:
-			c.resync(foreignReset)
-		default:
-			c.fold(wal, pageSize)
-		}
+	salt, pageSize, err := walSalt(wal)
+	switch {
+	case err != nil:
+		c.resync("the WAL cannot be read: " + err.Error())
+	case salt != c.epoch:
+		c.resync(foreignReset)
+	default:
+		c.fold(wal, pageSize)
 	}
 	if err := do(); err != nil {
 		return err
 	}
-	c.inWAL.Store(true)
-	c.known, c.epoch, c.scanned = true, next, 0
+	c.epoch, c.scanned = next, 0
 	return nil
 }
 
@@ -85,7 +95,7 @@ func (c *capture) reset(wal io.ReaderAt, next format.Salt, do func() error) erro
 func (c *capture) delete(name string, do func() error) error {
 	f, err := os.Open(name)
 	if errors.Is(err, os.ErrNotExist) {
-		return c.reset(nothing{}, format.Salt{}, do)
+		return c.reset(bytes.NewReader(nil), format.Salt{}, do)
 	}
 	if err != nil {
 		return c.reset(broken{err}, format.Salt{}, do)
@@ -93,10 +103,6 @@ func (c *capture) delete(name string, do func() error) error {
 	defer f.Close()
 	return c.reset(f, format.Salt{}, do)
 }
-
-type nothing struct{}
-
-func (nothing) ReadAt([]byte, int64) (int, error) { return 0, io.EOF }
 
 type broken struct{ err error }
 
@@ -106,7 +112,7 @@ func (b broken) ReadAt([]byte, int64) (int, error) { return 0, b.err }
 // committed or not: which ones are committed is not known here, and a page too
 // many is harmless. c.mu must be held.
 func (c *capture) fold(wal io.ReaderAt, pageSize uint32) {
-	if c.epoch.IsZero() || c.all {
+	if c.epoch.IsZero() || c.all() {
 		return
 	}
 	var b [format.FrameHeaderSize]byte
@@ -159,7 +165,6 @@ func walSalt(wal io.ReaderAt) (format.Salt, uint32, error) {
 func (c *capture) direct(off int64, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.inWAL.Store(false)
 	size := int64(c.pageSize)
 	if size == 0 {
 		c.resync("the database was written before its page size was known")
@@ -182,20 +187,35 @@ func (c *capture) directTruncate(size int64) {
 func (c *capture) clean() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.all && c.dirty.IsEmpty()
+	return !c.all() && c.dirty.IsEmpty()
 }
 
-// overdue makes every page dirty for a reason that the replica gives.
-func (c *capture) overdue(reason string) {
+// replicaNeedsAll is a resync for a reason that the replica gives. Its page size
+// is pageSize, 0 if it has none yet.
+func (c *capture) replicaNeedsAll(pageSize uint32, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.resync(reason)
+	if pageSize != 0 {
+		c.pageSize = pageSize
+	}
+}
+
+// setPageSize refuses what a chain of files cannot express. The page size changes
+// only outside of WAL mode.
+func (c *capture) setPageSize(size uint32) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pageSize != 0 && c.pageSize != size {
+		return fmt.Errorf("%w: the page size changed from %d to %d: use another replica URL", shipper.ErrDiverged, c.pageSize, size)
+	}
+	c.pageSize = size
+	return nil
 }
 
 // A taken is what a cut took from the dirty set.
 type taken struct {
 	pages *roaring.Bitmap
-	all   bool
 	floor uint32
 }
 
@@ -203,8 +223,8 @@ type taken struct {
 func (c *capture) take(nPage uint32) taken {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := taken{c.dirty, c.all, c.floor}
-	c.dirty, c.all, c.floor = roaring.New(), false, nPage
+	t := taken{c.dirty, c.floor}
+	c.dirty, c.floor = roaring.New(), nPage
 	return t
 }
 
@@ -213,7 +233,6 @@ func (c *capture) putBack(t taken) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.dirty.Or(t.pages)
-	c.all = c.all || t.all
 	c.floor = min(c.floor, t.floor)
 }
 
@@ -222,12 +241,8 @@ func (c *capture) putBack(t taken) {
 // without a frame.
 func (t taken) set(pageSize, nPage uint32) *roaring.Bitmap {
 	pages := t.pages.Clone()
-	from := t.floor
-	if t.all {
-		from = 0
-	}
-	if from < nPage {
-		pages.AddRange(uint64(from)+1, uint64(nPage)+1)
+	if t.floor < nPage {
+		pages.AddRange(uint64(t.floor)+1, uint64(nPage)+1)
 	}
 	pages.RemoveRange(uint64(nPage)+1, math.MaxUint32+1)
 	pages.Remove(format.LockPage(pageSize))

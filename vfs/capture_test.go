@@ -29,7 +29,7 @@ func walOf(salt format.Salt, pages []uint32, commits ...uint32) []byte {
 
 func clean(epoch format.Salt, scanned uint32) *capture {
 	c := newCapture(slog.New(slog.DiscardHandler))
-	c.known, c.all, c.epoch, c.scanned, c.floor = true, false, epoch, scanned, 100
+	c.epoch, c.scanned, c.floor = epoch, scanned, 100
 	return c
 }
 
@@ -37,8 +37,8 @@ func done() error { return nil }
 
 func requireDirty(t *testing.T, c *capture, want ...uint32) {
 	t.Helper()
-	if got := c.dirty.ToArray(); c.all || !slices.Equal(got, want) {
-		t.Errorf("dirty pages are %v (all: %v), want %v", got, c.all, want)
+	if got := c.dirty.ToArray(); c.all() || !slices.Equal(got, want) {
+		t.Errorf("dirty pages are %v (all: %v), want %v", got, c.all(), want)
 	}
 }
 
@@ -67,7 +67,7 @@ func TestBoundaryOfUnseenReset(t *testing.T) {
 			if err := c.advance(bytes.NewReader(wal), format.WALIndex{PageSize: 512, Salt: saltB}, &frameIndex{}); err != nil {
 				t.Fatal(err)
 			}
-			if !c.all {
+			if !c.all() {
 				t.Error("no resync")
 			}
 		})
@@ -131,12 +131,12 @@ func TestSet(t *testing.T) {
 		nPage uint32
 		want  []uint32
 	}{
-		{"dirty", taken{roaring.BitmapOf(2, 9), false, 10}, 10, []uint32{2, 9}},
-		{"grown", taken{roaring.BitmapOf(2), false, 7}, 10, []uint32{2, 8, 9, 10}},
-		{"shrunk", taken{roaring.BitmapOf(1, 9), false, 10}, 8, []uint32{1}},
-		{"shrunk and regrown", taken{roaring.BitmapOf(1), false, 3}, 5, []uint32{1, 4, 5}},
-		{"all", taken{roaring.New(), true, 10}, 3, []uint32{1, 2, 3}},
-		{"lock page", taken{roaring.BitmapOf(lock), false, lock - 2}, lock + 1, []uint32{lock - 1, lock + 1}},
+		{"dirty", taken{roaring.BitmapOf(2, 9), 10}, 10, []uint32{2, 9}},
+		{"grown", taken{roaring.BitmapOf(2), 7}, 10, []uint32{2, 8, 9, 10}},
+		{"shrunk", taken{roaring.BitmapOf(1, 9), 10}, 8, []uint32{1}},
+		{"shrunk and regrown", taken{roaring.BitmapOf(1), 3}, 5, []uint32{1, 4, 5}},
+		{"all", taken{roaring.New(), 0}, 3, []uint32{1, 2, 3}},
+		{"lock page", taken{roaring.BitmapOf(lock), lock - 2}, lock + 1, []uint32{lock - 1, lock + 1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := test.taken.set(65536, test.nPage).ToArray(); !slices.Equal(got, test.want) {

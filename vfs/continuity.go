@@ -3,6 +3,7 @@ package vfs
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,15 +33,15 @@ func remember(path, replica string, id fileID) *memory {
 
 // knows reports whether a file of the replica is one that this copy wrote, or was
 // restored from.
-func (m *memory) knows(tip *shipper.Tip) bool {
+func (m *memory) knows(pos shipper.Position) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	mark := sidecar.Mark{TXID: tip.MaxTXID, Checksum: tip.Checksum}
-	return m.Acked != nil && *m.Acked == mark || m.Intent != nil && *m.Intent == mark
+	mark := markOf(pos)
+	return m.Acked != nil && *m.Acked == mark || slices.Contains(m.Intents, mark)
 }
 
-func markOf(pos shipper.Position) *sidecar.Mark {
-	return &sidecar.Mark{TXID: pos.TXID, Checksum: pos.Checksum}
+func markOf(pos shipper.Position) sidecar.Mark {
+	return sidecar.Mark{TXID: pos.TXID, Checksum: pos.Checksum}
 }
 
 // acknowledge remembers what the replica has. It is written with the next intent:
@@ -48,14 +49,21 @@ func markOf(pos shipper.Position) *sidecar.Mark {
 func (m *memory) acknowledge(pos shipper.Position) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.Acked = markOf(pos)
+	mark := markOf(pos)
+	m.Acked = &mark
+	m.Intents = slices.DeleteFunc(m.Intents, func(i sidecar.Mark) bool { return i.TXID <= pos.TXID })
 }
+
+// mostIntents bounds the sidecar: so many runs in a row were ended during an
+// upload of one TXID.
+const mostIntents = 100
 
 // intend writes down what is about to be uploaded.
 func (m *memory) intend(pos shipper.Position) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.Intent = markOf(pos)
+	m.Intents = append(m.Intents, markOf(pos))
+	m.Intents = m.Intents[max(0, len(m.Intents)-mostIntents):]
 	return m.Save(m.path)
 }
 
@@ -73,11 +81,12 @@ func (d *database) Last() format.TXID {
 func (d *database) Recognize(_ context.Context, tip *shipper.Tip) error {
 	switch {
 	case tip == nil:
-		d.capture.overdue("the replica is empty")
-	case d.memory.knows(tip):
-		d.capture.overdue("continuity with the last run is not proven")
+		d.capture.replicaNeedsAll(0, "the replica is empty")
+	case d.Intended(shipper.Position{TXID: tip.MaxTXID, Checksum: tip.Checksum}):
+		d.memory.acknowledge(shipper.Position{TXID: tip.MaxTXID, Checksum: tip.Checksum})
+		d.capture.replicaNeedsAll(tip.Header.PageSize, "continuity with the last run is not proven")
 	case d.cfg.overwrite:
-		d.capture.overdue("diverged=overwrite")
+		d.capture.replicaNeedsAll(tip.Header.PageSize, "diverged=overwrite")
 	default:
 		return fmt.Errorf("%w: its newest file is TXID %s of %s, which this copy of the database did not write; "+
 			"restore the replica to go on from it, use another replica URL, or set diverged=overwrite to go on with this database's content",
@@ -88,3 +97,6 @@ func (d *database) Recognize(_ context.Context, tip *shipper.Tip) error {
 
 // Intend implements [shipper.Source].
 func (d *database) Intend(pos shipper.Position) error { return d.memory.intend(pos) }
+
+// Intended implements [shipper.Source].
+func (d *database) Intended(pos shipper.Position) bool { return d.memory.knows(pos) }

@@ -39,6 +39,7 @@ func (d *database) Cut(context.Context) (shipper.Cut, error) {
 	if k == nil || err != nil {
 		d.recheck()
 		d.connMu.Unlock()
+		d.capture.tell()
 		return nil, err
 	}
 	return k, nil
@@ -55,6 +56,9 @@ func (d *database) beginCut() (*cut, error) {
 		return nil, err
 	}
 	k, err := d.cutAtBoundary()
+	for try := 0; errors.Is(err, errMoved) && try < 10; try++ {
+		k, err = d.cutAtBoundary()
+	}
 	if k == nil || err != nil {
 		return nil, errors.Join(err, d.read.end())
 	}
@@ -64,11 +68,11 @@ func (d *database) beginCut() (*cut, error) {
 // unmoved reports, at the cost of one small read, that nothing was committed
 // since the last cut.
 func (d *database) unmoved() bool {
-	if d.shm == nil || !d.capture.inWAL.Load() || !d.capture.clean() {
+	if d.shm == nil || !d.inWAL.Load() || !d.capture.clean() {
 		return false
 	}
 	at, err := boundary(d.shm)
-	return err == nil && at == d.last
+	return err == nil && at == d.lastCut
 }
 
 // recheckFor is how long a commit frame without a success is watched. Its
@@ -78,40 +82,37 @@ const recheckFor = 10 * time.Second
 
 // recheck looks again later while a commit frame is unsettled.
 func (d *database) recheck() {
-	if d.capture.unsettled.Load() == 0 {
-		d.rechecks = 0
+	if d.unsettled.Load() == 0 {
 		return
 	}
-	if wait := 5 * time.Millisecond << d.rechecks; wait < recheckFor {
-		d.rechecks++
+	if wait := 5 * time.Millisecond << (d.rechecks.Add(1) - 1); wait < recheckFor {
 		time.AfterFunc(wait, d.wake)
 	}
 }
 
 func (d *database) cutAtBoundary() (*cut, error) {
-	last, err := boundary(d.shm)
+	published, err := boundary(d.shm)
 	if err != nil {
 		return nil, err
 	}
-	at, err := d.complete(last)
+	at, err := d.complete(published)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.checkPageSize(at.PageSize); err != nil {
+	if err := d.capture.setPageSize(at.PageSize); err != nil {
 		return nil, err
 	}
-	from := d.last
+	from := d.lastCut
 	if err := d.capture.advance(d.wal, at, &d.frames); err != nil {
 		return nil, err
 	}
-	d.last = last
+	d.lastCut = published
 	k := &cut{db: d, at: at, taken: d.capture.take(at.NPage)}
 	k.info = shipper.CutInfo{
 		PageSize:  at.PageSize,
 		Commit:    at.NPage,
 		Pages:     k.taken.set(at.PageSize, at.NPage),
 		WALOffset: format.WALHeaderSize,
-		NodeID:    d.memory.NodeID,
 	}
 	if at.MxFrame > 0 {
 		k.info.Salt = at.Salt
@@ -129,6 +130,7 @@ func (d *database) cutAtBoundary() (*cut, error) {
 		k.Abandon()
 		return nil, err
 	}
+	k.readMain = false // page 1 may not be in the cut
 	return k, nil
 }
 
@@ -165,18 +167,6 @@ func pageSizeOf(header []byte) uint32 {
 		return 65536
 	}
 	return n
-}
-
-// checkPageSize refuses what a replica cannot express. The page size changes only
-// outside of WAL mode.
-func (d *database) checkPageSize(size uint32) error {
-	d.capture.mu.Lock()
-	defer d.capture.mu.Unlock()
-	if d.capture.pageSize != 0 && d.capture.pageSize != size {
-		return fmt.Errorf("the page size changed from %d to %d: replicate to a new URL", d.capture.pageSize, size)
-	}
-	d.capture.pageSize = size
-	return nil
 }
 
 // Info implements [shipper.Cut].
@@ -226,6 +216,7 @@ func (k *cut) readFrame(n uint32, p []byte) (bool, error) {
 
 // Close implements [shipper.Cut].
 func (k *cut) Close() error {
+	defer k.db.capture.tell()
 	d := k.db
 	defer d.connMu.Unlock()
 	if err := d.read.end(); err != nil {

@@ -28,7 +28,10 @@ type database struct {
 	ship    *shipper.Shipper
 	memory  *memory
 
-	persistWAL atomic.Bool // the application wants the -wal kept
+	inWAL      atomic.Bool  // the database is known to be in WAL mode
+	unsettled  atomic.Int32 // connections that wrote a commit frame without a success since
+	rechecks   atomic.Int32 // of them, since the last commit frame
+	persistWAL atomic.Bool  // the application wants the -wal kept
 
 	// refs, draining and closed are guarded by the registry.
 	refs     int           // the application's open connections
@@ -36,11 +39,9 @@ type database struct {
 	closed   chan struct{} // not nil once it is closing, closed when it is gone
 
 	connMu sync.Mutex // held while a cut reads
-	internal
-	frames frameIndex
-	last   format.WALIndex // the boundary of the last cut
-
-	rechecks int // of a commit frame without a success
+	ownConn
+	frames  frameIndex
+	lastCut format.WALIndex // its boundary
 }
 
 func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*database, error) {
@@ -58,7 +59,7 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 		store:   store,
 		memory:  remember(path, store.String(), id),
 	}
-	opts := shipper.Options{Interval: cfg.interval, SpoolDir: filepath.Dir(path), Logger: log}
+	opts := shipper.Options{NodeID: d.memory.NodeID, Interval: cfg.interval, SpoolDir: filepath.Dir(path), Logger: log}
 	if observe := v.opts.Shipped; observe != nil {
 		opts.Shipped = func(s shipper.Shipped) { observe(path, s) }
 	}
@@ -103,22 +104,19 @@ func readMode(file io.ReaderAt) (journalMode, error) {
 // enterWAL puts the database into WAL mode if it is not, unless it is empty: an
 // application that has not committed yet may still choose the page size. What
 // fails here, such as another connection's lock, is tried again by each cut.
-func (d *database) enterWAL(file io.ReaderAt) error {
-	if d.capture.inWAL.Load() {
-		return nil
+func (d *database) enterWAL(file io.ReaderAt) {
+	if d.inWAL.Load() {
+		return
 	}
-	mode, err := readMode(file)
-	if err != nil || mode == modeEmpty {
-		return err
+	switch mode, err := readMode(file); {
+	case err != nil || mode == modeEmpty:
+	case mode == modeWAL:
+		d.inWAL.Store(true)
+	default:
+		d.connMu.Lock()
+		defer d.connMu.Unlock()
+		d.connectWAL()
 	}
-	if mode == modeWAL {
-		d.capture.inWAL.Store(true)
-		return nil
-	}
-	d.connMu.Lock()
-	defer d.connMu.Unlock()
-	_, err = d.connectWAL()
-	return err
 }
 
 // drain gives what is committed its time to reach the replica.

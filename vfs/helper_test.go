@@ -82,7 +82,7 @@ func hold(t *testing.T, m *storagetest.Memory, conn *sqlite3.Conn) (release func
 	held, started := make(chan struct{}), make(chan struct{})
 	release = sync.OnceFunc(func() { close(held) })
 	start := sync.OnceFunc(func() { close(started) })
-	m.Before = func(ctx context.Context, op, key string) error {
+	m.SetBefore(func(ctx context.Context, op, key string) error {
 		if op == "create" {
 			start()
 			select {
@@ -92,7 +92,7 @@ func hold(t *testing.T, m *storagetest.Memory, conn *sqlite3.Conn) (release func
 			}
 		}
 		return nil
-	}
+	})
 	t.Cleanup(release)
 	exec(t, conn, "CREATE TABLE held (x)")
 	<-started
@@ -239,4 +239,39 @@ func (s *syncWriter) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.w.Write(p)
+}
+
+// lateStore is a store that loses an upload, and has it after all when the next
+// one comes.
+type lateStore struct {
+	alias
+	delay   atomic.Bool
+	mu      sync.Mutex
+	delayed func() error
+}
+
+func newLate(t *testing.T, store storage.Store) *lateStore {
+	l := &lateStore{alias: newAlias(t, store)}
+	memories.Store(strings.TrimPrefix(l.url, "memory://"), l)
+	return l
+}
+
+func (l *lateStore) Create(ctx context.Context, key string, body storage.Body, attrs storage.Attrs) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.delay.Load() && strings.HasSuffix(key, ".ltx") {
+		b, err := io.ReadAll(io.NewSectionReader(body, 0, body.Size()))
+		if err != nil {
+			return err
+		}
+		l.delayed = func() error { return l.alias.Create(context.Background(), key, bytes.NewReader(b), attrs) }
+		return context.DeadlineExceeded
+	}
+	if l.delayed != nil {
+		if err := l.delayed(); err != nil {
+			return err
+		}
+		l.delayed = nil
+	}
+	return l.alias.Create(ctx, key, body, attrs)
 }

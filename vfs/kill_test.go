@@ -12,11 +12,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
@@ -83,6 +85,50 @@ func testKill(t *testing.T, replica *storagetest.Replica, seed uint64) {
 	if err := conn.Close(); err != nil {
 		t.Fatal(err)
 	}
+	requireEqual(t, store, path)
+}
+
+// TestInterruptedTwice: what TestKill meets now and then. The last
+// upload of a first run arrived, but its answer did not; the first one of the
+// second run did not arrive. The replica is still this database's own.
+func TestInterruptedTwice(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	var arrive, down atomic.Bool // one more upload arrives; no answer does
+	store.Before = func(_ context.Context, op, _ string) error {
+		if op == "create" && down.Load() && !arrive.Swap(false) {
+			return errInjected
+		}
+		return nil
+	}
+	store.After = func(_ context.Context, op, _ string) error {
+		if op == "create" && down.Load() {
+			return errInjected
+		}
+		return nil
+	}
+	database := uri(path, store, "close_timeout=1ms")
+	conn := open(t, database)
+	exec(t, conn, "CREATE TABLE t (x)")
+	before := settled(t, path)
+	down.Store(true)
+	arrive.Store(true)
+	for _, sql := range []string{"INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)"} {
+		exec(t, conn, sql)
+		eventually(t, "the upload fails", func() bool {
+			st, _ := vfs.Status(path)
+			return st.State == shipper.Retrying
+		})
+		if got := lastTXID(t, store); got != before+1 {
+			t.Fatalf("the replica's tip is TXID %s, not the one after %s", got, before)
+		}
+		conn.Close()
+		conn = open(t, database)
+	}
+	down.Store(false)
+	exec(t, conn, "INSERT INTO t VALUES (3)")
+	settled(t, path)
+	conn.Close()
 	requireEqual(t, store, path)
 }
 

@@ -46,7 +46,7 @@ var (
 // https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntlcommitphasetwo
 func (f *mainFile) CommitPhaseTwo() error {
 	f.settle()
-	if f.db.capture.inWAL.Load() {
+	if f.db.inWAL.Load() {
 		f.db.wake()
 	} else if !f.internal {
 		f.leftWAL = true
@@ -57,7 +57,7 @@ func (f *mainFile) CommitPhaseTwo() error {
 func (f *mainFile) settle() {
 	if f.unsettled {
 		f.unsettled = false
-		f.db.capture.unsettled.Add(-1)
+		f.db.unsettled.Add(-1)
 	}
 }
 
@@ -77,12 +77,14 @@ func (f *mainFile) Unlock(lock vfs.LockLevel) error {
 // WriteAt forwards, and notes what reaches the database past the WAL.
 func (f *mainFile) WriteAt(p []byte, off int64) (int, error) {
 	if !f.checkpointing {
+		f.db.inWAL.Store(false)
 		f.db.capture.direct(off, len(p))
 	}
 	return f.File.WriteAt(p, off)
 }
 
-// Truncate forwards, and notes a size that no commit frame tells.
+// Truncate forwards, and notes a size that no commit frame may have told. A
+// checkpoint truncates after CheckpointDone, too: to the size that is committed.
 func (f *mainFile) Truncate(size int64) error {
 	if !f.checkpointing {
 		f.db.capture.directTruncate(size)

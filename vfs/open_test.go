@@ -289,10 +289,10 @@ func TestCloseTimeout(t *testing.T) {
 	conn := open(t, strings.Replace(uri(path, store, "close_timeout=100ms"), "vfs=replicated&", "vfs=replicated-close&", 1))
 	exec(t, conn, "CREATE TABLE t (x)")
 	settled(t, path)
-	store.Before = func(ctx context.Context, _, _ string) error {
+	store.SetBefore(func(ctx context.Context, _, _ string) error {
 		<-ctx.Done()
 		return ctx.Err()
-	}
+	})
 	exec(t, conn, "INSERT INTO t VALUES (1)")
 	start := time.Now()
 	if err := conn.Close(); err != nil {
@@ -310,7 +310,7 @@ func TestCloseTimeout(t *testing.T) {
 		t.Error("the -wal is left")
 	}
 
-	store.Before = nil
+	store.SetBefore(nil)
 	conn = open(t, uri(path, store))
 	conn.Close()
 	requireEqual(t, store, path)

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"time"
 
@@ -28,7 +27,7 @@ import (
 // https://sqlite.org/walformat.html#wal_locks
 type readMark struct {
 	shm  *os.File      // the lock belongs to this open file
-	conn *sqlite3.Conn // reads once if no mark was ever set
+	conn *sqlite3.Conn // has SQLite repair what no mark can be had for
 	held int64         // the locked byte, 0 for none
 }
 
@@ -41,12 +40,10 @@ const (
 	shmLocks    = 120 // eight lock bytes, of which the marks' begin at 3
 	shmReadLock = shmLocks + 3
 	shmMarkEnd  = shmMarks + 5*4
-
-	markUnused = math.MaxUint32
 )
 
-// markTries is how often a mark is tried. Whoever holds one exclusively does so
-// for some microseconds.
+// markTries is how often a mark is tried, over some 200 ms. Whoever holds one
+// exclusively does so for microseconds, but for a checkpoint that truncates.
 const markTries = 200
 
 var errNoMark = errors.New("no read mark of the WAL index can be locked")
@@ -56,6 +53,14 @@ func (m *readMark) begin() error {
 	for try := range markTries {
 		if ok, err := m.try(); ok || err != nil {
 			return err
+		}
+		// A writer that died between the two copies of the index's header leaves
+		// one that only SQLite's recovery mends, and an index that was just made
+		// has no mark. A read of SQLite's own sees to both.
+		if try == markTries/2 {
+			if err := m.conn.Exec("PRAGMA schema_version"); err != nil {
+				return err
+			}
 		}
 		time.Sleep(time.Duration(try) * 10 * time.Microsecond)
 	}
@@ -84,17 +89,24 @@ func (m *readMark) try() (ok bool, err error) {
 	}
 	slot := bestMark(&b, index.MxFrame)
 	if slot == 0 {
-		return false, m.conn.Exec("PRAGMA schema_version")
+		return false, nil
 	}
 	if ok, err := m.lock(slot); !ok || err != nil {
 		return false, err
 	}
-	// A checkpoint that passed this slot before the lock has raised the mark to
-	// where it goes, or dropped it.
-	if err := m.read(&after); err != nil || mark(&after, slot) == markUnused {
+	if err := m.read(&after); err != nil || !holds(&after, slot) {
 		return false, errors.Join(err, m.end())
 	}
 	return true, nil
+}
+
+// holds reports whether a locked mark stops checkpoints. One that passed the slot
+// before the lock has raised the mark to where it goes, or dropped it. A reader
+// that was overtaken by a reset may have set it to a frame of the epoch before:
+// beyond the end of this one, it stops nothing.
+func holds(b *[shmMarkEnd]byte, slot int) bool {
+	index, err := format.ParseWALIndex(b[:])
+	return err == nil && mark(b, slot) <= index.MxFrame
 }
 
 func mark(b *[shmMarkEnd]byte, slot int) uint32 {

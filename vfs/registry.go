@@ -40,7 +40,7 @@ func (r *registry) acquire(v *replicated, path string, file vfs.File, cfg settin
 		if closing == nil {
 			return d, err
 		}
-		<-closing // a local checkpoint, at most
+		<-closing // a local checkpoint, and the page that a cut was reading
 	}
 }
 

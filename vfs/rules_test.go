@@ -292,7 +292,7 @@ func TestQuiet(t *testing.T) {
 	exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
 	settled(t, path)
 	var requests atomic.Int64
-	store.Before = countRequests(&requests)
+	store.SetBefore(countRequests(&requests))
 	exec(t, conn, "BEGIN IMMEDIATE", "COMMIT", "BEGIN", "SELECT * FROM t", "COMMIT", "PRAGMA wal_checkpoint(PASSIVE)")
 	time.Sleep(50 * time.Millisecond)
 	settled(t, path)

@@ -59,6 +59,9 @@ func (v *replicated) openMain(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File,
 		return nil, flags, vfs.SystemError(err, sqlite3.CANTOPEN)
 	}
 	db.enterWAL(file)
+	if !db.nothingToShip() {
+		db.wake() // what an earlier run left, or what others wrote meanwhile
+	}
 	return &mainFile{File: file, db: db}, outFlags, nil
 }
 

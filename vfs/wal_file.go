@@ -34,8 +34,9 @@ func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
 func (f *walFile) commitFrame() {
 	if !f.main.unsettled {
 		f.main.unsettled = true
-		f.main.db.capture.unsettled.Add(1)
+		f.main.db.unsettled.Add(1)
 	}
+	f.main.db.rechecks.Store(0)
 	f.main.db.wake()
 }
 
@@ -46,6 +47,9 @@ func (f *walFile) writeHeader(p []byte) (n int, err error) {
 		n, err = f.File.WriteAt(p, 0)
 		return err
 	})
+	if err == nil {
+		f.main.db.inWAL.Store(true)
+	}
 	return n, err
 }
 

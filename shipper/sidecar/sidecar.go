@@ -39,9 +39,10 @@ type Sidecar struct {
 	Inode   uint64 `json:"inode"`   // of the database file; another one's belongs to a copy
 
 	// Acked is the last file that the replica acknowledged, or that this database
-	// was restored from. Intent is the one that was being uploaded.
-	Acked  *Mark `json:"acked,omitempty"`
-	Intent *Mark `json:"intent,omitempty"`
+	// was restored from. Intents are those after it that were being uploaded: the
+	// store may have any one of them, or get it yet.
+	Acked   *Mark  `json:"acked,omitempty"`
+	Intents []Mark `json:"intents,omitempty"`
 }
 
 // A Mark identifies a file of the replica.

@@ -18,7 +18,7 @@ var sample = sidecar.Sidecar{
 	Device:  7,
 	Inode:   8,
 	Acked:   &sidecar.Mark{TXID: 20, Checksum: 1<<63 | 5},
-	Intent:  &sidecar.Mark{TXID: 21, Checksum: 1<<63 | 6},
+	Intents: []sidecar.Mark{{TXID: 21, Checksum: 1<<63 | 6}, {TXID: 21, Checksum: 1<<63 | 7}},
 }
 
 func TestSidecarRoundTrip(t *testing.T) {

@@ -24,10 +24,10 @@ type Memory struct {
 	// Before and After are called around each operation, if not nil, with its
 	// name ("list", "open", "create", "delete") and the key or prefix. An error
 	// from Before fails the operation without effect, one from After loses its
-	// answer.
+	// answer. While the store is in use, SetBefore changes the first one.
 	Before, After func(ctx context.Context, op, key string) error
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards Before, too
 	objects map[string]memoryObject
 }
 
@@ -38,10 +38,20 @@ type memoryObject struct {
 
 var _ storage.Store = (*Memory)(nil)
 
+// SetBefore sets Before.
+func (m *Memory) SetBefore(fn func(ctx context.Context, op, key string) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.Before = fn
+}
+
 func (m *Memory) around(ctx context.Context, op, key string, fn func() error) error {
+	m.mu.Lock()
+	before := m.Before
+	m.mu.Unlock()
 	err := ctx.Err()
-	if err == nil && m.Before != nil {
-		err = m.Before(ctx, op, key)
+	if err == nil && before != nil {
+		err = before(ctx, op, key)
 	}
 	if err == nil {
 		m.mu.Lock()

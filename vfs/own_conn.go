@@ -11,13 +11,13 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// internal is the connection that replication has to the database. It turns WAL
+// ownConn is the connection that replication has to the database. It turns WAL
 // mode on, keeps the WAL and its index in being until the replica has everything,
 // and is the last to close. Its files are opened through a VFS that captures: its
 // close may be the one that checkpoints and deletes the WAL.
 //
 // It is guarded by database.connMu.
-type internal struct {
+type ownConn struct {
 	conn *sqlite3.Conn
 	main vfs.File // conn's database file, below this VFS
 	wal  vfs.File // conn's WAL, below this VFS, nil if there is none yet
@@ -29,7 +29,7 @@ type internal struct {
 // It reports false if the database is empty: that is for the application to
 // change.
 func (d *database) connectWAL() (ok bool, err error) {
-	if d.shm != nil && d.capture.inWAL.Load() {
+	if d.shm != nil && d.inWAL.Load() {
 		return true, nil
 	}
 	if err := d.connect(); err != nil {
@@ -44,7 +44,7 @@ func (d *database) connectWAL() (ok bool, err error) {
 			return false, err
 		}
 	}
-	d.capture.inWAL.Store(true)
+	d.inWAL.Store(true)
 	return true, d.openIndex()
 }
 
@@ -108,6 +108,6 @@ func (d *database) disconnect() error {
 	if d.shm != nil {
 		err = errors.Join(err, d.shm.Close())
 	}
-	d.internal = internal{}
+	d.ownConn = ownConn{}
 	return err
 }

@@ -1,0 +1,227 @@
+package vfs_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/vfs"
+)
+
+// What others wrote, or an earlier run left, is shipped when the database is
+// opened, and not only with the next commit.
+func TestOpenShips(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	conn := open(t, uri(path, store))
+	exec(t, conn, "CREATE TABLE t (x)")
+	conn.Close()
+	plain := open(t, "file:"+path)
+	exec(t, plain, "INSERT INTO t VALUES (1)")
+	plain.Close()
+	conn = open(t, uri(path, store))
+	query(t, conn, "SELECT count(*) FROM t")
+	eventually(t, "the replica has the row", func() bool { return replicaRows(t, store) == "1" })
+}
+
+// A page size that changed outside of this VFS is not shipped under the old
+// chain of files, which could not be restored.
+func TestPageSizeChange(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	conn := open(t, uri(path, store))
+	exec(t, conn, "PRAGMA page_size=4096", "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
+	conn.Close()
+	plain := open(t, "file:"+path)
+	exec(t, plain, "PRAGMA journal_mode=delete", "PRAGMA page_size=1024", "VACUUM")
+	plain.Close()
+	conn = open(t, uri(path, store))
+	exec(t, conn, "INSERT INTO t VALUES (1)")
+	if err := vfs.Drain(t.Context(), path); !errors.Is(err, shipper.ErrDiverged) || !strings.Contains(err.Error(), "page size changed from 4096 to 1024") {
+		t.Error(err)
+	}
+	if got := replicaRows(t, store); got != "1" {
+		t.Errorf("the replica has %s rows", got)
+	}
+}
+
+// Databases are named as their URIs name them.
+func TestDrainByName(t *testing.T) {
+	store := newReplica(t)
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "app.db"), filepath.Join(dir, "link")
+	conn := open(t, uri(path, store))
+	exec(t, conn, "CREATE TABLE t (x)")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	for _, name := range []string{"app.db", "./app.db", link, path} {
+		if err := vfs.Drain(t.Context(), name); err != nil {
+			t.Error(err)
+		}
+		if _, ok := vfs.Status(name); !ok {
+			t.Errorf("%s has no status", name)
+		}
+	}
+	plain := filepath.Join(dir, "plain.db")
+	exec(t, open(t, "file:"+plain), "CREATE TABLE t (x)")
+	if err := vfs.Drain(t.Context(), plain); !errors.Is(err, vfs.ErrNotReplicated) {
+		t.Error(err)
+	}
+	if err := vfs.Drain(t.Context(), "none.db"); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// A cut that takes long does not hold the last close up.
+func TestCloseDuringCut(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	var reads atomic.Int64
+	conn := open(t, faulty(path, store, &faultHooks{read: func(file string, p []byte, _ int64) error {
+		if file == "wal" && len(p) >= 512 && reads.Add(1) > 0 {
+			time.Sleep(10 * time.Millisecond)
+		}
+		return nil
+	}}, "close_timeout=100ms", "_pragma=wal_autocheckpoint(0)"))
+	reads.Store(-1 << 40)
+	exec(t, conn, "CREATE TABLE t (x)")
+	settled(t, path)
+	exec(t, conn, "INSERT INTO t SELECT randomblob(4000) FROM generate_series(1, 2000)", "PRAGMA wal_checkpoint(FULL)")
+	reads.Store(0)
+	conn.Close()
+	if n := reads.Load(); n > 200 {
+		t.Errorf("%d of 2000 pages were read before the close returned", n)
+	}
+}
+
+// A connection whose commit failed, and which never commits again, does not blind
+// the shipper to others' commits that nobody calls a success.
+func TestTwoFilesBesideFailed(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first.db"), filepath.Join(dir, "second.db")
+	store, other := newReplica(t), newReplica(t)
+	var failSync, failWrite atomic.Bool
+	u := faulty(first, store, &faultHooks{sync: func(file string) error {
+		if file == "wal" && failSync.Load() {
+			return errInjected
+		}
+		return nil
+	}}, "_pragma=synchronous(full)")
+	conn := open(t, u)
+	exec(t, conn, "CREATE TABLE t (x)")
+	failed := open(t, u)
+	settled(t, first)
+	failSync.Store(true)
+	if failed.Exec("INSERT INTO t VALUES ('failed')") == nil {
+		t.Fatal("the sync did not fail")
+	}
+	failSync.Store(false)
+	time.Sleep(500 * time.Millisecond) // rechecks of it are now rare
+
+	exec(t, conn, "ATTACH '"+faulty(second, other, &faultHooks{write: func(file string, p []byte, _ int64) (int, error) {
+		if file == "wal" && failWrite.Load() {
+			return 0, errInjected
+		}
+		return len(p), nil
+	}})+"' AS two", "CREATE TABLE two.u (x)")
+	settled(t, first)
+	settled(t, second)
+	for i := range 5 {
+		failWrite.Store(true)
+		if err := conn.Exec("BEGIN; INSERT INTO t VALUES (1); INSERT INTO u VALUES (1); COMMIT"); err == nil {
+			t.Fatal("the second file did not fail")
+		}
+		failWrite.Store(false)
+		conn.Exec("ROLLBACK")
+		start := time.Now()
+		eventually(t, "the first file's commit is in its replica", func() bool {
+			return replicaRows(t, store) == string(rune('1'+i))
+		})
+		if took := time.Since(start); took > 200*time.Millisecond {
+			t.Errorf("commit %d took %s", i, took)
+		}
+	}
+}
+
+// A logger may write to the database that it logs about.
+func TestLoggerInDatabase(t *testing.T) {
+	h := &databaseHandler{}
+	vfs.Register("replicated-dblog", vfs.Options{Logger: slog.New(h)})
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	u := strings.Replace(uri(path, store), "vfs=replicated&", "vfs=replicated-dblog&", 1)
+	conn := open(t, u)
+	exec(t, conn, "CREATE TABLE t (x)", "CREATE TABLE log (x)", manyRows)
+	settled(t, path)
+	log := open(t, u+"&_pragma=busy_timeout(5000)")
+	exec(t, log, "PRAGMA wal_autocheckpoint=1", "INSERT INTO log VALUES (1)")
+	settled(t, path)
+	h.conn.Store(log)
+	plain := open(t, "file:"+path)
+	exec(t, plain, "PRAGMA wal_checkpoint(TRUNCATE)", "INSERT INTO t VALUES (1)", "PRAGMA wal_checkpoint(FULL)")
+	plain.Close()
+	exec(t, conn, "PRAGMA busy_timeout=5000", "INSERT INTO t VALUES (2)")
+	settled(t, path)
+	if h.lines.Load() == 0 {
+		t.Error("nothing was logged")
+	}
+	h.conn.Store(nil)
+	conn.Close()
+	log.Close()
+	requireEqual(t, store, path)
+}
+
+type databaseHandler struct {
+	conn  atomic.Pointer[sqlite3.Conn]
+	lines atomic.Int64
+}
+
+func (h *databaseHandler) Enabled(context.Context, slog.Level) bool { return true }
+func (h *databaseHandler) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h *databaseHandler) WithGroup(string) slog.Handler            { return h }
+
+func (h *databaseHandler) Handle(_ context.Context, r slog.Record) error {
+	if conn := h.conn.Load(); conn != nil && r.Level >= slog.LevelWarn {
+		h.lines.Add(1)
+		return conn.Exec("INSERT INTO log VALUES ('" + r.Message + "')")
+	}
+	return nil
+}
+
+// An upload that was given up, and that the store did not give up, is recognized
+// when it arrives in the middle of a later run.
+func TestLateUpload(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	late := newLate(t, store)
+	u := uri(path, late, "close_timeout=50ms")
+	conn := open(t, u)
+	exec(t, conn, "CREATE TABLE t (x)")
+	settled(t, path)
+	late.delay.Store(true)
+	exec(t, conn, "INSERT INTO t VALUES (1)")
+	conn.Close()
+	late.delay.Store(false)
+	conn = open(t, u)
+	exec(t, conn, "INSERT INTO t VALUES (2)")
+	settled(t, path)
+	conn.Close()
+	requireEqual(t, store, path)
+	conn = open(t, u)
+	exec(t, conn, "INSERT INTO t VALUES (3)")
+	settled(t, path)
+	conn.Close()
+	requireEqual(t, store, path)
+	requireIntact(t, store)
+}
