@@ -433,6 +433,22 @@ func TestClose(t *testing.T) {
 	})
 }
 
+// A cut that takes long does not hold Close up.
+func TestCloseDuringCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, db := newStore(t), newDB(1000)
+		db.slow = time.Second
+		s := shipper.New(db, store, shipper.Options{})
+		s.Wake()
+		time.Sleep(time.Minute)
+		start := time.Now()
+		s.Close()
+		if took := time.Since(start); took > 2*db.slow || db.cuts != 1 || db.settled != 1 {
+			t.Errorf("Close took %s; %d cuts, %d settled", took, db.cuts, db.settled)
+		}
+	})
+}
+
 // Drain gives up when its context does, and says what the matter is.
 func TestDrainTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

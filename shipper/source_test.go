@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
@@ -29,7 +30,8 @@ type fakeDB struct {
 	intended []shipper.Position
 	acked    []shipper.Position
 
-	noise     bool // pages do not compress
+	noise     bool          // pages do not compress
+	slow      time.Duration // to read a page
 	last      format.TXID
 	recognize func(*shipper.Tip) error
 	cutErr    func() error
@@ -104,6 +106,7 @@ func (k *fakeCut) Info() shipper.CutInfo {
 }
 
 func (k *fakeCut) ReadPage(pgno uint32, p []byte) error {
+	time.Sleep(k.db.slow)
 	clear(p)
 	if k.db.noise {
 		rand.Read(p)

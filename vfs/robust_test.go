@@ -83,28 +83,6 @@ func TestDrainByName(t *testing.T) {
 	}
 }
 
-// A cut that takes long does not hold the last close up.
-func TestCloseDuringCut(t *testing.T) {
-	store := newReplica(t)
-	path := filepath.Join(t.TempDir(), "app.db")
-	var reads atomic.Int64
-	conn := open(t, faulty(path, store, &faultHooks{read: func(file string, p []byte, _ int64) error {
-		if file == "wal" && len(p) >= 512 && reads.Add(1) > 0 {
-			time.Sleep(10 * time.Millisecond)
-		}
-		return nil
-	}}, "close_timeout=100ms", "_pragma=wal_autocheckpoint(0)"))
-	reads.Store(-1 << 40)
-	exec(t, conn, "CREATE TABLE t (x)")
-	settled(t, path)
-	exec(t, conn, "INSERT INTO t SELECT randomblob(4000) FROM generate_series(1, 2000)", "PRAGMA wal_checkpoint(FULL)")
-	reads.Store(0)
-	conn.Close()
-	if n := reads.Load(); n > 200 {
-		t.Errorf("%d of 2000 pages were read before the close returned", n)
-	}
-}
-
 // A connection whose commit failed, and which never commits again, does not blind
 // the shipper to others' commits that nobody calls a success.
 func TestTwoFilesBesideFailed(t *testing.T) {
