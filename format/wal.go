@@ -3,6 +3,7 @@ package format
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 )
 
 // Sizes in a WAL, in bytes: https://sqlite.org/fileformat2.html#walformat.
@@ -34,6 +35,18 @@ func (s Salt) IsZero() bool { return s == Salt{} }
 
 // String returns both salts as 16 hexadecimal digits.
 func (s Salt) String() string { return hex.EncodeToString(s[:]) }
+
+// MarshalText returns what String does.
+func (s Salt) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText parses what MarshalText returns.
+func (s *Salt) UnmarshalText(b []byte) error {
+	if len(b) != hex.EncodedLen(len(s)) {
+		return fmt.Errorf("format: a salt has %d hexadecimal digits, not %d", hex.EncodedLen(len(s)), len(b))
+	}
+	_, err := hex.Decode(s[:], b)
+	return err
+}
 
 // FrameOffset returns the byte offset in the WAL of frame n's header, n counted
 // from 1. The page follows [FrameHeaderSize] bytes later. It is also the size

@@ -89,7 +89,7 @@ func (c *capture) adopt(wal io.ReaderAt, to format.WALIndex, x *frameIndex) (don
 	if c.epoch != salt {
 		// Every page is dirty, so nothing depends on which ones the frames name.
 		c.resync(foreignReset)
-		c.epoch, c.scanned = salt, to.MxFrame
+		c.epoch, c.scanned, c.checksum = salt, to.MxFrame, to.FrameChecksum
 	}
 	if x.epoch != salt {
 		x.reset(salt)

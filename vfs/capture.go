@@ -14,6 +14,7 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/sidecar"
 )
 
 // capture knows which pages changed since the last acknowledged cut.
@@ -29,20 +30,24 @@ import (
 //	frame 1 … scanned … last │ reset     frame 1 …
 //	          └ dirty at the reset ┘
 type capture struct {
-	log *slog.Logger
+	log     *slog.Logger
+	journal func(sidecar.State) // is told of each reset before it takes effect, under mu
 
 	mu       sync.Mutex
 	pageSize uint32          // bytes, 0 if not known yet
 	epoch    format.Salt     // of the WAL, zero if it is empty
 	scanned  uint32          // frames of the epoch whose pages were made dirty
+	checksum [2]uint32       // of the last one
+	resets   int             // since the start
 	dirty    *roaring.Bitmap // pages changed since the last cut
 	floor    uint32          // the least size since the last cut, in pages: all above are dirty
+	inFlight *taken          // what the cut under way took, nil if there is none
 	reason   string          // of a resync that no cut has told the log
 }
 
 // newCapture knows nothing, so that every page is dirty.
 func newCapture(log *slog.Logger) *capture {
-	return &capture{log: log, dirty: roaring.New()}
+	return &capture{log: log, journal: func(sidecar.State) {}, dirty: roaring.New()}
 }
 
 // all reports whether every page is dirty. c.mu must be held.
@@ -84,6 +89,10 @@ func (c *capture) reset(wal io.ReaderAt, next format.Salt, do func() error) erro
 	default:
 		c.fold(wal, pageSize)
 	}
+	// What is told holds both ways: until the WAL has the new salts, it has the
+	// previous ones.
+	c.resets++
+	c.journal(c.state(&next))
 	if err := do(); err != nil {
 		return err
 	}
@@ -142,7 +151,7 @@ func (c *capture) note(n uint32, f format.Frame) {
 	if f.Commit != 0 {
 		c.floor = min(c.floor, f.Commit)
 	}
-	c.scanned = n
+	c.scanned, c.checksum = n, f.Checksum
 }
 
 // walSalt reads the salts and the page size of a WAL, zeros if it has no valid
@@ -190,12 +199,12 @@ func (c *capture) clean() bool {
 	return !c.all() && c.dirty.IsEmpty()
 }
 
-// replicaNeedsAll is a resync for a reason that the replica gives. Its page size
-// is pageSize, 0 if it has none yet.
+// replicaNeedsAll is a resync for a reason that the replica gives, "" for one that
+// goes without saying. The replica's page size is pageSize, 0 if it has none yet.
 func (c *capture) replicaNeedsAll(pageSize uint32, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.resync(reason)
+	c.floor, c.reason = 0, reason
 	if pageSize != 0 {
 		c.pageSize = pageSize
 	}
@@ -220,20 +229,23 @@ type taken struct {
 }
 
 // take empties the dirty set for a cut at which the database has nPage pages.
-func (c *capture) take(nPage uint32) taken {
+func (c *capture) take(nPage uint32) *taken {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	t := taken{c.dirty, c.floor}
+	c.inFlight = &taken{c.dirty, c.floor}
 	c.dirty, c.floor = roaring.New(), nPage
-	return t
+	return c.inFlight
 }
 
-// putBack returns what a cut took and did not ship.
-func (c *capture) putBack(t taken) {
+// settle ends a cut. What it took and did not ship is dirty again.
+func (c *capture) settle(shipped bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.dirty.Or(t.pages)
-	c.floor = min(c.floor, t.floor)
+	if t := c.inFlight; t != nil && !shipped {
+		c.dirty.Or(t.pages)
+		c.floor = min(c.floor, t.floor)
+	}
+	c.inFlight = nil
 }
 
 // set returns the pages that a cut must hold: those that changed, and every page

@@ -2,101 +2,183 @@ package vfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
-	"sync"
+	"io"
+	"io/fs"
+	"os"
 	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/sidecar"
 )
 
-// memory is what this copy of the database remembers of its replica. Without it,
-// the replica is a stranger's.
-type memory struct {
-	path string // of the database
-
-	mu sync.Mutex
-	sidecar.Sidecar
-}
-
-// remember reads the sidecar. One that is missing, damaged, another copy's or
-// another replica's says nothing.
-func remember(path, replica string, id fileID) *memory {
-	side, err := sidecar.Load(path)
-	if err != nil || side.Device != id.device || side.Inode != id.inode || side.Replica != replica {
-		side = sidecar.New(replica, id.device, id.inode)
+// state describes what the replica may not have, now or in the epoch that begins
+// next. c.mu must be held.
+func (c *capture) state(next *format.Salt) sidecar.State {
+	s := sidecar.State{Epoch: c.epoch, Scanned: c.scanned, PageSize: c.pageSize, Floor: c.floor}
+	switch {
+	case next != nil:
+		s.Epoch, s.Scanned = *next, 0
+		s.Previous, s.PreviousScanned = c.epoch, c.scanned
+	case c.scanned > 0:
+		s.Checksum = c.checksum
 	}
-	return &memory{path: path, Sidecar: side}
+	dirty := c.dirty
+	if c.inFlight != nil {
+		s.Floor = min(s.Floor, c.inFlight.floor)
+		dirty = roaring.Or(dirty, c.inFlight.pages)
+	}
+	if s.Floor == 0 {
+		return s // every page is dirty
+	}
+	var err error
+	if s.Dirty, err = dirty.ToBytes(); err != nil {
+		s.Floor = 0
+	}
+	return s
 }
 
-// knows reports whether a file of the replica is one that this copy wrote, or was
-// restored from.
-func (m *memory) knows(pos shipper.Position) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	mark := markOf(pos)
-	return m.Acked != nil && *m.Acked == mark || slices.Contains(m.Intents, mark)
+// What resume finds.
+var (
+	errUnproven = errors.New("continuity with the last run is not proven")
+	errDiskLost = errors.New("the disk has lost commits that the replica may have")
+)
+
+// resume goes on from the state that an earlier run left, if the WAL and the
+// database file prove that nothing else has happened to the database than what the
+// WAL shows. It must be called before the database is written to.
+func (c *capture) resume(s *sidecar.State, path string) error {
+	if s == nil {
+		return fmt.Errorf("%w: the sidecar has no state", errUnproven)
+	}
+	dirty := roaring.New()
+	if len(s.Dirty) > 0 {
+		if err := dirty.UnmarshalBinary(s.Dirty); err != nil {
+			return fmt.Errorf("%w: %w", errUnproven, err)
+		}
+	}
+	at, err := prove(s, path)
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.epoch, c.scanned, c.checksum = at.epoch, at.scanned, at.checksum
+	c.dirty, c.floor, c.pageSize = dirty, s.Floor, s.PageSize
+	return nil
 }
 
-func markOf(pos shipper.Position) sidecar.Mark {
-	return sidecar.Mark{TXID: pos.TXID, Checksum: pos.Checksum}
+// A place is a frame of an epoch, from which on frames are to be scanned.
+type place struct {
+	epoch    format.Salt
+	scanned  uint32
+	checksum [2]uint32
 }
 
-// acknowledge remembers what the replica has. It is written with the next intent:
-// until then, the intent that is written says the same.
-func (m *memory) acknowledge(pos shipper.Position) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	mark := markOf(pos)
-	m.Acked = &mark
-	m.Intents = slices.DeleteFunc(m.Intents, func(i sidecar.Mark) bool { return i.TXID <= pos.TXID })
+// prove compares a state with the files, and returns the place to go on from.
+func prove(s *sidecar.State, path string) (at place, err error) {
+	wal, err := os.Open(path + "-wal")
+	if errors.Is(err, fs.ErrNotExist) {
+		return at, proveClosed(s, path)
+	}
+	if err != nil {
+		return at, fmt.Errorf("%w: %w", errUnproven, err)
+	}
+	defer wal.Close()
+	header, last, _, err := format.LastCommit(wal)
+	switch {
+	case errors.Is(err, format.ErrWALHeader):
+		return at, proveClosed(s, path)
+	case err != nil:
+		return at, fmt.Errorf("%w: %w", errUnproven, err)
+	case header.Salt == s.Previous:
+		// The reset that was about to be has not happened. What is scanned beyond
+		// the last commit will be overwritten.
+		at = place{epoch: s.Previous, scanned: min(s.PreviousScanned, last)}
+	case header.Salt == s.Epoch:
+		at = place{epoch: s.Epoch, scanned: s.Scanned}
+	default:
+		return at, fmt.Errorf("%w: %s", errUnproven, foreignReset)
+	}
+	if at.scanned == 0 {
+		return at, nil
+	}
+	var b [format.FrameHeaderSize]byte
+	if _, err := wal.ReadAt(b[:], format.FrameOffset(header.PageSize, at.scanned)); err != nil && err != io.EOF {
+		return at, fmt.Errorf("%w: %w", errUnproven, err)
+	}
+	at.checksum = format.ParseFrame(b[:]).Checksum
+	// What was cut was synced first: it is here, or the disk did not keep it. A
+	// frame's checksum covers all frames before it.
+	if at.epoch == s.Epoch && (last < s.Scanned || at.checksum != s.Checksum) {
+		return at, errDiskLost
+	}
+	return at, nil
 }
 
-// mostIntents bounds the sidecar: so many runs in a row were ended during an
-// upload of one TXID.
-const mostIntents = 100
-
-// intend writes down what is about to be uploaded.
-func (m *memory) intend(pos shipper.Position) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.Intents = append(m.Intents, markOf(pos))
-	m.Intents = m.Intents[max(0, len(m.Intents)-mostIntents):]
-	return m.Save(m.path)
+// proveClosed compares a state with a database file without a WAL.
+func proveClosed(s *sidecar.State, path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnproven, err)
+	}
+	if s.Closed == nil {
+		return fmt.Errorf("%w: the WAL is gone", errUnproven)
+	}
+	if now := sidecar.ClosedAs(info); now.Size != s.Closed.Size || !now.MTime.Equal(s.Closed.MTime) {
+		return fmt.Errorf("%w: the database was written to outside of this VFS", errUnproven)
+	}
+	return nil
 }
 
 // Last implements [shipper.Source].
 func (d *database) Last() format.TXID {
-	d.memory.mu.Lock()
-	defer d.memory.mu.Unlock()
 	if d.memory.Acked == nil {
 		return 0
 	}
 	return d.memory.Acked.TXID
 }
 
+// Intended implements [shipper.Source].
+func (d *database) Intended(pos shipper.Position) bool { return d.memory.knows(pos) }
+
 // Recognize implements [shipper.Source].
 func (d *database) Recognize(_ context.Context, tip *shipper.Tip) error {
-	switch {
-	case tip == nil:
-		d.capture.replicaNeedsAll(0, "the replica is empty")
-	case d.Intended(shipper.Position{TXID: tip.MaxTXID, Checksum: tip.Checksum}):
-		d.memory.acknowledge(shipper.Position{TXID: tip.MaxTXID, Checksum: tip.Checksum})
-		d.capture.replicaNeedsAll(tip.Header.PageSize, "continuity with the last run is not proven")
+	if tip == nil {
+		if d.memory.Acked != nil {
+			d.capture.replicaNeedsAll(0, "the replica is empty, and was not")
+		} else {
+			d.capture.replicaNeedsAll(0, "")
+		}
+		return nil
+	}
+	pos := shipper.Position{TXID: tip.MaxTXID, Checksum: tip.Checksum}
+	switch known := d.memory.knows(pos); {
+	case known && d.unproven == nil:
+		// The next cut holds all that the tip does not.
+		d.claim = d.memory.Restored
+	case known && !errors.Is(d.unproven, errDiskLost):
+		d.capture.replicaNeedsAll(tip.Header.PageSize, d.unproven.Error())
 	case d.cfg.overwrite:
 		d.capture.replicaNeedsAll(tip.Header.PageSize, "diverged=overwrite")
+	case known:
+		return fmt.Errorf("%w: %w: restore the replica to have them back, or set diverged=overwrite to go on without", shipper.ErrDiverged, d.unproven)
 	default:
 		return fmt.Errorf("%w: its newest file is TXID %s of %s, which this copy of the database did not write; "+
 			"restore the replica to go on from it, use another replica URL, or set diverged=overwrite to go on with this database's content",
 			shipper.ErrDiverged, tip.MaxTXID, tip.Time.UTC().Format(time.RFC3339))
 	}
-	return nil
+	d.memory.acknowledge(pos)
+	return d.capture.setPageSize(tip.Header.PageSize)
 }
 
 // Intend implements [shipper.Source].
-func (d *database) Intend(pos shipper.Position) error { return d.memory.intend(pos) }
-
-// Intended implements [shipper.Source].
-func (d *database) Intended(pos shipper.Position) bool { return d.memory.knows(pos) }
+func (d *database) Intend(pos shipper.Position) error {
+	d.memory.intend(pos)
+	d.memory.save(true)
+	return nil
+}

@@ -22,7 +22,6 @@ import (
 type cut struct {
 	db       *database
 	at       format.WALIndex
-	taken    taken
 	info     shipper.CutInfo
 	checksum bool        // pages carry a checksum that WAL frames do not have yet
 	walGone  bool        // the WAL was reset since the boundary
@@ -68,7 +67,7 @@ func (d *database) beginCut() (*cut, error) {
 // unmoved reports, at the cost of one small read, that nothing was committed
 // since the last cut.
 func (d *database) unmoved() bool {
-	if d.shm == nil || !d.inWAL.Load() || !d.capture.clean() {
+	if d.claim || d.shm == nil || !d.inWAL.Load() || !d.capture.clean() {
 		return false
 	}
 	at, err := boundary(d.shm)
@@ -107,11 +106,11 @@ func (d *database) cutAtBoundary() (*cut, error) {
 		return nil, err
 	}
 	d.lastCut = published
-	k := &cut{db: d, at: at, taken: d.capture.take(at.NPage)}
+	k := &cut{db: d, at: at}
 	k.info = shipper.CutInfo{
 		PageSize:  at.PageSize,
 		Commit:    at.NPage,
-		Pages:     k.taken.set(at.PageSize, at.NPage),
+		Pages:     d.capture.take(at.NPage).set(at.PageSize, at.NPage),
 		WALOffset: format.WALHeaderSize,
 	}
 	if at.MxFrame > 0 {
@@ -123,7 +122,8 @@ func (d *database) cutAtBoundary() (*cut, error) {
 		k.info.WALOffset = format.FrameOffset(at.PageSize, first)
 		k.info.WALSize = format.FrameOffset(at.PageSize, at.MxFrame+1) - k.info.WALOffset
 	}
-	if k.info.Pages.IsEmpty() {
+	if k.info.Pages.IsEmpty() && !d.claim {
+		d.capture.settle(true)
 		return nil, nil
 	}
 	if k.checksum, err = k.hasChecksums(); err != nil {
@@ -232,7 +232,13 @@ func (k *cut) Close() error {
 }
 
 // Acknowledge implements [shipper.Cut].
-func (k *cut) Acknowledge(pos shipper.Position) { k.db.memory.acknowledge(pos) }
+func (k *cut) Acknowledge(pos shipper.Position) {
+	d := k.db
+	d.capture.settle(true)
+	d.claim, d.memory.Restored = false, false
+	d.memory.acknowledge(pos)
+	d.memory.save(false)
+}
 
 // Abandon implements [shipper.Cut].
-func (k *cut) Abandon() { k.db.capture.putBack(k.taken) }
+func (k *cut) Abandon() { k.db.capture.settle(false) }

@@ -28,6 +28,10 @@ type database struct {
 	ship    *shipper.Shipper
 	memory  *memory
 
+	// Of the shipper's goroutine.
+	unproven error // why the database may differ from the replica in any page, nil if it cannot
+	claim    bool  // the next cut may be empty: it takes the replica over
+
 	inWAL      atomic.Bool  // the database is known to be in WAL mode
 	unsettled  atomic.Int32 // connections that wrote a commit frame without a success since
 	rechecks   atomic.Int32 // of them, since the last commit frame
@@ -50,15 +54,17 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 		return nil, err
 	}
 	log := cfg.logger.With("db", path, "replica", store.String())
+	c := newCapture(log)
 	d := &database{
 		path:    path,
 		file:    id,
 		cfg:     cfg,
 		vfsName: v.name + internalSuffix,
-		capture: newCapture(log),
+		capture: c,
 		store:   store,
-		memory:  remember(path, store.String(), id),
+		memory:  remember(path, store.String(), id, c),
 	}
+	d.unproven = c.resume(d.memory.State, path)
 	opts := shipper.Options{NodeID: d.memory.NodeID, Interval: cfg.interval, SpoolDir: filepath.Dir(path), Logger: log}
 	if observe := v.opts.Shipped; observe != nil {
 		opts.Shipped = func(s shipper.Shipped) { observe(path, s) }
@@ -102,21 +108,20 @@ func readMode(file io.ReaderAt) (journalMode, error) {
 }
 
 // enterWAL puts the database into WAL mode if it is not, unless it is empty: an
-// application that has not committed yet may still choose the page size. What
-// fails here, such as another connection's lock, is tried again by each cut.
+// application that has not committed yet may still choose the page size. It also
+// opens the internal connection, before the application's first statement: the
+// first one to open a WAL recovers it, under a lock that another one's statement
+// would fail on. What fails here is tried again by each cut.
 func (d *database) enterWAL(file io.ReaderAt) {
 	if d.inWAL.Load() {
 		return
 	}
-	switch mode, err := readMode(file); {
-	case err != nil || mode == modeEmpty:
-	case mode == modeWAL:
-		d.inWAL.Store(true)
-	default:
-		d.connMu.Lock()
-		defer d.connMu.Unlock()
-		d.connectWAL()
+	if mode, err := readMode(file); err != nil || mode == modeEmpty {
+		return
 	}
+	d.connMu.Lock()
+	defer d.connMu.Unlock()
+	d.connectWAL()
 }
 
 // drain gives what is committed its time to reach the replica.
@@ -148,4 +153,5 @@ func (d *database) close() {
 	if err := errors.Join(d.disconnect(), d.store.Close()); err != nil {
 		d.capture.log.Warn("closing", "error", err)
 	}
+	d.memory.close()
 }

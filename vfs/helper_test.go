@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -274,4 +275,16 @@ func (l *lateStore) Create(ctx context.Context, key string, body storage.Body, a
 		l.delayed = nil
 	}
 	return l.alias.Create(ctx, key, body, attrs)
+}
+
+// checkpoint checkpoints everything, however often a cut stops it.
+func checkpoint(t *testing.T, conn *sqlite3.Conn, mode sqlite3.CheckpointMode) {
+	t.Helper()
+	eventually(t, "everything is checkpointed", func() bool {
+		frames, done, err := conn.WALCheckpoint("main", mode)
+		if err != nil && !errors.Is(err, sqlite3.BUSY) {
+			t.Fatal(err)
+		}
+		return err == nil && frames == done
+	})
 }

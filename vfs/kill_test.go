@@ -88,9 +88,9 @@ func testKill(t *testing.T, replica *storagetest.Replica, seed uint64) {
 	requireEqual(t, store, path)
 }
 
-// TestInterruptedTwice: what TestKill meets now and then. The last
-// upload of a first run arrived, but its answer did not; the first one of the
-// second run did not arrive. The replica is still this database's own.
+// TestInterruptedTwice: what TestKill meets now and then. The last upload of a
+// first run arrived, but its answer did not; the first one of the second run did
+// not arrive. The replica is still this database's own.
 func TestInterruptedTwice(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -130,6 +130,21 @@ func TestInterruptedTwice(t *testing.T) {
 	settled(t, path)
 	conn.Close()
 	requireEqual(t, store, path)
+}
+
+// TestFirstStatement: an application that opens its database alone, and has set
+// no busy timeout, never finds it locked by what replication does at that time.
+func TestFirstStatement(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	database := uri(path, store)
+	for i := range 200 {
+		conn := open(t, database)
+		if err := conn.Exec("CREATE TABLE IF NOT EXISTS t (x); INSERT INTO t VALUES (1)"); err != nil {
+			t.Fatalf("open %d: %v (busy recovery: %t)", i, err, errors.Is(err, sqlite3.BUSY_RECOVERY))
+		}
+		conn.Close()
+	}
 }
 
 // runVictim starts a process that writes, kills it some time after it has opened

@@ -136,16 +136,18 @@ func TestTwoFiles(t *testing.T) {
 func TestResets(t *testing.T) {
 	for name, reset := range map[string]func(t *testing.T, conn *sqlite3.Conn, path string){
 		"next writer": func(t *testing.T, conn *sqlite3.Conn, _ string) {
-			exec(t, conn, "PRAGMA wal_checkpoint(FULL)", "INSERT INTO t VALUES ('next')")
+			checkpoint(t, conn, sqlite3.CHECKPOINT_FULL)
+			exec(t, conn, "INSERT INTO t VALUES ('next')")
 		},
 		"next writer rolls back": func(t *testing.T, conn *sqlite3.Conn, _ string) {
-			exec(t, conn, "PRAGMA wal_checkpoint(FULL)", "BEGIN", manyRows, "ROLLBACK")
+			checkpoint(t, conn, sqlite3.CHECKPOINT_FULL)
+			exec(t, conn, "BEGIN", manyRows, "ROLLBACK")
 		},
 		"restart": func(t *testing.T, conn *sqlite3.Conn, _ string) {
-			exec(t, conn, "PRAGMA wal_checkpoint(RESTART)")
+			checkpoint(t, conn, sqlite3.CHECKPOINT_RESTART)
 		},
 		"truncate": func(t *testing.T, conn *sqlite3.Conn, _ string) {
-			exec(t, conn, "PRAGMA wal_checkpoint(TRUNCATE)")
+			checkpoint(t, conn, sqlite3.CHECKPOINT_TRUNCATE)
 		},
 		"many": func(t *testing.T, conn *sqlite3.Conn, path string) {
 			exec(t, conn, "PRAGMA wal_autocheckpoint=1")
@@ -208,7 +210,8 @@ func TestResetDuringCut(t *testing.T) {
 
 	// Everything is checkpointed before the cut begins.
 	release := hold(t, store, conn)
-	exec(t, conn, "UPDATE t SET x = randomblob(500) WHERE rowid <= 200", "PRAGMA wal_checkpoint(FULL)")
+	exec(t, conn, "UPDATE t SET x = randomblob(500) WHERE rowid <= 200")
+	checkpoint(t, conn, sqlite3.CHECKPOINT_FULL)
 	overwrite := func() {
 		before := walHeader(t, path)
 		exec(t, conn, "UPDATE t SET x = randomblob(400)", manyRows, manyRows)

@@ -122,7 +122,7 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 	if err := tmp.publish(ctx, db); err != nil {
 		return Result{}, err
 	}
-	if err := remember(place.path, store, mark); err != nil {
+	if err := remember(place.path, store, mark, db); err != nil {
 		return Result{}, err
 	}
 	result.Duration = time.Since(start)

@@ -53,7 +53,7 @@ func markOf(ctx context.Context, store storage.Store, f format.FileInfo, db *dat
 // remember leaves beside the database which file of the replica it equals, if it
 // is the newest. An application that opens it with the same replica goes on from
 // there, if nobody else has; without this, the replica would be a stranger's.
-func remember(target string, store storage.Store, mark *sidecar.Mark) error {
+func remember(target string, store storage.Store, mark *sidecar.Mark, db *database) error {
 	if mark == nil {
 		return forget(target)
 	}
@@ -61,7 +61,8 @@ func remember(target string, store storage.Store, mark *sidecar.Mark) error {
 	if err == nil {
 		device, inode := sidecar.Identify(info)
 		s := sidecar.New(store.String(), device, inode)
-		s.Acked = mark
+		s.Acked, s.Restored = mark, true
+		s.State = &sidecar.State{PageSize: db.pageSize, Floor: db.pages, Closed: sidecar.ClosedAs(info)}
 		err = s.Save(target)
 	}
 	if err != nil {

@@ -1,11 +1,16 @@
 // Package sidecar is the one file that walvfs keeps beside a database. It holds
-// what this copy of the database remembers of its replica:
+// what this copy of the database remembers of its replica, and which pages the
+// replica does not have:
 //
 //	app.db
-//	app.db-walvfs   {"version":1,"node":…,"replica":…,"inode":…,"acked":{…}}\n
-//	                1b2f9c3d\n
+//	app.db-walvfs   1b2f9c3d {"version":1,"node":…,"replica":…,"inode":…,"acked":{…}}
+//	                77c0e1a9 {"epoch":…,"scanned":…,"dirty":…}
+//	                …
 //
-// The first line is JSON, the second its CRC-32C in 8 hexadecimal digits.
+// Each line is the CRC-32C of its JSON, in 8 hexadecimal digits, and the JSON. The
+// first line is the [Sidecar], each one after it a [State] that replaces the one
+// before. The file is replaced as a whole when an upload begins and ends, and
+// grows by a state when the WAL starts over.
 //
 // Correctness never depends on it: every use checks it against the files and the
 // replica's tip, and what is not proven is not assumed.
@@ -20,6 +25,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"time"
 
 	"github.com/walvfs/walvfs/format"
 )
@@ -43,12 +49,46 @@ type Sidecar struct {
 	// store may have any one of them, or get it yet.
 	Acked   *Mark  `json:"acked,omitempty"`
 	Intents []Mark `json:"intents,omitempty"`
+
+	// Restored: the database was restored, and has not been opened since.
+	Restored bool `json:"restored,omitempty"`
+
+	// State is the newest one, nil if there is none that is whole.
+	State *State `json:"-"`
 }
 
 // A Mark identifies a file of the replica.
 type Mark struct {
 	TXID     format.TXID     `json:"txid"`
 	Checksum format.Checksum `json:"checksum"` // the file checksum in its trailer
+}
+
+// A State says which pages the replica may not have: those of Dirty, all above
+// Floor, and those that have a frame after Scanned in the WAL of that epoch. While
+// the WAL starts over, it may be of either epoch.
+type State struct {
+	Epoch    format.Salt `json:"epoch"`             // of the WAL, zero if it is empty
+	Scanned  uint32      `json:"scanned,omitempty"` // frames whose pages are in Dirty, or in the replica
+	Checksum [2]uint32   `json:"checksum"`          // of frame Scanned
+
+	Previous        format.Salt `json:"previous,omitzero"`          // the epoch before
+	PreviousScanned uint32      `json:"previous_scanned,omitempty"` // in it
+
+	PageSize uint32  `json:"page_size"`        // bytes
+	Floor    uint32  `json:"floor"`            // pages; 0: every page is dirty
+	Dirty    []byte  `json:"dirty,omitempty"`  // page numbers, a Roaring bitmap in the portable format
+	Closed   *Closed `json:"closed,omitempty"` // the database file, if it was closed without a WAL
+}
+
+// Closed is a database file as it was left.
+type Closed struct {
+	Size  int64     `json:"size"` // bytes
+	MTime time.Time `json:"mtime"`
+}
+
+// ClosedAs returns what tells whether a file was written to since.
+func ClosedAs(info fs.FileInfo) *Closed {
+	return &Closed{Size: info.Size(), MTime: info.ModTime().UTC()}
 }
 
 // New returns the sidecar of a database that knows nothing of a replica yet.
@@ -69,56 +109,63 @@ func Load(database string) (s Sidecar, err error) {
 	return s, nil
 }
 
-// Save writes the sidecar of a database durably. A crash leaves the old or the
-// new content.
-func (s Sidecar) Save(database string) error {
-	b, err := s.MarshalBinary()
-	if err != nil {
-		return err
-	}
-	name := database + Suffix
-	tmp := name + ".tmp"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(tmp, name)
-	}
-	if err != nil {
-		os.Remove(tmp)
-	}
-	return err
-}
-
 // Identify returns what tells a file from its copies, zeros where the system has
 // nothing that does.
 func Identify(info fs.FileInfo) (device, inode uint64) { return inodeOf(info) }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// MarshalBinary encodes a sidecar.
+// MarshalBinary encodes a sidecar and its state.
 func (s Sidecar) MarshalBinary() ([]byte, error) {
 	s.Version = 1
-	line, err := json.Marshal(s)
-	if err != nil {
-		return nil, err
+	b, err := line(nil, s)
+	if err == nil && s.State != nil {
+		b, err = line(b, s.State)
 	}
-	return fmt.Appendf(line, "\n%08x\n", crc32.Checksum(line, castagnoli)), nil
+	return b, err
 }
 
-// UnmarshalBinary decodes a sidecar. The error is [ErrInvalid] if any byte is
-// missing or was changed.
+// UnmarshalBinary decodes a sidecar. The error is [ErrInvalid] if the first line
+// is damaged. If any other one is, the state is unknown: a newer one may have
+// been lost.
 func (s *Sidecar) UnmarshalBinary(b []byte) error {
 	*s = Sidecar{}
-	line, sum, ok := bytes.Cut(b, []byte("\n"))
-	if !ok || string(sum) != fmt.Sprintf("%08x\n", crc32.Checksum(line, castagnoli)) {
-		return fmt.Errorf("%w: checksum", ErrInvalid)
+	rest, err := parse(b, s)
+	if err != nil {
+		return err
 	}
-	if err := json.Unmarshal(line, s); err != nil || s.Version != 1 {
+	if s.Version != 1 {
 		return fmt.Errorf("%w: version %d", ErrInvalid, s.Version)
 	}
+	var state *State
+	for len(rest) > 0 {
+		state = new(State)
+		if rest, err = parse(rest, state); err != nil {
+			return nil
+		}
+	}
+	s.State = state
 	return nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// line appends the line of a value.
+func line(b []byte, v any) ([]byte, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return b, err
+	}
+	return fmt.Appendf(b, "%08x %s\n", crc32.Checksum(text, castagnoli), text), nil
+}
+
+// parse decodes the first line of b and returns the others.
+func parse(b []byte, v any) (rest []byte, err error) {
+	text, rest, ok := bytes.Cut(b, []byte("\n"))
+	sum, text, _ := bytes.Cut(text, []byte(" "))
+	if !ok || string(sum) != fmt.Sprintf("%08x", crc32.Checksum(text, castagnoli)) {
+		return nil, fmt.Errorf("%w: checksum", ErrInvalid)
+	}
+	if err := json.Unmarshal(text, v); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return rest, nil
 }

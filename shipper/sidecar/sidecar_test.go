@@ -1,6 +1,7 @@
 package sidecar_test
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/sidecar"
 )
 
@@ -19,6 +21,7 @@ var sample = sidecar.Sidecar{
 	Inode:   8,
 	Acked:   &sidecar.Mark{TXID: 20, Checksum: 1<<63 | 5},
 	Intents: []sidecar.Mark{{TXID: 21, Checksum: 1<<63 | 6}, {TXID: 21, Checksum: 1<<63 | 7}},
+	State:   &sidecar.State{Epoch: format.Salt{1, 2}, Scanned: 7, Checksum: [2]uint32{8, 9}, PageSize: 4096, Floor: 3, Dirty: []byte{1, 2, 3}},
 }
 
 func TestSidecarRoundTrip(t *testing.T) {
@@ -34,27 +37,72 @@ func TestSidecarRoundTrip(t *testing.T) {
 	}
 }
 
-// Whatever happens to a sidecar's bytes, it is not believed.
-func TestSidecarDamage(t *testing.T) {
+// Whatever happens to a sidecar's bytes, it is not believed: not at all, if its
+// first line is damaged, and not its state otherwise.
+func TestDamage(t *testing.T) {
 	b, err := sample.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := func(what string, b []byte) {
+	first := bytes.IndexByte(b, '\n')
+	check := func(what string, at int, b []byte) {
 		var got sidecar.Sidecar
-		if err := got.UnmarshalBinary(b); !errors.Is(err, sidecar.ErrInvalid) {
-			t.Errorf("%s: %v", what, err)
+		err := got.UnmarshalBinary(b)
+		if at <= first && !errors.Is(err, sidecar.ErrInvalid) {
+			t.Errorf("%s at %d: %v", what, at, err)
+		}
+		if at > first && (err != nil || got.State != nil || got.NodeID != sample.NodeID) {
+			t.Errorf("%s at %d: %+v, %v", what, at, got, err)
 		}
 	}
 	for i := range b {
-		check("truncated", b[:i])
+		if i != first+1 { // the first line alone is a sidecar without a state
+			check("truncated", i, b[:i])
+		}
 		for bit := range 8 {
 			b[i] ^= 1 << bit
-			check("flipped", b)
+			check("flipped", i, b)
 			b[i] ^= 1 << bit
 		}
 	}
-	check("longer", append(b, '\n'))
+	check("longer", len(b), append(b, '\n'))
+}
+
+// The last state counts.
+func TestAppend(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.db")
+	f := sidecar.Open(path)
+	defer f.Close()
+	if err := f.Append(sidecar.State{}); err != nil { // to nothing
+		t.Fatal(err)
+	}
+	b, err := sample.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft, err := f.Draft(b, true)
+	if err == nil {
+		err = draft.Publish()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := make([]byte, 300_000)
+	for i := range uint32(20) {
+		if err := f.Append(sidecar.State{Scanned: i, Dirty: large}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := sidecar.Load(path)
+		if err != nil || got.State == nil || got.State.Scanned != i || got.NodeID != sample.NodeID {
+			t.Fatalf("state %d: %v, %v", i, got.State, err)
+		}
+	}
+	if info, err := os.Stat(path + sidecar.Suffix); err != nil || info.Size() > 2<<20 {
+		t.Errorf("%d bytes, %v", info.Size(), err)
+	}
+	if _, err := os.Stat(path + sidecar.Suffix + ".tmp"); err == nil {
+		t.Error("a draft is left")
+	}
 }
 
 func TestSaveLoad(t *testing.T) {

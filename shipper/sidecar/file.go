@@ -1,0 +1,116 @@
+package sidecar
+
+import (
+	"errors"
+	"os"
+)
+
+// Save writes the sidecar of a database durably. A crash leaves the old or the
+// new content.
+func (s Sidecar) Save(database string) error {
+	b, err := s.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	f := File{path: database + Suffix}
+	draft, err := f.Draft(b, true)
+	if err == nil {
+		err = draft.Publish()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// A File is a sidecar on the disk. Its zero value, from [Open], has no content:
+// there is nothing to append to until a draft is published. It is not safe for
+// concurrent use.
+type File struct {
+	path string
+	f    *os.File // nil: nothing is published, or a write failed
+	head int64    // bytes of the last draft
+	size int64    // bytes
+}
+
+// Open returns the sidecar file of a database. It touches nothing.
+func Open(database string) *File { return &File{path: database + Suffix} }
+
+// A Draft is new content under a temporary name.
+type Draft struct {
+	file *File
+	f    *os.File
+	size int64
+}
+
+// Draft writes new content, durably if so asked, to take the place of the old one
+// when it is published.
+func (s *File) Draft(b []byte, durable bool) (*Draft, error) {
+	f, err := os.OpenFile(s.path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write(b)
+	if err == nil && durable {
+		err = f.Sync()
+	}
+	d := &Draft{file: s, f: f, size: int64(len(b))}
+	if err != nil {
+		return nil, errors.Join(err, d.Discard())
+	}
+	return d, nil
+}
+
+// Publish gives the draft the sidecar's name.
+func (d *Draft) Publish() error {
+	if err := os.Rename(d.file.path+".tmp", d.file.path); err != nil {
+		return errors.Join(err, d.Discard())
+	}
+	if d.file.f != nil {
+		d.file.f.Close()
+	}
+	d.file.f, d.file.head, d.file.size = d.f, d.size, d.size
+	return nil
+}
+
+// Discard removes a draft that is not published.
+func (d *Draft) Discard() error {
+	return errors.Join(d.f.Close(), os.Remove(d.file.path+".tmp"))
+}
+
+// mostAppended bounds what is appended between two drafts, in bytes.
+const mostAppended = 1 << 20
+
+// Append adds a state, not durably: a crash of the process does not lose it, a
+// crash of the machine may. After an error the file is not written to again until
+// the next draft: it ends in a state that the WAL no longer matches.
+func (s *File) Append(state State) error {
+	if s.f == nil {
+		return nil
+	}
+	b, err := line(nil, state)
+	if err == nil && s.size+int64(len(b)) > s.head+mostAppended {
+		err = s.rewind()
+	}
+	if err == nil {
+		_, err = s.f.WriteAt(b, s.size)
+		s.size += int64(len(b))
+	}
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	return nil
+}
+
+// rewind removes the states that were appended: another one follows.
+func (s *File) rewind() error {
+	s.size = s.head
+	return s.f.Truncate(s.head)
+}
+
+// Close closes the file. It keeps its content.
+func (s *File) Close() error {
+	if s.f == nil {
+		return nil
+	}
+	f := s.f
+	s.f = nil
+	return f.Close()
+}
