@@ -27,6 +27,8 @@ type Status struct {
 	Err     error         // why it is retrying or halted
 	Uploads int64         // acknowledged files since it started
 	Bytes   int64         // in them
+
+	Unfenced bool // another writer would not be noticed, by the user's choice
 }
 
 // stopped returns the reason for which nothing is shipped any more, if any.

@@ -122,7 +122,7 @@ func (s *Shipper) readBack(ctx context.Context, up *upload) error {
 }
 
 // ErrNoFencing: the store cannot tell two writers apart.
-var ErrNoFencing = errors.New("the store does not support put-if-absent, so that two writers could mix their histories")
+var ErrNoFencing = errors.New("the store does not support put-if-absent, so that two writers could mix their histories: use another one, or set fencing=off and see to it that there is one writer")
 
 // fenced remembers the buckets that are known to honour put-if-absent.
 var fenced sync.Map

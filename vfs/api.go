@@ -24,8 +24,14 @@
 //	                   database's file name are appended.
 //	interval=1s        at most one upload in this time; 0 for as many as fit
 //	close_timeout=10s  how long the last close waits for the replica
+//	lock_timeout=0s    how long to wait for another process that has the database
+//	                   open through this VFS, as in a rolling deployment
+//	restore=never      if-missing restores a database that does not exist from its
+//	                   replica before it is opened
 //	diverged=halt      what to do when the replica holds another history:
 //	                   halt, or overwrite it with this database's content
+//	fencing=on         off goes on with a store that does not support put-if-absent:
+//	                   then nothing stops two writers from mixing their histories
 //
 // # What it does to a database
 //
@@ -84,6 +90,19 @@ type Options struct {
 	// CloseTimeout is how long the last close of a database waits for its
 	// replica. The default is 10 s; negative means not at all.
 	CloseTimeout time.Duration
+
+	// LockTimeout is how long to wait for another process that has the database
+	// open through this VFS.
+	LockTimeout time.Duration
+
+	// RestoreIfMissing restores a database that does not exist from its replica
+	// when it is opened, which takes as long as the download. It starts empty
+	// only if there is provably nothing to restore.
+	RestoreIfMissing bool
+
+	// Unfenced goes on with a store that does not support put-if-absent: nothing
+	// stops two writers from mixing their histories.
+	Unfenced bool
 
 	// Overwrite makes this database the replica's content when the replica
 	// holds another history, instead of halting.

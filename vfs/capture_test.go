@@ -4,12 +4,16 @@ import (
 	"bytes"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"github.com/RoaringBitmap/roaring/v2"
+	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/sidecar"
 )
 
 // walOf returns a WAL with one frame for each page; commits are the sizes in its
@@ -155,5 +159,34 @@ func TestDirect(t *testing.T) {
 	c.directTruncate(512 * 3)
 	if c.floor != 3 {
 		t.Errorf("floor %d", c.floor)
+	}
+}
+
+// While the WAL starts over, what was scanned beyond the last commit of the old
+// epoch is going to be overwritten.
+func TestProvePrevious(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.db")
+	conn, err := sqlite3.Open("file:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.Exec("PRAGMA journal_mode=wal; CREATE TABLE t (x); INSERT INTO t VALUES (1)"); err != nil {
+		t.Fatal(err)
+	}
+	wal, err := os.Open(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer wal.Close()
+	header, last, _, err := format.LastCommit(wal)
+	if err != nil || last == 0 {
+		t.Fatal(last, err)
+	}
+	for _, test := range []struct{ scanned, want uint32 }{{0, 0}, {last - 1, last - 1}, {last, last}, {last + 5, last}} {
+		at, err := prove(&sidecar.State{Epoch: saltB, Previous: header.Salt, PreviousScanned: test.scanned}, path)
+		if err != nil || at.epoch != header.Salt || at.scanned != test.want || (at.scanned > 0) != (at.checksum != [2]uint32{}) {
+			t.Errorf("%d frames scanned: %+v, %v, want %d", test.scanned, at, err, test.want)
+		}
 	}
 }

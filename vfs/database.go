@@ -22,7 +22,8 @@ type database struct {
 	path    string
 	file    fileID
 	cfg     settings
-	vfsName string // of the internal connection
+	lock    *os.File // against other processes, nil where the system has no such lock
+	vfsName string   // of the internal connection
 	capture *capture
 	store   storage.Store
 	ship    *shipper.Shipper
@@ -49,8 +50,13 @@ type database struct {
 }
 
 func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*database, error) {
-	store, err := storage.Open(context.Background(), cfg.replica, v.opts.Storage)
+	lock, err := lockDatabase(path)
 	if err != nil {
+		return nil, err
+	}
+	store, err := storage.Open(context.Background(), cfg.replica, cfg.storage)
+	if err != nil {
+		lock.Close()
 		return nil, err
 	}
 	log := cfg.logger.With("db", path, "replica", store.String())
@@ -59,13 +65,14 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 		path:    path,
 		file:    id,
 		cfg:     cfg,
+		lock:    lock,
 		vfsName: v.name + internalSuffix,
 		capture: c,
 		store:   store,
 		memory:  remember(path, store.String(), id, c),
 	}
 	d.unproven = c.resume(d.memory.State, path)
-	opts := shipper.Options{NodeID: d.memory.NodeID, Interval: cfg.interval, SpoolDir: filepath.Dir(path), Logger: log}
+	opts := shipper.Options{NodeID: d.memory.NodeID, Interval: cfg.interval, SpoolDir: filepath.Dir(path), Unfenced: cfg.unfenced, Logger: log}
 	if observe := v.opts.Shipped; observe != nil {
 		opts.Shipped = func(s shipper.Shipped) { observe(path, s) }
 	}
@@ -154,4 +161,5 @@ func (d *database) close() {
 		d.capture.log.Warn("closing", "error", err)
 	}
 	d.memory.close()
+	d.lock.Close()
 }

@@ -1,8 +1,10 @@
 package vfs
 
 import (
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/ncruces/go-sqlite3/vfs"
 )
@@ -35,12 +37,16 @@ func (r *registry) acquire(v *replicated, path string, file vfs.File, cfg settin
 	if err != nil {
 		return nil, err
 	}
-	for {
+	for deadline := time.Now().Add(cfg.lockTimeout); ; {
 		d, closing, err := r.join(v, path, id, cfg)
-		if closing == nil {
+		switch {
+		case closing != nil:
+			<-closing // a local checkpoint, and the page that a cut was reading
+		case errors.Is(err, errLocked) && time.Now().Before(deadline):
+			time.Sleep(lockPoll)
+		default:
 			return d, err
 		}
-		<-closing // a local checkpoint, and the page that a cut was reading
 	}
 }
 
@@ -73,6 +79,7 @@ func (r *registry) join(v *replicated, path string, id fileID, cfg settings) (_ 
 	replica := d.store.String()
 	if other := r.byReplica[replica]; other != nil {
 		d.store.Close()
+		d.lock.Close()
 		return nil, nil, fmt.Errorf("walvfs: %s is already the replica of %s: each database needs its own", replica, other.path)
 	}
 	d.refs = 1

@@ -20,7 +20,11 @@ type settings struct {
 	replica      string
 	interval     time.Duration
 	closeTimeout time.Duration
-	overwrite    bool
+	lockTimeout  time.Duration
+	overwrite    bool // a replica with another history
+	restore      bool // a database that does not exist
+	unfenced     bool
+	storage      storage.Options
 	logger       *slog.Logger
 }
 
@@ -34,7 +38,11 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 		replica:      v.replicaOf(name),
 		interval:     max(0, cmp.Or(v.opts.Interval, time.Second)),
 		closeTimeout: max(0, cmp.Or(v.opts.CloseTimeout, 10*time.Second)),
+		lockTimeout:  v.opts.LockTimeout,
 		overwrite:    v.opts.Overwrite,
+		restore:      v.opts.RestoreIfMissing,
+		unfenced:     v.opts.Unfenced,
+		storage:      v.opts.Storage,
 		logger:       v.opts.Logger,
 	}
 	if s.logger == nil {
@@ -43,12 +51,17 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 	if s.replica == "" {
 		return s, true, errors.New("walvfs: no replica for this database: add &replica=URL to its URI, or set WALVFS_REPLICA to a base URL")
 	}
-	return s, true, errors.Join(
+	err = errors.Join(
 		storage.Check(s.replica),
 		duration(name, "interval", &s.interval),
 		duration(name, "close_timeout", &s.closeTimeout),
+		duration(name, "lock_timeout", &s.lockTimeout),
 		choice(name, "diverged", "overwrite", "halt", &s.overwrite),
+		choice(name, "restore", "if-missing", "never", &s.restore),
+		choice(name, "fencing", "off", "on", &s.unfenced),
 	)
+	s.storage.Unconditional = s.unfenced
+	return s, true, err
 }
 
 func (v *replicated) replicaOf(name *vfs.Filename) string {

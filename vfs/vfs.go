@@ -47,6 +47,11 @@ func (v *replicated) openMain(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File,
 	if err != nil {
 		return nil, flags, vfs.SystemError(err, sqlite3.CANTOPEN)
 	}
+	if ok && cfg.restore && flags&vfs.OPEN_CREATE != 0 {
+		if err := restoreMissing(name.String(), cfg); err != nil {
+			return nil, flags, vfs.SystemError(err, sqlite3.CANTOPEN)
+		}
+	}
 	file, outFlags, err := vfsutil.WrapOpenFilename(v.VFS, name, flags)
 	// A connection that cannot write commits nothing. If it is the only one,
 	// there is nothing to replicate.

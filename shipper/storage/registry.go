@@ -19,6 +19,11 @@ type Options struct {
 	PathStyle       bool   // S3: put the bucket in the path instead of the host name
 	AccessKeyID     string
 	SecretAccessKey string
+
+	// Unconditional makes Create look for the object first and then write it
+	// without a condition, for a store that refuses or ignores put-if-absent: two
+	// writers that do so at once are not told apart.
+	Unconditional bool
 }
 
 // String describes the options without the secret, so that no %v prints it.

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -31,7 +32,10 @@ func (s *Store) Create(ctx context.Context, key string, body storage.Body, attrs
 	// its start.
 	const tries = 6
 	for try := 1; ; try++ {
-		err := send(g, key, body, attrs)
+		err := s.absent(g, key)
+		if err == nil {
+			err = send(g, key, body, attrs)
+		}
 		if err == nil {
 			return nil
 		}
@@ -56,6 +60,21 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// absent looks for an object where the store cannot do that by itself.
+func (s *Store) absent(g *driver.Guard, key string) error {
+	if s.condition != nil {
+		return nil
+	}
+	_, err := s.client.HeadObject(g.Context(), &s3.HeadObjectInput{Bucket: &s.bucket, Key: aws.String(s.root + key)})
+	if err == nil {
+		return storage.ErrExists
+	}
+	if _, ok := errors.AsType[*types.NotFound](err); ok {
+		return nil
+	}
+	return err
+}
+
 // put sends a body in one request.
 func (s *Store) put(g *driver.Guard, key string, body storage.Body, attrs storage.Attrs) error {
 	_, err := s.client.PutObject(g.Context(), &s3.PutObjectInput{
@@ -63,7 +82,7 @@ func (s *Store) put(g *driver.Guard, key string, body storage.Body, attrs storag
 		Key:           aws.String(s.root + key),
 		Body:          g.Body(body, 0, body.Size()),
 		ContentLength: aws.Int64(body.Size()),
-		IfNoneMatch:   aws.String("*"),
+		IfNoneMatch:   s.condition,
 		Metadata:      driver.Metadata(attrs),
 	})
 	return err
@@ -98,7 +117,7 @@ func (s *Store) upload(g *driver.Guard, key string, body storage.Body, attrs sto
 		Bucket:          &s.bucket,
 		Key:             full,
 		UploadId:        up.UploadId,
-		IfNoneMatch:     aws.String("*"),
+		IfNoneMatch:     s.condition,
 		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
 	})
 	return err

@@ -67,6 +67,29 @@ func TestProbe(t *testing.T) {
 	}
 }
 
+// TestUnconditional: a service that refuses the condition is written to without
+// it, after a look.
+func TestUnconditional(t *testing.T) {
+	for name, size := range sizes {
+		t.Run(name, func(t *testing.T) {
+			r := storagetest.S3(t).Proxy(t, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+				if req.Header.Get("If-None-Match") != "" {
+					refuse(w, 501, "NotImplemented", "A header you provided implies functionality that is not implemented")
+					return
+				}
+				next.ServeHTTP(w, req)
+			})
+			r.Options.Unconditional = true
+			s := openTest(t, r)
+			create(t, s, "k", size)
+			err := s.Create(t.Context(), "k", bytes.NewReader([]byte("other")), storage.Attrs{})
+			if !errors.Is(err, storage.ErrExists) {
+				t.Errorf("created twice: %v", err)
+			}
+		})
+	}
+}
+
 // sizes are one request's and an upload's in parts.
 var sizes = map[string]int{"Put": 10, "Parts": 11 << 20}
 

@@ -73,6 +73,8 @@ type Store struct {
 	partSize int64
 	pageSize int32 // 0: the service's
 
+	condition *string // of a create: If-None-Match, nil for none
+
 	// noBulkDelete remembers that the service has no DeleteObjects.
 	noBulkDelete atomic.Bool
 }
@@ -111,6 +113,9 @@ func open(ctx context.Context, u *url.URL, opts storage.Options) (*Store, error)
 		patience: driver.Patience,
 		putMax:   putMax,
 		partSize: partSize,
+	}
+	if !opts.Unconditional {
+		s.condition = aws.String("*")
 	}
 	if s.root != "" {
 		s.root += "/"

@@ -1,0 +1,148 @@
+package shipper
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// recognize finds the replica's tip and lets the source decide what it means.
+func (s *Shipper) recognize(ctx context.Context) error {
+	if !s.opts.Unfenced {
+		if err := checkFencing(ctx, s.store); err != nil {
+			return err
+		}
+	}
+	tip, err := FindTip(ctx, s.store, s.source.Last())
+	if err != nil {
+		return err
+	}
+	if err := s.source.Recognize(ctx, tip); err != nil {
+		return err
+	}
+	if tip != nil {
+		s.tip = Position{tip.MaxTXID, tip.Checksum, tip.Time}
+		s.setTip(s.tip)
+	}
+	s.recognized = true
+	return nil
+}
+
+// An upload is a file on its way to the replica.
+type upload struct {
+	Position
+	cut     Cut
+	key     string
+	writeID string
+	header  format.LTXHeader
+	body    *spool
+	pages   uint64
+	oldest  int64 // sinceStart of the oldest commit in it
+}
+
+// cut takes the next file from the source, nil if there is nothing to ship.
+func (s *Shipper) cut() (_ *upload, err error) {
+	oldest := s.oldest.Swap(0)
+	cut, err := s.source.Cut(s.ctx)
+	if err == nil && cut == nil {
+		return nil, nil
+	}
+	if err != nil {
+		s.putBack(oldest)
+		return nil, err
+	}
+
+	up := &upload{
+		Position: Position{TXID: s.tip.TXID + 1, Time: s.timestamp()},
+		cut:      cut,
+		writeID:  rand.Text(),
+		body:     &spool{dir: s.opts.SpoolDir},
+		pages:    cut.Info().Pages.GetCardinality(),
+		oldest:   oldest,
+	}
+	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)
+	err = s.encode(up)
+	if cerr := cut.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = s.source.Intend(up.Position)
+	}
+	if err != nil {
+		s.abandon(up)
+		return nil, err
+	}
+	s.setInFlight(up.oldest)
+	return up, nil
+}
+
+func (s *Shipper) abandon(up *upload) {
+	up.cut.Abandon()
+	up.body.Close()
+	s.putBack(up.oldest)
+}
+
+func (s *Shipper) putBack(oldest int64) {
+	for oldest != 0 {
+		cur := s.oldest.Load()
+		if cur != 0 && cur <= oldest || s.oldest.CompareAndSwap(cur, oldest) {
+			return
+		}
+	}
+}
+
+// settle gives up the upload under way, when the shipper will not go on.
+func (s *Shipper) settle() {
+	if s.pending != nil {
+		s.abandon(s.pending)
+		s.pending = nil
+		s.setInFlight(0)
+	}
+}
+
+// timestamp returns the time of the next file: now, but later than the tip's,
+// so that times order as TXIDs do even when the clock goes back.
+func (s *Shipper) timestamp() time.Time {
+	now := time.Now().Truncate(time.Millisecond)
+	if next := s.tip.Time.Add(time.Millisecond); now.Before(next) {
+		return next
+	}
+	return now
+}
+
+// upload sends the pending file and acknowledges it once the replica has it. It
+// reports whether the replica needs another one at once.
+func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
+	up := s.pending
+	// Nothing may hang for ever; a slow link may take its time.
+	ctx, cancel := context.WithTimeout(ctx, time.Minute+time.Duration(up.body.size>>16)*time.Second)
+	defer cancel()
+
+	s.lastSent = time.Now()
+	err = s.store.Create(ctx, up.key, up.body, storage.Attrs{Time: up.Time, WriteID: up.writeID})
+	if errors.Is(err, storage.ErrExists) {
+		err = s.readBack(ctx, up)
+	}
+	if errors.Is(err, errEarlierUpload) {
+		// It is the tip now. What it holds is not known here, so that the next
+		// file holds this one's pages again.
+		s.settle()
+		s.recognized = false
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+
+	s.pending, s.tip = nil, up.Position
+	up.cut.Acknowledge(up.Position)
+	s.acknowledged(up)
+	if err := up.body.Close(); err != nil {
+		s.log.Warn("cannot remove a temporary file", "error", err)
+	}
+	return false, nil
+}

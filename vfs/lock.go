@@ -1,0 +1,13 @@
+package vfs
+
+import (
+	"errors"
+	"time"
+)
+
+// errLocked: two processes that replicate one database would both write its next
+// TXID.
+var errLocked = errors.New("another process replicates this database")
+
+// lockPoll is how often the lock is tried while lock_timeout lasts.
+const lockPoll = 20 * time.Millisecond

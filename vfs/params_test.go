@@ -1,0 +1,143 @@
+//go:build linux
+
+package vfs_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/vfs"
+)
+
+// A database that does not exist is restored before SQLite sees it, once for all
+// who open it.
+func TestRestoreIfMissing(t *testing.T) {
+	store := newReplica(t)
+	dir := t.TempDir()
+	path, second := filepath.Join(dir, "app.db"), filepath.Join(dir, "second.db")
+	first := uri(path, store, "restore=if-missing")
+	conn := open(t, first) // an empty replica: begins empty
+	exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
+	conn.Close()
+
+	machine := newAlias(t, store)
+	moved := uri(second, machine, "restore=if-missing", "_pragma=busy_timeout(10000)")
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			conn, err := sqlite3.Open(moved)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			if err := conn.Exec("INSERT INTO t VALUES (2)"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	conn = open(t, moved) // exists: is left alone
+	if got := query(t, conn, "SELECT count(*) FROM t"); got != "5" {
+		t.Errorf("%s rows", got)
+	}
+	conn.Close()
+	requireEqual(t, store, second)
+	requireIntact(t, store)
+}
+
+// A replica that cannot be reached, or that is damaged, is not an empty one.
+func TestRestoreFails(t *testing.T) {
+	store := newReplica(t)
+	dir := t.TempDir()
+	path, missing := filepath.Join(dir, "app.db"), filepath.Join(dir, "missing.db")
+	conn := open(t, uri(path, store))
+	exec(t, conn, "CREATE TABLE t (x)")
+	conn.Close()
+	machine := newAlias(t, store)
+	store.SetBefore(func(context.Context, string, string) error { return storage.ErrPermission })
+	if got := openError(t, uri(missing, machine, "restore=if-missing")); !strings.Contains(got, "restore=if-missing") {
+		t.Error(got)
+	}
+	if _, err := os.Stat(missing); err == nil {
+		t.Error("a database was created")
+	}
+	if got := openError(t, uri(missing, machine, "restore=perhaps")); !strings.Contains(got, "expected never or if-missing") {
+		t.Error(got)
+	}
+}
+
+// lockByte is the byte that a process that replicates a database locks.
+const lockByte = 0x40000000 + 512 + 'w'
+
+// Another process that has the database open is an error, or is waited for.
+func TestTwoProcesses(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	conn := open(t, uri(path, store))
+	exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
+	conn.Close()
+	other := lockFile(t, path, lockByte)
+	start := time.Now()
+	if got := openError(t, uri(path, store, "lock_timeout=100ms")); !strings.Contains(got, "another process replicates this database") {
+		t.Error(got)
+	}
+	if took := time.Since(start); took < 100*time.Millisecond {
+		t.Errorf("gave up after %s", took)
+	}
+	if got := openError(t, uri(path, store)); !strings.Contains(got, "lock_timeout") {
+		t.Error(got)
+	}
+	released := make(chan struct{})
+	time.AfterFunc(50*time.Millisecond, func() { other.Close(); close(released) })
+	conn = open(t, uri(path, store, "lock_timeout=1m"))
+	<-released
+	exec(t, conn, "INSERT INTO t VALUES (2)")
+	conn.Close()
+	requireEqual(t, store, path)
+	lockFile(t, path, lockByte).Close() // it is free again
+}
+
+// A store that cannot tell two writers apart is used only if the user says so,
+// and the status shows it.
+func TestFencingOff(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	weak := newAlias(t, overwriting{store})
+	conn := open(t, uri(path, weak))
+	exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
+	if err := vfs.Drain(t.Context(), path); !errors.Is(err, shipper.ErrNoFencing) || !strings.Contains(err.Error(), "fencing=off") {
+		t.Error(err)
+	}
+	conn.Close()
+	if lastTXID(t, store) != 0 {
+		t.Error("something was uploaded")
+	}
+	conn = open(t, uri(path, weak, "fencing=off"))
+	settled(t, path)
+	if st, _ := vfs.Status(path); !st.Unfenced {
+		t.Errorf("%+v", st)
+	}
+	conn.Close()
+	requireEqual(t, store, path)
+}
+
+// overwriting ignores the condition.
+type overwriting struct{ storage.Store }
+
+func (o overwriting) Create(ctx context.Context, key string, body storage.Body, attrs storage.Attrs) error {
+	if err := o.Delete(ctx, key); err != nil {
+		return err
+	}
+	return o.Store.Create(ctx, key, body, attrs)
+}
