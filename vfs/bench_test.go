@@ -5,7 +5,9 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/ncruces/go-sqlite3"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/sidecar"
 	_ "github.com/walvfs/walvfs/shipper/storage/file"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
@@ -131,4 +134,59 @@ func BenchmarkCut(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkOutage commits for as long as -benchtime says while the store is dead,
+// and reports what that costs: memory, the WAL and the sidecar at the end, and how
+// many uploads of how many bytes catch up.
+func BenchmarkOutage(b *testing.B) {
+	dir := b.TempDir()
+	path := filepath.Join(dir, "app.db")
+	store := filepath.Join(dir, "replica")
+	if err := os.WriteFile(store, nil, 0o600); err != nil { // a file in the directory's place
+		b.Fatal(err)
+	}
+	conn, err := sqlite3.Open("file:" + path + "?vfs=replicated&close_timeout=0s&_pragma=synchronous(normal)&replica=file://" + store)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x); INSERT INTO t(x) SELECT randomblob(100) FROM generate_series(1, 20000)"); err != nil {
+		b.Fatal(err)
+	}
+	stmt, _, err := conn.Prepare("UPDATE t SET x = randomblob(100) WHERE id = 1 + abs(random()) % 20000")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer stmt.Close()
+	for b.Loop() {
+		if err := stmt.Exec(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var mem runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&mem)
+	b.ReportMetric(float64(mem.HeapInuse)/(1<<20), "MiB-heap")
+	for suffix, unit := range map[string]string{"": "MiB-database", "-wal": "MiB-wal", sidecar.Suffix: "KiB-sidecar"} {
+		info, err := os.Stat(path + suffix)
+		if err != nil {
+			continue // before the first intent there is no sidecar
+		}
+		size := float64(info.Size()) / (1 << 20)
+		if unit == "KiB-sidecar" {
+			size *= 1 << 10
+		}
+		b.ReportMetric(size, unit)
+	}
+	if err := os.Remove(store); err != nil {
+		b.Fatal(err)
+	}
+	d := databases.find(path)
+	if err := d.ship.Drain(context.Background()); err != nil {
+		b.Fatal(err)
+	}
+	st := d.ship.Status()
+	b.ReportMetric(float64(st.Uploads), "uploads-after")
+	b.ReportMetric(float64(st.Bytes)/(1<<20), "MiB-after")
 }

@@ -192,11 +192,11 @@ func (c *capture) directTruncate(size int64) {
 	}
 }
 
-// clean reports whether no page is known to be dirty.
+// clean reports whether no page is known to be dirty, and no cut is under way.
 func (c *capture) clean() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.all() && c.dirty.IsEmpty()
+	return !c.all() && c.dirty.IsEmpty() && c.inFlight == nil
 }
 
 // replicaNeedsAll is a resync for a reason that the replica gives, "" for one that

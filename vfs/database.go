@@ -133,7 +133,7 @@ func (d *database) enterWAL(file io.ReaderAt) {
 
 // drain gives what is committed its time to reach the replica.
 func (d *database) drain() {
-	if d.nothingToShip() {
+	if d.nothingToShip() || d.allShipped() {
 		return
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), d.cfg.closeTimeout,
@@ -150,6 +150,15 @@ func (d *database) drain() {
 func (d *database) nothingToShip() bool {
 	info, err := os.Stat(d.path)
 	return err == nil && info.Size() == 0
+}
+
+// allShipped reports whether the replica is known to have everything.
+func (d *database) allShipped() bool {
+	if !d.connMu.TryLock() {
+		return false // a cut is under way
+	}
+	defer d.connMu.Unlock()
+	return d.unmoved()
 }
 
 // close ends replication. Nothing else uses the database any more.

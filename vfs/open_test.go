@@ -316,6 +316,22 @@ func TestCloseTimeout(t *testing.T) {
 	requireEqual(t, store, path)
 }
 
+// A close that need not wait does not complain, whatever its timeout.
+func TestCloseAfterDrain(t *testing.T) {
+	var log bytes.Buffer
+	vfs.Register("replicated-drained", vfs.Options{Logger: slog.New(slog.NewTextHandler(&syncWriter{w: &log}, nil))})
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	conn := open(t, strings.Replace(uri(path, store, "close_timeout=0s"), "vfs=replicated&", "vfs=replicated-drained&", 1))
+	exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
+	settled(t, path)
+	conn.Close()
+	if log.Len() > 0 {
+		t.Errorf("the log has:\n%s", log.String())
+	}
+	requireEqual(t, store, path)
+}
+
 // A WAL that the application wants to keep is kept.
 func TestPersistWAL(t *testing.T) {
 	store := newReplica(t)

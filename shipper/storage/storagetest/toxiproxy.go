@@ -1,0 +1,186 @@
+package storagetest
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A Toxiproxy is a replica behind a proxy that spoils connections: it knows bytes
+// and directions, and nothing of requests. The replica that it was made from still
+// has the way around it.
+//
+// It is https://github.com/Shopify/toxiproxy, another program, so that a hung
+// connection is one to the system, too. What it holds back may reach the store
+// after the client is gone.
+type Toxiproxy struct {
+	*Replica        // behind the proxy
+	api      string // the proxy's URL in the server's API
+
+	mu     sync.Mutex
+	faults int // added since the last Up
+}
+
+// A Direction is one half of a connection.
+type Direction string
+
+// The directions of a connection.
+const (
+	Requests Direction = "upstream"
+	Answers  Direction = "downstream"
+)
+
+// A Fault is what happens to the bytes of connections in one direction.
+type Fault struct {
+	kind       string
+	attributes map[string]int64
+}
+
+func (f Fault) String() string { return f.kind }
+
+// Latency delays all bytes, by more or less.
+func Latency(delay, jitter time.Duration) Fault {
+	return Fault{"latency", map[string]int64{"latency": delay.Milliseconds(), "jitter": jitter.Milliseconds()}}
+}
+
+// Hang loses all bytes, and closes the connection after some time, 0 for when the
+// fault ends. Of requests, nothing arrives; of answers, the request was served.
+func Hang(after time.Duration) Fault {
+	return Fault{"timeout", map[string]int64{"timeout": after.Milliseconds()}}
+}
+
+// ResetPeer resets connections some time after the first byte.
+func ResetPeer(after time.Duration) Fault {
+	return Fault{"reset_peer", map[string]int64{"timeout": after.Milliseconds()}}
+}
+
+// LimitData closes connections after so many bytes: half a request, half an answer.
+func LimitData(bytes int64) Fault {
+	return Fault{"limit_data", map[string]int64{"bytes": bytes}}
+}
+
+// Bandwidth limits connections to so many KB a second.
+func Bandwidth(rate int64) Fault {
+	return Fault{"bandwidth", map[string]int64{"rate": rate}}
+}
+
+// Toxiproxy returns the same replica behind a proxy, which has no faults yet. It
+// is gone when the test ends.
+func (r *Replica) Toxiproxy(t testing.TB) *Toxiproxy {
+	t.Helper()
+	target, err := url.Parse(r.Endpoint)
+	if err != nil || r.Endpoint == "" {
+		t.Fatalf("no server to put a proxy before: %q", r.Endpoint)
+	}
+	s, err := toxiproxyServer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := strings.ToLower(rand.Text())
+	p := &Toxiproxy{api: "http://" + s.addr + "/proxies/" + name}
+	var created struct{ Listen string }
+	err = callToxiproxy(http.MethodPost, "http://"+s.addr+"/proxies",
+		map[string]any{"name": name, "listen": "127.0.0.1:0", "upstream": target.Host}, &created)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := callToxiproxy(http.MethodDelete, p.api, nil, nil); err != nil {
+			t.Error(err)
+		}
+	})
+	p.Replica = r.at("http://" + created.Listen)
+	return p
+}
+
+// at is the same replica at another endpoint.
+func (r *Replica) at(endpoint string) *Replica {
+	moved := *r
+	moved.Endpoint, moved.Options.Endpoint = endpoint, endpoint
+	moved.Env = nil
+	for _, kv := range r.Env {
+		moved.Env = append(moved.Env, strings.ReplaceAll(kv, r.Endpoint, endpoint))
+	}
+	return &moved
+}
+
+// Down closes all connections and refuses new ones, until Up.
+func (p *Toxiproxy) Down() error {
+	return callToxiproxy(http.MethodPatch, p.api, map[string]any{"enabled": false}, nil)
+}
+
+// Up ends all faults.
+func (p *Toxiproxy) Up() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for ; p.faults > 0; p.faults-- {
+		if err := callToxiproxy(http.MethodDelete, fmt.Sprintf("%s/toxics/fault-%d", p.api, p.faults), nil, nil); err != nil {
+			return err
+		}
+	}
+	return callToxiproxy(http.MethodPatch, p.api, map[string]any{"enabled": true}, nil)
+}
+
+// Add has a share of the connections, 0 to 1, suffer from a fault, until Up. It
+// changes those that are open, too.
+func (p *Toxiproxy) Add(d Direction, share float64, f Fault) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	err := callToxiproxy(http.MethodPost, p.api+"/toxics", map[string]any{
+		"name": fmt.Sprintf("fault-%d", p.faults+1), "type": f.kind, "stream": d, "toxicity": share, "attributes": f.attributes,
+	}, nil)
+	if err == nil {
+		p.faults++
+	}
+	return err
+}
+
+var toxiproxyServer = sync.OnceValues(func() (*server, error) {
+	return spec{
+		tool: toxiproxy,
+		args: func(addr, _ string) []string {
+			host, port, _ := strings.Cut(addr, ":")
+			return []string{"-host", host, "-port", port}
+		},
+		ready: func(s *server) error { return callToxiproxy(http.MethodGet, "http://"+s.addr+"/version", nil, nil) },
+	}.start()
+})
+
+// callToxiproxy sends a request to the server's API and leaves no connection open,
+// which would look like a leak to the tests.
+func callToxiproxy(method, url string, body, answer any) error {
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(body); err != nil {
+		return err
+	}
+	req, err := http.NewRequest(method, url, &b)
+	if err != nil {
+		return err
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	resp, err := client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	switch {
+	case err != nil:
+		return err
+	case resp.StatusCode >= 300:
+		return fmt.Errorf("toxiproxy: %s %s: %s: %s", method, url, resp.Status, text)
+	case answer == nil:
+		return nil
+	}
+	return json.Unmarshal(text, answer)
+}
+
+var toxiproxy = newTool("toxiproxy", "github.com/Shopify/toxiproxy/v2/cmd/server")
