@@ -41,6 +41,13 @@
 // copy remembers of its replica. Nothing else changes: no tables are added, no
 // checkpoint is forced or held up for longer than a cut takes to read.
 //
+// # Where it runs
+//
+// On Linux and macOS, whose WAL index is a file that replication reads. On Linux,
+// cuts take a read mark of the WAL index by themselves and two processes are told
+// apart by a lock; elsewhere cuts are read transactions of SQLite's, which may fail
+// a writer that has no busy timeout, rarely.
+//
 // # How it works
 //
 // The VFS sees what SQLite writes, but it does not copy pages. It keeps the

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -81,6 +82,14 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 }
 
 func (d *database) wake() { d.ship.Wake() }
+
+// warnUnsynced says what PRAGMA synchronous=off risks: after a power loss the
+// database may be corrupt, and lack what the replica has.
+func (d *database) warnUnsynced(name, value string) {
+	if value = strings.Trim(value, `'" `); name == "synchronous" && (value == "0" || strings.EqualFold(value, "off")) {
+		d.capture.log.Warn("synchronous=off: a power loss can corrupt the database on this machine, and then only the replica is whole")
+	}
+}
 
 // journalMode is what bytes 18 and 19 of a database file say.
 type journalMode int
