@@ -79,7 +79,7 @@ type Shipper struct {
 	pending    *upload
 	lastSent   time.Time
 	backoff    *backoff.ExponentialBackOff
-	failing    time.Time // since when, zero if not
+	failing    failing
 }
 
 // States of Shipper.work.

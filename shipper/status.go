@@ -97,25 +97,39 @@ func (s *Shipper) halt(err error) {
 // slowRetry is the least time between tries that only a person can make succeed.
 const slowRetry = 10 * time.Second
 
-// failed notes an error and returns how long to wait before the next try. The
-// log hears of the first failure and of each new kind, not of every try.
+// failed notes an error and returns how long to wait before the next try. The log
+// hears of the first failure, of one of another kind, and then ever more rarely.
 func (s *Shipper) failed(err error) time.Duration {
 	wait := s.backoff.NextBackOff()
-	level := slog.LevelWarn
-	if errors.Is(err, storage.ErrPermission) || errors.Is(err, storage.ErrNoBucket) {
+	level, denied := slog.LevelWarn, errors.Is(err, storage.ErrPermission) || errors.Is(err, storage.ErrNoBucket)
+	if denied {
 		wait, level = max(wait, slowRetry), slog.LevelError
 	}
 	s.mu.Lock()
-	known := s.status.Err != nil && s.status.Err.Error() == err.Error()
 	s.status.State, s.status.Err = Retrying, err
 	s.mu.Unlock()
-	if s.failing.IsZero() {
-		s.failing = time.Now()
+	now := time.Now()
+	f := &s.failing
+	switch {
+	case f.since.IsZero():
+		*f = failing{since: now, pause: time.Minute}
+	case denied != f.denied:
+	case now.Before(f.next):
+		return wait
+	default:
+		f.pause *= 2
 	}
-	if !known {
-		s.log.Log(s.ctx, level, "replication failed and will be tried again", "error", err, "retry_in", wait)
-	}
+	f.denied, f.next = denied, now.Add(f.pause)
+	s.log.Log(s.ctx, level, "replication failed and will be tried again", "error", err, "retry_in", wait, "failing_for", now.Sub(f.since).Round(time.Millisecond))
 	return wait
+}
+
+// failing is what the log was told of an outage.
+type failing struct {
+	since  time.Time // zero if there is none
+	denied bool      // only a person can end it
+	next   time.Time // when the log hears of it again
+	pause  time.Duration
 }
 
 // succeeded notes that the store answers as it should.
@@ -124,8 +138,8 @@ func (s *Shipper) succeeded() {
 	s.mu.Lock()
 	s.status.State, s.status.Err = Streaming, nil
 	s.mu.Unlock()
-	if !s.failing.IsZero() {
-		s.log.Info("replication goes on", "after", time.Since(s.failing).Round(time.Millisecond))
-		s.failing = time.Time{}
+	if !s.failing.since.IsZero() {
+		s.log.Info("replication goes on", "after", time.Since(s.failing.since).Round(time.Millisecond))
+		s.failing = failing{}
 	}
 }

@@ -27,7 +27,9 @@
 //	lock_timeout=0s    how long to wait for another process that has the database
 //	                   open through this VFS, as in a rolling deployment
 //	restore=never      if-missing restores a database that does not exist from its
-//	                   replica before it is opened
+//	                   replica before it is opened; if-behind also replaces one
+//	                   whose disk has lost commits that the replica has, as after
+//	                   a power loss
 //	diverged=halt      what to do when the replica holds another history:
 //	                   halt, or overwrite it with this database's content
 //	fencing=on         off goes on with a store that does not support put-if-absent:
@@ -102,10 +104,9 @@ type Options struct {
 	// open through this VFS.
 	LockTimeout time.Duration
 
-	// RestoreIfMissing restores a database that does not exist from its replica
-	// when it is opened, which takes as long as the download. It starts empty
-	// only if there is provably nothing to restore.
-	RestoreIfMissing bool
+	// Restore says when a database is restored from its replica as it is opened. It
+	// starts empty only if there is provably nothing to restore.
+	Restore Restore
 
 	// Unfenced goes on with a store that does not support put-if-absent: nothing
 	// stops two writers from mixing their histories.

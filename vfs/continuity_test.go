@@ -321,6 +321,31 @@ func TestDiskLostCommits(t *testing.T) {
 	requireEqual(t, r.store, r.path)
 }
 
+// With restore=if-behind they are brought back before SQLite sees the database.
+func TestRestoreIfBehind(t *testing.T) {
+	r := newRun(t)
+	d := save(t, r.path)
+	frames := (len(d["-wal"]) - format.WALHeaderSize) / (4096 + format.FrameHeaderSize)
+	clear(d["-wal"][format.FrameOffset(4096, uint32(frames)):])
+	d.crash(t, r.store, r.path, r.conn)
+	r.conn = open(t, uri(r.path, r.store, "restore=if-behind"))
+	if got := query(t, r.conn, "SELECT count(*) FROM t WHERE x = 'shipped'"); got != "1" {
+		t.Errorf("%s rows: the lost commit is not back", got)
+	}
+	exec(t, r.conn, "INSERT INTO t VALUES ('next')")
+	settled(t, r.path)
+	r.conn.Close()
+	requireEqual(t, r.store, r.path)
+	requireIntact(t, r.store)
+
+	// One that is not behind is left alone, whatever the store does.
+	down(r.store)
+	r.conn = open(t, uri(r.path, r.store, "restore=if-behind", "close_timeout=1ms"))
+	if got := query(t, r.conn, "SELECT count(*) FROM t WHERE x = 'next'"); got != "1" {
+		t.Errorf("%s rows", got)
+	}
+}
+
 // A restored database takes the replica over when it is opened, with a file of no
 // pages: the machine that it was lost on is fenced, and nothing is uploaded twice.
 func TestTakeOver(t *testing.T) {

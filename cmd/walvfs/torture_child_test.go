@@ -1,0 +1,401 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/vfs"
+)
+
+// orderVar holds the order of a process that this test started: its own binary.
+const orderVar = "WALVFS_TEST_TORTURE"
+
+// An order says what a process is to do.
+type order struct {
+	Task       task
+	Path       string // of the database
+	URI        string
+	Seed       uint64
+	Conns      int           // that write at a time
+	Life       time.Duration // after which it ends by itself
+	Slow       time.Duration // a statement that takes longer is a failure
+	PageSize   int           // of a new database
+	AutoVacuum int           // of a new database
+	MayFail    bool          // opening needs the store
+}
+
+type task string
+
+const (
+	work   task = "work"   // open, write, close, open ...
+	settle task = "settle" // one commit, which the replica gets
+	plain  task = "plain"  // write without the replicating VFS
+)
+
+// A bank moves money between accounts, and appends a row to a journal in each
+// transaction. The row's ID is random: two histories never have one in common.
+const (
+	tortureAccounts = 50
+	tortureMoney    = tortureAccounts * 1000
+	tortureSchema   = `BEGIN IMMEDIATE;
+		CREATE TABLE IF NOT EXISTS account (id INTEGER PRIMARY KEY, balance INTEGER);
+		CREATE TABLE IF NOT EXISTS journal (n INTEGER PRIMARY KEY, id INTEGER);
+		CREATE TABLE IF NOT EXISTS pad (id INTEGER PRIMARY KEY, data BLOB);
+		INSERT OR IGNORE INTO account SELECT value, 1000 FROM generate_series(1, 50);
+		COMMIT`
+)
+
+// A child is the process that is tortured. What it says goes to its standard
+// output, a line in one write, after it happened:
+//
+//	opening, open, checkpoint, vacuum, closing, closed   where it is
+//	commit N ID                                          COMMIT returned
+//	drained N ID                                         and so did Drain after it
+//	halted WHY                                           replication stopped
+//	bad WHAT                                             what must not be
+type child struct {
+	order
+	halted sync.Once
+}
+
+// runChild does what an order says, if there is one, and does not return then.
+func runChild() {
+	text := os.Getenv(orderVar)
+	if text == "" {
+		return
+	}
+	c := &child{}
+	if err := json.Unmarshal([]byte(text), &c.order); err != nil {
+		panic(err)
+	}
+	time.AfterFunc(c.Life+90*time.Second, func() {
+		stacks := make([]byte, 1<<20)
+		os.Stderr.Write(stacks[:runtime.Stack(stacks, true)])
+		c.bad("it does not end")
+		os.Exit(1)
+	})
+	rng := rand.New(rand.NewPCG(c.Seed, 0))
+	switch c.Task {
+	case settle:
+		c.settle(rng)
+	default:
+		c.work(rng)
+	}
+	os.Exit(0)
+}
+
+func (c *child) say(format string, args ...any) {
+	line := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " / ")
+	os.Stdout.WriteString(line + "\n")
+}
+
+func (c *child) bad(format string, args ...any) { c.say("bad "+format, args...) }
+
+// open opens a connection, which waits for nothing but another connection.
+func (c *child) open(rng *rand.Rand) (*sqlite3.Conn, error) {
+	var conn *sqlite3.Conn
+	err := c.timed("open", c.MayFail, func() (err error) {
+		conn, err = sqlite3.Open(c.URI)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return conn, c.exec(conn, fmt.Sprintf("PRAGMA cache_size=%d; PRAGMA wal_autocheckpoint=%d; PRAGMA synchronous=%d",
+		5+rng.IntN(40), 1+rng.IntN(80), 1+rng.IntN(2)))
+}
+
+func (c *child) exec(conn *sqlite3.Conn, sql string) error {
+	return c.timed(sql, false, func() error { return conn.Exec(sql) })
+}
+
+// timed runs a statement, which may find the database locked, and nothing worse.
+func (c *child) timed(what string, mayFail bool, do func() error) error {
+	start := time.Now()
+	err := do()
+	if took := time.Since(start); took > c.Slow && !mayFail {
+		c.bad("%s took %s (%v)", what, took, err)
+	}
+	if !locked(err) && !mayFail {
+		c.bad("%s: %v%s", what, err, causes(err))
+	}
+	return err
+}
+
+func locked(err error) bool {
+	return err == nil || errors.Is(err, sqlite3.BUSY) || errors.Is(err, sqlite3.LOCKED)
+}
+
+func causes(err error) (text string) {
+	for err = errors.Unwrap(err); err != nil; err = errors.Unwrap(err) {
+		text += " / " + err.Error()
+	}
+	return text
+}
+
+// work opens the database, writes for a while and closes it, until it is killed or
+// its life is over.
+func (c *child) work(rng *rand.Rand) {
+	for end := time.Now().Add(c.Life); time.Now().Before(end); {
+		until := time.Now().Add(time.Duration(150+rng.IntN(1500)) * time.Millisecond)
+		if until.After(end) {
+			until = end
+		}
+		c.session(rng, until)
+	}
+}
+
+func (c *child) session(rng *rand.Rand, until time.Time) {
+	conn, err := c.openFirst(rng)
+	if err != nil {
+		time.Sleep(20 * time.Millisecond)
+		return
+	}
+	var wg sync.WaitGroup
+	for range c.Conns {
+		w := &worker{child: c, rng: rand.New(rand.NewPCG(rng.Uint64(), 1))}
+		wg.Go(func() { w.run(until) })
+	}
+	wg.Wait()
+	c.close(conn)
+}
+
+// openFirst opens the database and sees to its schema.
+func (c *child) openFirst(rng *rand.Rand) (*sqlite3.Conn, error) {
+	c.say("opening")
+	conn, err := c.open(rng)
+	if err != nil {
+		return nil, err
+	}
+	c.say("open")
+	err = c.exec(conn, fmt.Sprintf("PRAGMA page_size=%d; PRAGMA auto_vacuum=%d", c.PageSize, c.AutoVacuum))
+	if err == nil && c.Task != plain {
+		err = c.exec(conn, tortureSchema)
+	}
+	if err != nil {
+		conn.Close()
+	}
+	return conn, err
+}
+
+func (c *child) close(conn *sqlite3.Conn) {
+	c.say("closing")
+	if err := conn.Close(); err != nil {
+		c.bad("close: %v", err)
+	}
+	c.say("closed")
+}
+
+// watch says why replication has halted, if it has.
+func (c *child) watch() (halted bool) {
+	st, ok := vfs.Status(c.Path)
+	if !ok || st.State != shipper.Halted {
+		return false
+	}
+	c.halted.Do(func() { c.say("halted %v", st.Err) })
+	return true
+}
+
+// settle commits something and waits until the replica has it.
+func (c *child) settle(rng *rand.Rand) {
+	conn, err := c.openFirst(rng)
+	if err != nil {
+		c.bad("it does not open: %v", err)
+		return
+	}
+	defer c.close(conn)
+	w := &worker{child: c, rng: rng, conn: conn}
+	for tries := 0; w.last.n == 0; tries++ {
+		if err := w.transact(); !locked(err) || tries > 100 {
+			return
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := vfs.Drain(ctx, c.Path); err != nil {
+		if !c.watch() {
+			c.bad("the replica does not catch up: %v", err)
+		}
+		return
+	}
+	c.say("drained %d %d", w.last.n, w.last.id)
+}
+
+// A commit is a row of the journal.
+type commit struct {
+	n  int
+	id int64
+}
+
+// A worker writes through a connection of its own.
+type worker struct {
+	*child
+	rng  *rand.Rand
+	conn *sqlite3.Conn
+	last commit // of this worker
+}
+
+func (w *worker) run(until time.Time) {
+	defer func() {
+		if w.conn != nil {
+			w.conn.Close()
+		}
+	}()
+	for time.Now().Before(until) {
+		if w.conn == nil {
+			var err error
+			if w.conn, err = w.open(w.rng); err != nil {
+				return
+			}
+		}
+		if err := w.step(); !locked(err) {
+			return
+		}
+	}
+	if w.Task == work {
+		w.watch()
+	}
+}
+
+// step does one thing that applications and administrators do.
+func (w *worker) step() error {
+	switch n := w.rng.IntN(100); {
+	case n < 60:
+		return w.transact()
+	case n < 70:
+		return w.maintain()
+	case n < 80:
+		w.drain()
+	case n < 83:
+		conn := w.conn
+		w.conn = nil
+		return conn.Close()
+	case n < 90:
+		return w.readSlowly()
+	default:
+		time.Sleep(time.Duration(w.rng.IntN(30)) * time.Millisecond)
+	}
+	return nil
+}
+
+// transact moves money in one transaction, sometimes one larger than the page
+// cache, which spills, and sometimes rolled back.
+func (w *worker) transact() error {
+	if err := w.exec(w.conn, "BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	if w.rng.IntN(8) == 0 {
+		// Frames that no commit follows, some of which the transaction overwrites.
+		w.exec(w.conn, "SAVEPOINT s; UPDATE pad SET data = randomblob(700) WHERE id % 4 = 1; ROLLBACK TO s")
+	}
+	c, err := w.fill()
+	if err == nil && w.rng.IntN(7) > 0 {
+		if err = w.exec(w.conn, "COMMIT"); err == nil {
+			w.say("commit %d %d", c.n, c.id)
+			w.last = c
+			return nil
+		}
+	}
+	if !w.conn.GetAutocommit() {
+		return errors.Join(err, w.exec(w.conn, "ROLLBACK"))
+	}
+	return err
+}
+
+func (w *worker) fill() (c commit, err error) {
+	for range 1 + w.rng.IntN(4) {
+		from, to, sum := 1+w.rng.IntN(tortureAccounts), 1+w.rng.IntN(tortureAccounts), w.rng.IntN(100)
+		if err := w.exec(w.conn, fmt.Sprintf(
+			"UPDATE account SET balance = balance - %d WHERE id = %d; UPDATE account SET balance = balance + %d WHERE id = %d",
+			sum, from, sum, to)); err != nil {
+			return c, err
+		}
+	}
+	sql := ""
+	switch w.rng.IntN(16) {
+	case 0:
+		sql = "INSERT INTO pad(data) SELECT randomblob(500) FROM generate_series(1, 200); UPDATE pad SET data = randomblob(300) WHERE id % 3 = 0"
+	case 1:
+		sql = "DELETE FROM pad WHERE id % 2 = 0"
+	case 2:
+		sql = "UPDATE pad SET data = randomblob(450) WHERE id % 5 = 2"
+	case 3:
+		sql = "DELETE FROM pad WHERE id > 300"
+	}
+	if sql != "" {
+		if err := w.exec(w.conn, sql); err != nil {
+			return c, err
+		}
+	}
+	return w.journal()
+}
+
+// journal appends a row to the journal.
+func (w *worker) journal() (c commit, err error) {
+	c.id = rand.Int64()
+	err = w.timed("journal", false, func() error {
+		stmt, _, err := w.conn.Prepare("INSERT INTO journal SELECT coalesce(max(n), 0) + 1, ? FROM journal RETURNING n")
+		if err != nil {
+			return err
+		}
+		defer stmt.Close()
+		if err := stmt.BindInt64(1, c.id); err != nil {
+			return err
+		}
+		for stmt.Step() {
+			c.n = stmt.ColumnInt(0)
+		}
+		return stmt.Err()
+	})
+	return c, err
+}
+
+func (w *worker) maintain() error {
+	switch w.rng.IntN(12) {
+	case 0:
+		w.say("vacuum")
+		return w.exec(w.conn, "VACUUM")
+	case 1, 2, 3:
+		return w.exec(w.conn, "PRAGMA incremental_vacuum")
+	default:
+		mode := []string{"PASSIVE", "FULL", "RESTART", "TRUNCATE"}[w.rng.IntN(4)]
+		w.say("checkpoint")
+		return w.exec(w.conn, "PRAGMA wal_checkpoint("+mode+")")
+	}
+}
+
+// drain waits for the replica, but not for ever.
+func (w *worker) drain() {
+	if w.Task != work {
+		return
+	}
+	wait := time.Duration(20+w.rng.IntN(1500)) * time.Millisecond
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	if err := vfs.Drain(ctx, w.Path); err == nil && w.last.n > 0 {
+		w.say("drained %d %d", w.last.n, w.last.id)
+	}
+}
+
+// readSlowly has a read transaction, at which checkpoints stop.
+func (w *worker) readSlowly() error {
+	if err := w.exec(w.conn, "BEGIN; SELECT count(*) FROM journal"); err != nil {
+		if !w.conn.GetAutocommit() {
+			w.exec(w.conn, "ROLLBACK")
+		}
+		return err
+	}
+	time.Sleep(time.Duration(w.rng.IntN(50)) * time.Millisecond)
+	return w.exec(w.conn, "COMMIT")
+}
