@@ -78,6 +78,7 @@ type Shipper struct {
 	tip        Position
 	pending    *upload
 	lastSent   time.Time
+	newestAt   time.Time // when nobody else was known to be ahead
 	backoff    *backoff.ExponentialBackOff
 	failing    failing
 }

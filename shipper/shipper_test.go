@@ -200,6 +200,67 @@ func TestFence(t *testing.T) {
 	}
 }
 
+// A writer that slept while another one went on, and while retention freed the
+// keys that it would collide with, does not bring an old TXID back.
+func TestSleeper(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		sleep time.Duration
+		left  format.FileInfo // of what the other one wrote
+		want  error
+	}{
+		{"overtaken", time.Hour, format.FileInfo{MinTXID: 5, MaxTXID: 5}, shipper.ErrFenced},
+		{"overtaken and compacted", time.Hour, format.FileInfo{Level: 9, MinTXID: 1, MaxTXID: 2}, shipper.ErrFenced},
+		{"alone", time.Hour, format.FileInfo{Level: 9, MinTXID: 1, MaxTXID: 1}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store, db := newStore(t), newDB(1)
+				s := shipper.New(db, store, shipper.Options{})
+				defer s.Close()
+				drain(t, s)
+				create(t, store, test.left)
+				time.Sleep(test.sleep)
+				db.commit(1)
+				err := s.Drain(t.Context())
+				if !errors.Is(err, test.want) {
+					t.Errorf("%v, want %v", err, test.want)
+				}
+				for obj := range store.List(t.Context(), store.Layout().Key(0, 2, 2), "") {
+					if err != nil {
+						t.Errorf("%s is left", obj.Key)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A writer that is not late asks for no listing.
+func TestNoListing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, db := newStore(t), newDB(1)
+		s := shipper.New(db, store, shipper.Options{})
+		defer s.Close()
+		drain(t, s)
+		var others atomic.Int64
+		store.Before = func(_ context.Context, op, _ string) error {
+			if op != "create" {
+				others.Add(1)
+			}
+			return nil
+		}
+		for range 100 {
+			db.commit(1)
+			drain(t, s)
+			time.Sleep(time.Minute)
+		}
+		if n := others.Load(); n != 0 {
+			t.Errorf("%d requests beside uploads", n)
+		}
+	})
+}
+
 // A replica with another history is left alone.
 func TestDiverged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -24,6 +24,7 @@ func (s *Shipper) recognize(ctx context.Context) error {
 	if err := s.source.Recognize(ctx, tip); err != nil {
 		return err
 	}
+	s.newestAt = time.Now()
 	if tip != nil {
 		s.tip = Position{tip.MaxTXID, tip.Checksum, tip.Time}
 		s.setTip(s.tip)
@@ -134,11 +135,14 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 		s.recognized = false
 		return true, nil
 	}
+	if err == nil && elapsed(s.newestAt) > lateAfter {
+		err = s.checkLate(ctx, up)
+	}
 	if err != nil {
 		return false, err
 	}
 
-	s.pending, s.tip = nil, up.Position
+	s.pending, s.tip, s.newestAt = nil, up.Position, s.lastSent
 	up.cut.Acknowledge(up.Position)
 	s.acknowledged(up)
 	if err := up.body.Close(); err != nil {

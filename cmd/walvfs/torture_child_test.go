@@ -33,6 +33,8 @@ type order struct {
 	PageSize   int           // of a new database
 	AutoVacuum int           // of a new database
 	MayFail    bool          // opening needs the store
+
+	CloseTimeout time.Duration
 }
 
 type task string
@@ -191,8 +193,12 @@ func (c *child) openFirst(rng *rand.Rand) (*sqlite3.Conn, error) {
 
 func (c *child) close(conn *sqlite3.Conn) {
 	c.say("closing")
+	start := time.Now()
 	if err := conn.Close(); err != nil {
 		c.bad("close: %v", err)
+	}
+	if took := time.Since(start); took > c.CloseTimeout+c.Slow {
+		c.bad("close took %s", took)
 	}
 	c.say("closed")
 }

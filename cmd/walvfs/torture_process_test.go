@@ -126,3 +126,6 @@ func (p *process) end(err error) {
 
 // wait returns when the process has ended.
 func (p *process) wait() { <-p.done }
+
+// slowStatement is more than a statement takes beside others that write.
+const slowStatement = 8 * time.Second

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/walvfs/walvfs/shipper/sidecar"
+)
+
+// A machine has a copy of the database.
+type machine struct {
+	path     string
+	commits  []commit // that its processes were told of
+	tampered bool     // its sidecar may not be what was written
+	stale    []byte   // what the sidecar was some time ago
+}
+
+func newMachine(t *testing.T) *machine {
+	return &machine{path: filepath.Join(t.TempDir(), "bank.db")}
+}
+
+// Limits of what replication may have on the disk, in bytes.
+const (
+	mostSidecar = 4 << 20
+	mostWAL     = 128 << 20
+)
+
+// check fails unless the database is intact and has every commit, and what is
+// beside it is bounded: invariants 5 and 6. It returns the journal.
+func (m *machine) check(t *testing.T) (journal []int64) {
+	t.Helper()
+	if size := m.size(sidecar.Suffix); size > mostSidecar {
+		t.Errorf("the sidecar has %d bytes", size)
+	}
+	if size := m.size("-wal"); size > mostWAL {
+		t.Errorf("the WAL has %d bytes", size)
+	}
+	m.checkNames(t)
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	for _, suffix := range []string{"", "-wal", "-journal"} {
+		content, err := os.ReadFile(m.path + suffix)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(copied+suffix, content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	defer os.Remove(copied)
+	journal = readBank(t, "file:"+copied, "the database", true)
+	for _, c := range m.commits {
+		if len(journal) < c.n || journal[c.n-1] != c.id {
+			t.Errorf("commit %d is not in the database, which ends at commit %d", c.n, len(journal))
+		}
+	}
+	return journal
+}
+
+func (m *machine) size(suffix string) int64 {
+	info, err := os.Stat(m.path + suffix)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// checkNames finds files that somebody forgot.
+func (m *machine) checkNames(t *testing.T) {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(m.path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		suffix, ok := bytes.CutPrefix([]byte(e.Name()), []byte(filepath.Base(m.path)))
+		known := []string{"", "-wal", "-shm", "-journal", sidecar.Suffix, sidecar.Suffix + ".tmp", "-walvfs-restore"}
+		if !ok || !slices.Contains(known, string(suffix)) {
+			t.Errorf("%s is left beside the database", e.Name())
+		}
+	}
+}
+
+// tamper does something to the sidecar, or has the database be a copy of itself.
+func (m *machine) tamper(t *testing.T, rng *rand.Rand) (what string) {
+	t.Helper()
+	name := m.path + sidecar.Suffix
+	content, err := os.ReadFile(name)
+	if err != nil || len(content) == 0 {
+		return ""
+	}
+	switch rng.IntN(6) {
+	case 0:
+		what, err = "deleted", os.Remove(name)
+	case 1:
+		what, err = "truncated", os.Truncate(name, int64(rng.IntN(len(content))))
+	case 2:
+		content[rng.IntN(len(content))] ^= 1 << rng.IntN(8)
+		what, err = "flipped", os.WriteFile(name, content, 0o600)
+	case 3:
+		if m.stale == nil {
+			return ""
+		}
+		what, err = "stale", os.WriteFile(name, m.stale, 0o600)
+	case 4:
+		// As if the machine had died while the file was appended to.
+		lines := bytes.SplitAfter(content, []byte("\n"))
+		content = bytes.Join(lines[:1+rng.IntN(len(lines))], nil)
+		what, err = "cut after a line", os.WriteFile(name, content, 0o600)
+	default:
+		// The same content in another file, which is a copy's.
+		var database []byte
+		if database, err = os.ReadFile(m.path); err == nil {
+			err = errors.Join(os.WriteFile(m.path+".copy", database, 0o600), os.Rename(m.path+".copy", m.path), os.RemoveAll(m.path+"-shm"))
+		}
+		what = "another copy's"
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.tampered = true
+	return what
+}
+
+// age remembers the sidecar, to be put back later.
+func (m *machine) age() {
+	if content, err := os.ReadFile(m.path + sidecar.Suffix); err == nil {
+		m.stale = content
+	}
+}

@@ -1,0 +1,408 @@
+package main
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
+)
+
+var (
+	tortureRounds = flag.Int("torture.rounds", 5, "rounds of TestTorture")
+	tortureSeed   = flag.Uint64("torture.seed", 0, "what TestTorture decides by; 0 for another one each time")
+	tortureKeep   = flag.String("torture.keep", "", "a directory for the files of a TestTorture that failed")
+)
+
+// roundsPerBucket is after how many rounds a new database begins.
+const roundsPerBucket = 10
+
+// TestTorture has processes write to a database and kills them, damages what they
+// leave, moves the database to other machines, and spoils the connections to the
+// replica, an S3 server's, all the while. After each round it checks:
+//
+//	Prefix      every TXID is the database at one commit, a later one at a later
+//	Converge    once nothing is in the way, the replica has the database, byte by byte
+//	Drained     what Drain returned for is in the replica for good
+//	One log     no gap, and no file that changes
+//	Harmless    no statement fails or waits because of the replica
+//	Bounded     nor does what is beside the database grow
+//
+// It takes as long as it is told to: go test ./cmd/walvfs -run TestTorture -torture.rounds 500 -timeout 0
+func TestTorture(t *testing.T) {
+	runChild()
+	seed := cmp.Or(*tortureSeed, rand.Uint64())
+	defer func() {
+		if t.Failed() {
+			t.Logf("again: go test ./cmd/walvfs -run '^TestTorture$' -v -timeout 0 -torture.rounds %d -torture.seed %d", *tortureRounds, seed)
+		}
+	}()
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for round := 0; round < *tortureRounds && !t.Failed(); round += roundsPerBucket {
+		t.Run(fmt.Sprintf("%d", round), func(t *testing.T) {
+			c := newCampaign(t, rand.New(rand.NewPCG(rng.Uint64(), 0)))
+			for i := round; i < min(round+roundsPerBucket, *tortureRounds) && !t.Failed(); i++ {
+				c.round(t, i)
+			}
+			if !t.Failed() {
+				c.settle(t)
+			}
+			c.keep(t)
+		})
+	}
+}
+
+// A campaign is one replica and what goes on around it.
+type campaign struct {
+	rng    *rand.Rand
+	proxy  *storagetest.Toxiproxy
+	bucket *bucket
+	owner  *machine // whose commits reach the replica
+	rival  *machine // one that was thought to be lost, nil if there is none
+
+	pageSize, autoVacuum int
+	log                  []string // what happened in this round
+}
+
+func newCampaign(t *testing.T, rng *rand.Rand) *campaign {
+	replica := storagetest.S3(t)
+	return &campaign{
+		rng:        rng,
+		proxy:      replica.Toxiproxy(t),
+		bucket:     newBucket(t, replica, rng),
+		owner:      newMachine(t),
+		pageSize:   512 << rng.IntN(8),
+		autoVacuum: rng.IntN(3),
+	}
+}
+
+func (c *campaign) note(format string, args ...any) {
+	c.log = append(c.log, fmt.Sprintf(format, args...))
+}
+
+func (c *campaign) chance(percent int) bool { return c.rng.IntN(100) < percent }
+
+func (c *campaign) between(lo, hi time.Duration) time.Duration {
+	return lo + time.Duration(c.rng.Int64N(int64(hi-lo)))
+}
+
+// round is some runs of the application, and the checks.
+func (c *campaign) round(t *testing.T, number int) {
+	t.Helper()
+	c.log = nil
+	before := time.Now()
+	for range 1 + c.rng.IntN(3) {
+		if c.chance(15) && !c.owner.tampered && c.bucket.tip > 0 {
+			c.loseMachine(t)
+		} else {
+			c.run(t)
+		}
+	}
+	c.check(t)
+	if c.chance(50) && !t.Failed() {
+		c.settle(t)
+	}
+	t.Logf("round %d, %s, up to commit %d and TXID %s: %s",
+		number, time.Since(before).Round(time.Millisecond), len(c.bucket.journal), c.bucket.tip, strings.Join(c.log, "; "))
+}
+
+// run has the application run once, with what may go on meanwhile.
+func (c *campaign) run(t *testing.T) {
+	t.Helper()
+	m := c.owner
+	opened := m.size("") > 0
+	if opened && c.chance(10) {
+		c.note("others write before")
+		c.finish(t, m, c.start(t, m, c.order(m, plain), killing{}))
+	}
+	if c.chance(15) {
+		if what := m.tamper(t, c.rng); what != "" {
+			c.note("the sidecar is %s", what)
+		}
+	}
+	if c.chance(30) {
+		m.age()
+	}
+	calm := c.storm(t)
+	o := c.order(m, work)
+	if m.tampered && c.chance(70) {
+		o.URI += "&diverged=overwrite"
+	}
+	kill := c.killing()
+	p := c.start(t, m, o, kill)
+	var others []*process
+	if opened && c.chance(20) {
+		c.note("others write")
+		others = append(others, c.start(t, m, c.order(m, plain), c.killing()))
+	}
+	if c.rival != nil && c.chance(50) {
+		c.note("the lost machine is there again")
+		z := c.start(t, c.rival, c.order(c.rival, work), c.killing())
+		defer c.finish(t, c.rival, z)
+	}
+	c.finish(t, m, p)
+	for _, other := range others {
+		c.finish(t, m, other)
+	}
+	calm()
+	c.note("%d commits, %d drained, %s", len(p.commits), len(p.drained), kill)
+	if p.halted != "" {
+		c.note("halted")
+		if !m.tampered {
+			t.Errorf("replication halted: %s\n%s", p.halted, &p.log)
+		}
+	}
+}
+
+// order says how an application uses its database.
+func (c *campaign) order(m *machine, what task) order {
+	pick := func(choices ...string) string { return choices[c.rng.IntN(len(choices))] }
+	o := order{
+		Task:       what,
+		Path:       m.path,
+		URI:        "file:" + m.path + "?_pragma=busy_timeout(30000)",
+		Seed:       c.rng.Uint64(),
+		Conns:      1 + c.rng.IntN(4),
+		Life:       c.between(300*time.Millisecond, 2500*time.Millisecond),
+		Slow:       slowStatement,
+		PageSize:   c.pageSize,
+		AutoVacuum: c.autoVacuum,
+	}
+	o.CloseTimeout = c.between(0, time.Second)
+	switch what {
+	case plain:
+		o.Life /= 2
+		return o
+	case settle:
+		o.CloseTimeout = 10 * time.Second
+	}
+	o.URI += "&vfs=replicated&replica=" + url.QueryEscape(c.bucket.replica.URL) +
+		"&interval=" + pick("0s", "0s", "5ms", "100ms", "1s") +
+		"&close_timeout=" + pick(o.CloseTimeout.String(), "0s")
+	return o
+}
+
+// killing chooses when a process is killed.
+func (c *campaign) killing() killing {
+	times := func(n int) int { return 1 + c.rng.IntN(n) }
+	switch n := c.rng.IntN(100); {
+	case n < 20:
+		return killing{"started", 1, c.between(0, 500*time.Millisecond)}
+	case n < 40:
+		return killing{"open", times(2), c.between(0, 80*time.Millisecond)}
+	case n < 55:
+		return killing{"closing", times(2), c.between(0, 60*time.Millisecond)}
+	case n < 65:
+		return killing{"checkpoint", times(15), c.between(0, 4*time.Millisecond)}
+	case n < 70:
+		return killing{"vacuum", times(2), c.between(0, 20*time.Millisecond)}
+	case n < 90:
+		return killing{"commit", times(150), c.between(0, 10*time.Millisecond)}
+	}
+	return killing{}
+}
+
+func (c *campaign) start(t *testing.T, m *machine, o order, k killing) *process {
+	t.Helper()
+	return startChild(t, o, c.proxy.Env, k)
+}
+
+// finish waits for a process and takes notes of what it has done.
+func (c *campaign) finish(t *testing.T, m *machine, p *process) {
+	t.Helper()
+	p.wait()
+	m.commits = append(m.commits, p.commits...)
+	for _, d := range p.drained {
+		c.bucket.drained[d] = true
+	}
+	for _, bad := range p.bad {
+		t.Errorf("the application says: %s", bad)
+	}
+	if len(p.bad) > 0 {
+		t.Logf("its log:\n%s", &p.log)
+	}
+}
+
+// storm has the store fail now and then, until calm is called.
+func (c *campaign) storm(t *testing.T) (calm func()) {
+	if c.chance(15) {
+		return func() {}
+	}
+	rng := rand.New(rand.NewPCG(c.rng.Uint64(), 0))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	sleep := func(most int) bool {
+		select {
+		case <-time.After(time.Duration(rng.IntN(most)) * time.Millisecond):
+			return true
+		case <-stop:
+			return false
+		}
+	}
+	wg.Go(func() {
+		for sleep(700) {
+			err := fault(c.proxy, rng)
+			if err == nil {
+				sleep(1000)
+				err = c.proxy.Up()
+			}
+			if err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	return func() {
+		close(stop)
+		wg.Wait()
+	}
+}
+
+// fault has the store fail in some way.
+func fault(p *storagetest.Toxiproxy, rng *rand.Rand) error {
+	ms := func(n int) time.Duration { return time.Duration(rng.IntN(n)) * time.Millisecond }
+	direction := []storagetest.Direction{storagetest.Requests, storagetest.Answers}[rng.IntN(2)]
+	share := []float64{0.3, 0.7, 1}[rng.IntN(3)]
+	switch rng.IntN(8) {
+	case 0:
+		return p.Down()
+	case 1, 2:
+		return p.Add(direction, share, storagetest.Hang(ms(800)))
+	case 3:
+		return p.Add(direction, share, storagetest.ResetPeer(ms(30)))
+	case 4, 5:
+		return p.Add(direction, share, storagetest.LimitData(int64(rng.IntN(8000))))
+	case 6:
+		return p.Add(direction, share, storagetest.Latency(ms(300), ms(100)))
+	default:
+		return p.Add(direction, share, storagetest.Bandwidth(int64(5+rng.IntN(200))))
+	}
+}
+
+// loseMachine restores the database on another machine, where it goes on. The
+// first machine may not be lost at all. One of them has the replica from then on.
+func (c *campaign) loseMachine(t *testing.T) {
+	t.Helper()
+	old, fresh := c.owner, newMachine(t)
+	calm := c.storm(t)
+	var running []func()
+	launch := func(m *machine, o order) {
+		p := c.start(t, m, o, c.killing())
+		running = append(running, func() { c.finish(t, m, p) })
+	}
+	if c.chance(60) {
+		c.note("the lost machine is alive")
+		launch(old, c.order(old, work))
+		time.Sleep(c.between(0, 600*time.Millisecond))
+	}
+	o := c.order(fresh, work)
+	if c.chance(30) {
+		o.URI += "&restore=if-missing"
+		o.MayFail = true
+	} else {
+		c.bucket.newestRestorable(t, fresh.path)
+	}
+	time.Sleep(c.between(0, 300*time.Millisecond))
+	launch(fresh, o)
+	for _, finish := range running {
+		finish()
+	}
+	calm()
+	if fresh.size("") == 0 {
+		c.note("it was killed before it was restored")
+		return
+	}
+	c.decide(t, old, fresh)
+}
+
+// decide finds out which of two machines the replica belongs to: exactly one.
+func (c *campaign) decide(t *testing.T, old, fresh *machine) {
+	t.Helper()
+	first, second := old, fresh
+	if c.chance(50) {
+		first, second = second, first
+	}
+	won, whyFirst := c.trySettle(t, first)
+	alsoWon, whySecond := c.trySettle(t, second)
+	switch {
+	case won && alsoWon:
+		t.Error("two machines have the replica")
+	case !won && !alsoWon:
+		t.Errorf("no machine has the replica:\n%s\n%s", whyFirst, whySecond)
+	case won:
+		c.owner, c.rival = first, second
+	default:
+		c.owner, c.rival = second, first
+	}
+	c.note("of the two, machine %s has the replica", map[bool]string{true: "old", false: "new"}[c.owner == old])
+	c.check(t)
+}
+
+// trySettle has the replica get everything, if it is this machine's.
+func (c *campaign) trySettle(t *testing.T, m *machine) (ok bool, halted string) {
+	t.Helper()
+	o := c.order(m, settle)
+	if m.tampered {
+		o.URI += "&diverged=overwrite"
+	}
+	p := c.start(t, m, o, killing{})
+	c.finish(t, m, p)
+	if p.halted == "" {
+		m.tampered = false
+	}
+	return len(p.drained) > 0, p.halted
+}
+
+// settle is invariant 2: the replica gets everything, byte by byte.
+func (c *campaign) settle(t *testing.T) {
+	t.Helper()
+	ok, halted := c.trySettle(t, c.owner)
+	if !ok {
+		t.Errorf("the replica does not get everything: %s", halted)
+		return
+	}
+	c.check(t)
+	if c.owner.size("-wal") > 0 {
+		t.Error("the WAL is not gone after the last close")
+	}
+	live := c.owner.check(t)
+	if len(live) != len(c.bucket.journal) {
+		t.Errorf("the database is at commit %d, the replica at %d", len(live), len(c.bucket.journal))
+	}
+	if digestOf(t, c.owner.path) != digestOf(t, c.bucket.mirror) {
+		t.Error("the replica differs from the database")
+	}
+	c.bucket.checkRestore(t)
+	c.note("settled")
+}
+
+// check looks at the replica and at the owner's database, which is never behind.
+func (c *campaign) check(t *testing.T) {
+	t.Helper()
+	c.bucket.check(t)
+	if live := c.owner.check(t); !hasPrefix(live, c.bucket.journal) {
+		t.Errorf("the database, at commit %d, does not go on from the replica, at %d", len(live), len(c.bucket.journal))
+	}
+}
+
+// keep saves the files of a test that failed.
+func (c *campaign) keep(t *testing.T) {
+	if !t.Failed() || *tortureKeep == "" {
+		return
+	}
+	dir := filepath.Join(*tortureKeep, filepath.Base(filepath.Dir(c.bucket.mirror)))
+	for name, path := range map[string]string{"mirror": c.bucket.mirror, "owner": c.owner.path} {
+		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Dir(path))); err != nil {
+			t.Log(err)
+		}
+	}
+	t.Logf("the files are in %s", dir)
+}
