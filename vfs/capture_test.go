@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -13,7 +14,9 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
 // walOf returns a WAL with one frame for each page; commits are the sizes in its
@@ -188,5 +191,31 @@ func TestProvePrevious(t *testing.T) {
 		if err != nil || at.epoch != header.Salt || at.scanned != test.want || (at.scanned > 0) != (at.checksum != [2]uint32{}) {
 			t.Errorf("%d frames scanned: %+v, %v, want %d", test.scanned, at, err, test.want)
 		}
+	}
+}
+
+// Every commit frame is watched anew, also beside a connection whose last one
+// never became a commit.
+func TestCommitFrameRestartsRechecks(t *testing.T) {
+	d := &database{capture: clean(saltA, 0)}
+	d.ship = shipper.New(nil, &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
+		<-ctx.Done()
+		return ctx.Err()
+	}}, shipper.Options{})
+	defer d.ship.Close()
+	failed, other := &walFile{File: nullFile{}, main: &mainFile{db: d}}, &walFile{File: nullFile{}, main: &mainFile{db: d}}
+	commit := format.Frame{Page: 2, Commit: 9}.AppendTo(nil)
+	failed.WriteAt(commit, 32)
+	for range 3 {
+		d.rechecks.Store(11)
+		other.WriteAt(commit, 32)
+		if d.rechecks.Load() != 0 || d.unsettled.Load() != 2 {
+			t.Errorf("%d rechecks, %d unsettled connections", d.rechecks.Load(), d.unsettled.Load())
+		}
+	}
+	other.main.settle()
+	failed.main.settle()
+	if d.unsettled.Load() != 0 {
+		t.Errorf("%d unsettled connections", d.unsettled.Load())
 	}
 }

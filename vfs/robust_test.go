@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -80,55 +79,6 @@ func TestDrainByName(t *testing.T) {
 	}
 	if err := vfs.Drain(t.Context(), "none.db"); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
-	}
-}
-
-// A connection whose commit failed, and which never commits again, does not blind
-// the shipper to others' commits that nobody calls a success.
-func TestTwoFilesBesideFailed(t *testing.T) {
-	dir := t.TempDir()
-	first, second := filepath.Join(dir, "first.db"), filepath.Join(dir, "second.db")
-	store, other := newReplica(t), newReplica(t)
-	var failSync, failWrite atomic.Bool
-	u := faulty(first, store, &faultHooks{sync: func(file string) error {
-		if file == "wal" && failSync.Load() {
-			return errInjected
-		}
-		return nil
-	}}, "_pragma=synchronous(full)")
-	conn := open(t, u)
-	exec(t, conn, "CREATE TABLE t (x)")
-	failed := open(t, u)
-	settled(t, first)
-	failSync.Store(true)
-	if failed.Exec("INSERT INTO t VALUES ('failed')") == nil {
-		t.Fatal("the sync did not fail")
-	}
-	failSync.Store(false)
-	time.Sleep(500 * time.Millisecond) // rechecks of it are now rare
-
-	exec(t, conn, "ATTACH '"+faulty(second, other, &faultHooks{write: func(file string, p []byte, _ int64) (int, error) {
-		if file == "wal" && failWrite.Load() {
-			return 0, errInjected
-		}
-		return len(p), nil
-	}})+"' AS two", "CREATE TABLE two.u (x)")
-	settled(t, first)
-	settled(t, second)
-	for i := range 5 {
-		failWrite.Store(true)
-		if err := conn.Exec("BEGIN; INSERT INTO t VALUES (1); INSERT INTO u VALUES (1); COMMIT"); err == nil {
-			t.Fatal("the second file did not fail")
-		}
-		failWrite.Store(false)
-		conn.Exec("ROLLBACK")
-		start := time.Now()
-		eventually(t, "the first file's commit is in its replica", func() bool {
-			return replicaRows(t, store) == string(rune('1'+i))
-		})
-		if took := time.Since(start); took > 200*time.Millisecond {
-			t.Errorf("commit %d took %s", i, took)
-		}
 	}
 }
 
