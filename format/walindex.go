@@ -28,6 +28,7 @@ type WALIndex struct {
 	PageSize      uint32    // bytes
 	MxFrame       uint32    // number of the last committed frame, 0 if there is none
 	NPage         uint32    // size of the database in pages
+	Change        uint32    // grows with each commit while the index exists
 	FrameChecksum [2]uint32 // of frame MxFrame
 	Salt          Salt      // of the WAL's header, verbatim
 }
@@ -57,6 +58,7 @@ func ParseWALIndex(b []byte) (WALIndex, error) {
 		PageSize:      uint32(binary.NativeEndian.Uint16(b[14:])),
 		MxFrame:       binary.NativeEndian.Uint32(b[16:]),
 		NPage:         binary.NativeEndian.Uint32(b[20:]),
+		Change:        binary.NativeEndian.Uint32(b[8:]),
 		FrameChecksum: nativePair(b[24:]),
 		Salt:          Salt(b[32:40]),
 	}

@@ -33,8 +33,12 @@ func (s *Shipper) checkLate(ctx context.Context, up *upload) error {
 		if err != nil {
 			return err
 		}
-		if f, ok := layout.Parse(obj.Key); !ok || f.MaxTXID < up.TXID || obj.Key == up.key {
+		f, ok := layout.Parse(obj.Key)
+		if !ok || f.MaxTXID < up.TXID || obj.Key == up.key {
 			continue
+		}
+		if f.Level > format.LevelRaw && f.MaxTXID == up.TXID {
+			continue // compacted from this very file
 		}
 		if err := s.store.Delete(ctx, up.key); err != nil {
 			return err

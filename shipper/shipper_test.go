@@ -210,7 +210,7 @@ func TestSleeper(t *testing.T) {
 		want  error
 	}{
 		{"overtaken", time.Hour, format.FileInfo{MinTXID: 5, MaxTXID: 5}, shipper.ErrFenced},
-		{"overtaken and compacted", time.Hour, format.FileInfo{Level: 9, MinTXID: 1, MaxTXID: 2}, shipper.ErrFenced},
+		{"overtaken and compacted", time.Hour, format.FileInfo{Level: 9, MinTXID: 1, MaxTXID: 3}, shipper.ErrFenced},
 		{"alone", time.Hour, format.FileInfo{Level: 9, MinTXID: 1, MaxTXID: 1}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -27,13 +27,12 @@
 //	lock_timeout=0s    how long to wait for another process that has the database
 //	                   open through this VFS, as in a rolling deployment
 //	restore=never      if-missing restores a database that does not exist from its
-//	                   replica before it is opened; if-behind also replaces one
-//	                   whose disk has lost commits that the replica has, as after
-//	                   a power loss
+//	                   replica before it is opened
 //	diverged=halt      what to do when the replica holds another history:
 //	                   halt, or overwrite it with this database's content
 //	fencing=on         off goes on with a store that does not support put-if-absent:
-//	                   then nothing stops two writers from mixing their histories
+//	                   then nothing stops two writers from mixing their histories,
+//	                   one of which may be an earlier run's upload that arrives late
 //
 // # What it does to a database
 //
@@ -83,7 +82,8 @@ func init() { Register("replicated", Options{}) }
 
 // Options configure a VFS. URI parameters of a database take precedence.
 type Options struct {
-	// Base names the VFS underneath. The default is the operating system's.
+	// Base names the VFS underneath, whose files must be the operating system's.
+	// The default is its own.
 	Base string
 
 	// Replicas are replica URLs by database file, as absolute paths.
@@ -104,9 +104,10 @@ type Options struct {
 	// open through this VFS.
 	LockTimeout time.Duration
 
-	// Restore says when a database is restored from its replica as it is opened. It
-	// starts empty only if there is provably nothing to restore.
-	Restore Restore
+	// RestoreIfMissing restores a database that does not exist from its replica
+	// when it is opened, which takes as long as the download. It starts empty
+	// only if there is provably nothing to restore.
+	RestoreIfMissing bool
 
 	// Unfenced goes on with a store that does not support put-if-absent: nothing
 	// stops two writers from mixing their histories.

@@ -29,7 +29,7 @@ func (nullFile) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
 // BenchmarkCapture is what a commit of three pages costs the application beside
 // what SQLite and the disk cost: the frames' writes and the success.
 func BenchmarkCapture(b *testing.B) {
-	d := &database{capture: newCapture(slog.New(slog.DiscardHandler))}
+	d := &database{capture: newCapture("", slog.New(slog.DiscardHandler))}
 	d.inWAL.Store(true)
 	d.ship = shipper.New(nil, &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
 		<-ctx.Done()

@@ -74,12 +74,14 @@ func (c *capture) adopt(wal io.ReaderAt, to format.WALIndex, x *frameIndex) (don
 	if to.MxFrame == 0 {
 		// All that the WAL ever held is in the database file. Its header may be
 		// the epoch's still: the next commit rewrites it.
-		if salt == c.epoch {
-			c.fold(wal, pageSize)
-		} else {
+		switch {
+		case salt != c.epoch, salt.IsZero() && to.Change != c.change:
 			c.resync(foreignReset)
+			c.closed = nil
+		default:
+			c.fold(wal, pageSize)
 		}
-		c.epoch, c.scanned = salt, 0
+		c.epoch, c.scanned, c.change = salt, 0, to.Change
 		x.reset(format.Salt{})
 		return true, nil
 	}
@@ -89,6 +91,7 @@ func (c *capture) adopt(wal io.ReaderAt, to format.WALIndex, x *frameIndex) (don
 	if c.epoch != salt {
 		// Every page is dirty, so nothing depends on which ones the frames name.
 		c.resync(foreignReset)
+		c.closed = nil
 		c.epoch, c.scanned, c.checksum = salt, to.MxFrame, to.FrameChecksum
 	}
 	if x.epoch != salt {

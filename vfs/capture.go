@@ -31,7 +31,8 @@ import (
 //	          └ dirty at the reset ┘
 type capture struct {
 	log     *slog.Logger
-	journal func(sidecar.State) // is told of each reset before it takes effect, under mu
+	path    string              // of the database
+	journal func(sidecar.State) // is told of each state to remember, under mu
 
 	mu       sync.Mutex
 	pageSize uint32          // bytes, 0 if not known yet
@@ -39,6 +40,10 @@ type capture struct {
 	scanned  uint32          // frames of the epoch whose pages were made dirty
 	checksum [2]uint32       // of the last one
 	resets   int             // since the start
+	index    io.ReaderAt     // the WAL index, nil until it is open
+	change   uint32          // the index's when the WAL was last seen empty
+	closed   *sidecar.Closed // the database file when the WAL became empty, nil if it has changed or is not known
+	acked    *sidecar.Mark   // the newest file that the replica is known to have
 	dirty    *roaring.Bitmap // pages changed since the last cut
 	floor    uint32          // the least size since the last cut, in pages: all above are dirty
 	inFlight *taken          // what the cut under way took, nil if there is none
@@ -46,8 +51,8 @@ type capture struct {
 }
 
 // newCapture knows nothing, so that every page is dirty.
-func newCapture(log *slog.Logger) *capture {
-	return &capture{log: log, journal: func(sidecar.State) {}, dirty: roaring.New()}
+func newCapture(path string, log *slog.Logger) *capture {
+	return &capture{path: path, log: log, journal: func(sidecar.State) {}, dirty: roaring.New()}
 }
 
 // all reports whether every page is dirty. c.mu must be held.
@@ -80,24 +85,86 @@ const foreignReset = "the WAL was reset outside of this VFS"
 func (c *capture) reset(wal io.ReaderAt, next format.Salt, do func() error) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	committed := c.scanned // what fold adds to it may not be
 	salt, pageSize, err := walSalt(wal)
 	switch {
 	case err != nil:
 		c.resync("the WAL cannot be read: " + err.Error())
-	case salt != c.epoch:
+	case salt != c.epoch, c.epoch.IsZero() && c.committedUnseen():
 		c.resync(foreignReset)
 	default:
 		c.fold(wal, pageSize)
 	}
+	c.closed = nil
+	if next.IsZero() {
+		// SQLite has checkpointed and synced the database, and keeps everybody
+		// else from doing so, until the WAL is empty.
+		c.closed = closedNow(c.path)
+	}
 	// What is told holds both ways: until the WAL has the new salts, it has the
 	// previous ones.
 	c.resets++
-	c.journal(c.state(&next))
+	s := c.state()
+	s.Epoch, s.Scanned, s.Checksum, s.Closed = next, 0, [2]uint32{}, c.closed
+	if next != c.epoch {
+		s.Previous, s.PreviousScanned = c.epoch, committed
+	}
+	c.journal(s)
 	if err := do(); err != nil {
 		return err
 	}
 	c.epoch, c.scanned = next, 0
+	if next.IsZero() {
+		c.seenEmpty()
+	}
 	return nil
+}
+
+func closedNow(path string) *sidecar.Closed {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil
+	}
+	return sidecar.ClosedAs(info)
+}
+
+// seenEmpty remembers how many commits there have been when the WAL is empty. One
+// empty WAL is like another: only this tells that it was not empty in between.
+// c.mu must be held.
+func (c *capture) seenEmpty() {
+	if c.index == nil {
+		return
+	}
+	if at, err := boundary(c.index); err == nil {
+		c.change = at.Change
+	} else {
+		c.resync(err.Error())
+	}
+}
+
+// committedUnseen reports whether there was a commit since the WAL was seen empty.
+// c.mu must be held.
+func (c *capture) committedUnseen() bool {
+	if c.index == nil {
+		return false // its opening will tell
+	}
+	at, err := boundary(c.index)
+	return err != nil || at.Change != c.change
+}
+
+// attach follows the WAL index, which keeps others from deleting the WAL from now
+// on. What happened before is told by the files.
+func (c *capture) attach(index io.ReaderAt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.index = index
+	if !c.epoch.IsZero() || c.all() {
+		return
+	}
+	if now := closedNow(c.path); c.closed == nil || now == nil || !c.closed.Equal(now) {
+		c.resync("the database was written to while it was being opened")
+	}
+	c.seenEmpty()
 }
 
 // delete is reset for a WAL that its last connection has closed.
@@ -179,6 +246,7 @@ func (c *capture) direct(off int64, n int) {
 		c.resync("the database was written before its page size was known")
 		return
 	}
+	c.closed = nil
 	first, last := off/size+1, (off+int64(n)-1)/size+1
 	c.dirty.AddRange(uint64(first), uint64(last)+1)
 }
@@ -237,15 +305,30 @@ func (c *capture) take(nPage uint32) *taken {
 	return c.inFlight
 }
 
-// settle ends a cut. What it took and did not ship is dirty again.
-func (c *capture) settle(shipped bool) {
+// settle ends a cut that the replica has, and remembers that.
+func (c *capture) settle(acked *sidecar.Mark) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if t := c.inFlight; t != nil && !shipped {
+	c.inFlight, c.acked = nil, acked
+	c.journal(c.state())
+}
+
+// drop ends a cut that holds nothing.
+func (c *capture) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.inFlight = nil
+}
+
+// giveBack ends a cut that the replica does not have. What it took is dirty again.
+func (c *capture) giveBack() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t := c.inFlight; t != nil {
 		c.dirty.Or(t.pages)
 		c.floor = min(c.floor, t.floor)
+		c.inFlight = nil
 	}
-	c.inFlight = nil
 }
 
 // set returns the pages that a cut must hold: those that changed, and every page

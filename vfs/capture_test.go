@@ -35,7 +35,7 @@ func walOf(salt format.Salt, pages []uint32, commits ...uint32) []byte {
 }
 
 func clean(epoch format.Salt, scanned uint32) *capture {
-	c := newCapture(slog.New(slog.DiscardHandler))
+	c := newCapture("", slog.New(slog.DiscardHandler))
 	c.epoch, c.scanned, c.floor = epoch, scanned, 100
 	return c
 }

@@ -16,16 +16,14 @@ import (
 	"github.com/walvfs/walvfs/shipper/sidecar"
 )
 
-// state describes what the replica may not have, now or in the epoch that begins
-// next. c.mu must be held.
-func (c *capture) state(next *format.Salt) sidecar.State {
-	s := sidecar.State{Epoch: c.epoch, Scanned: c.scanned, PageSize: c.pageSize, Floor: c.floor}
-	switch {
-	case next != nil:
-		s.Epoch, s.Scanned = *next, 0
-		s.Previous, s.PreviousScanned = c.epoch, c.scanned
-	case c.scanned > 0:
+// state describes what the replica may not have. c.mu must be held.
+func (c *capture) state() sidecar.State {
+	s := sidecar.State{Acked: c.acked, Epoch: c.epoch, Scanned: c.scanned, PageSize: c.pageSize, Floor: c.floor}
+	if c.scanned > 0 {
 		s.Checksum = c.checksum
+	}
+	if c.epoch.IsZero() {
+		s.Closed = c.closed
 	}
 	dirty := c.dirty
 	if c.inFlight != nil {
@@ -40,6 +38,13 @@ func (c *capture) state(next *format.Salt) sidecar.State {
 		s.Floor = 0
 	}
 	return s
+}
+
+// know remembers the newest file that the replica has.
+func (c *capture) know(acked *sidecar.Mark) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.acked = acked
 }
 
 // What resume finds.
@@ -69,6 +74,12 @@ func (c *capture) resume(s *sidecar.State, path string) error {
 	defer c.mu.Unlock()
 	c.epoch, c.scanned, c.checksum = at.epoch, at.scanned, at.checksum
 	c.dirty, c.floor, c.pageSize = dirty, s.Floor, s.PageSize
+	if at.epoch.IsZero() {
+		c.closed = s.Closed
+	}
+	if c.all() {
+		c.reason = "an earlier run could not prove continuity, and did not upload it"
+	}
 	return nil
 }
 
@@ -112,6 +123,9 @@ func prove(s *sidecar.State, path string) (at place, err error) {
 		return at, fmt.Errorf("%w: %w", errUnproven, err)
 	}
 	at.checksum = format.ParseFrame(b[:]).Checksum
+	if salt, _, err := walSalt(wal); err != nil || salt != header.Salt {
+		return at, fmt.Errorf("%w: %s", errUnproven, foreignReset)
+	}
 	// What was cut was synced first: it is here, or the disk did not keep it. A
 	// frame's checksum covers all frames before it.
 	if at.epoch == s.Epoch && (last < s.Scanned || at.checksum != s.Checksum) {
@@ -129,7 +143,7 @@ func proveClosed(s *sidecar.State, path string) error {
 	if s.Closed == nil {
 		return fmt.Errorf("%w: the WAL is gone", errUnproven)
 	}
-	if now := sidecar.ClosedAs(info); now.Size != s.Closed.Size || !now.MTime.Equal(s.Closed.MTime) {
+	if !s.Closed.Equal(sidecar.ClosedAs(info)) {
 		return fmt.Errorf("%w: the database was written to outside of this VFS", errUnproven)
 	}
 	return nil
@@ -154,6 +168,7 @@ func (d *database) Recognize(_ context.Context, tip *shipper.Tip) error {
 		} else {
 			d.capture.replicaNeedsAll(0, "")
 		}
+		d.memory.forget()
 		return nil
 	}
 	pos := shipper.Position{TXID: tip.MaxTXID, Checksum: tip.Checksum}
@@ -164,6 +179,7 @@ func (d *database) Recognize(_ context.Context, tip *shipper.Tip) error {
 	case known && !errors.Is(d.unproven, errDiskLost):
 		d.capture.replicaNeedsAll(tip.Header.PageSize, d.unproven.Error())
 	case d.cfg.overwrite:
+		d.memory.DiskLost = false
 		d.capture.replicaNeedsAll(tip.Header.PageSize, "diverged=overwrite")
 	case known:
 		return fmt.Errorf("%w: %w: restore the replica to have them back, or set diverged=overwrite to go on without", shipper.ErrDiverged, d.unproven)
@@ -172,13 +188,13 @@ func (d *database) Recognize(_ context.Context, tip *shipper.Tip) error {
 			"restore the replica to go on from it, use another replica URL, or set diverged=overwrite to go on with this database's content",
 			shipper.ErrDiverged, tip.MaxTXID, tip.Time.UTC().Format(time.RFC3339))
 	}
-	d.memory.acknowledge(pos)
+	d.capture.know(d.memory.acknowledge(pos))
 	return d.capture.setPageSize(tip.Header.PageSize)
 }
 
 // Intend implements [shipper.Source].
 func (d *database) Intend(pos shipper.Position) error {
 	d.memory.intend(pos)
-	d.memory.save(true)
+	d.memory.save()
 	return nil
 }

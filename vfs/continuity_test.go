@@ -281,12 +281,7 @@ func TestCrashDuringReset(t *testing.T) {
 			settled(t, path)
 			down(store)
 			exec(t, conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110")
-			checkpoint(t, conn, sqlite3.CHECKPOINT_FULL)
-			armed.Store(true)
-			exec(t, conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 200 AND 210")
-			if armed.Load() {
-				t.Fatal("no reset")
-			}
+			untilReset(t, conn, &armed)
 			d.crash(t, store, path, conn)
 			r := &run{t: t, store: store, path: path}
 			r.requireShips(10)
@@ -319,31 +314,6 @@ func TestDiskLostCommits(t *testing.T) {
 	settled(t, r.path)
 	r.conn.Close()
 	requireEqual(t, r.store, r.path)
-}
-
-// With restore=if-behind they are brought back before SQLite sees the database.
-func TestRestoreIfBehind(t *testing.T) {
-	r := newRun(t)
-	d := save(t, r.path)
-	frames := (len(d["-wal"]) - format.WALHeaderSize) / (4096 + format.FrameHeaderSize)
-	clear(d["-wal"][format.FrameOffset(4096, uint32(frames)):])
-	d.crash(t, r.store, r.path, r.conn)
-	r.conn = open(t, uri(r.path, r.store, "restore=if-behind"))
-	if got := query(t, r.conn, "SELECT count(*) FROM t WHERE x = 'shipped'"); got != "1" {
-		t.Errorf("%s rows: the lost commit is not back", got)
-	}
-	exec(t, r.conn, "INSERT INTO t VALUES ('next')")
-	settled(t, r.path)
-	r.conn.Close()
-	requireEqual(t, r.store, r.path)
-	requireIntact(t, r.store)
-
-	// One that is not behind is left alone, whatever the store does.
-	down(r.store)
-	r.conn = open(t, uri(r.path, r.store, "restore=if-behind", "close_timeout=1ms"))
-	if got := query(t, r.conn, "SELECT count(*) FROM t WHERE x = 'next'"); got != "1" {
-		t.Errorf("%s rows", got)
-	}
 }
 
 // A restored database takes the replica over when it is opened, with a file of no

@@ -123,7 +123,7 @@ func (d *database) cutAtBoundary() (*cut, error) {
 		k.info.WALSize = format.FrameOffset(at.PageSize, at.MxFrame+1) - k.info.WALOffset
 	}
 	if k.info.Pages.IsEmpty() && !d.claim {
-		d.capture.settle(true)
+		d.capture.drop()
 		return nil, nil
 	}
 	if k.checksum, err = k.hasChecksums(); err != nil {
@@ -234,11 +234,13 @@ func (k *cut) Close() error {
 // Acknowledge implements [shipper.Cut].
 func (k *cut) Acknowledge(pos shipper.Position) {
 	d := k.db
-	d.capture.settle(true)
+	restored := d.memory.Restored
 	d.claim, d.memory.Restored = false, false
-	d.memory.acknowledge(pos)
-	d.memory.save(false)
+	d.capture.settle(d.memory.acknowledge(pos))
+	if restored {
+		d.memory.save() // the file says so in its first line
+	}
 }
 
 // Abandon implements [shipper.Cut].
-func (k *cut) Abandon() { k.db.capture.settle(false) }
+func (k *cut) Abandon() { k.db.capture.giveBack() }

@@ -61,7 +61,11 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 		return nil, err
 	}
 	log := cfg.logger.With("db", path, "replica", store.String())
-	c := newCapture(log)
+	c := newCapture(path, log)
+	memory, err := remember(path, store.String(), c)
+	if err != nil {
+		return nil, errors.Join(err, store.Close(), lock.Close())
+	}
 	d := &database{
 		path:    path,
 		file:    id,
@@ -70,9 +74,9 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 		vfsName: v.name + internalSuffix,
 		capture: c,
 		store:   store,
-		memory:  remember(path, store.String(), id, c),
+		memory:  memory,
 	}
-	d.unproven = c.resume(d.memory.State, path)
+	d.unproven = memory.resume()
 	opts := shipper.Options{NodeID: d.memory.NodeID, Interval: cfg.interval, SpoolDir: filepath.Dir(path), Unfenced: cfg.unfenced, Logger: log}
 	if observe := v.opts.Shipped; observe != nil {
 		opts.Shipped = func(s shipper.Shipped) { observe(path, s) }

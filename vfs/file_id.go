@@ -27,7 +27,7 @@ func identify(path string, file vfs.File) (id fileID, err error) {
 	if err != nil {
 		return id, err
 	}
-	if id.device, id.inode = sidecar.Identify(info); id.inode == 0 {
+	if id.device, id.inode = sidecar.Inode(info); id.inode == 0 {
 		id.path = path
 	}
 	return id, nil

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"slices"
@@ -22,16 +23,29 @@ type memory struct {
 	file *sidecar.File // guarded by capture.mu
 }
 
-// remember reads the sidecar. One that is missing, damaged, another copy's or
-// another replica's says nothing.
-func remember(path, replica string, id fileID, c *capture) *memory {
-	side, err := sidecar.Load(path)
-	if err != nil || side.Device != id.device || side.Inode != id.inode || side.Replica != replica {
-		side = sidecar.New(replica, id.device, id.inode)
+// remember reads the sidecar of a database. One that is missing, damaged, another
+// copy's or another replica's says nothing, and neither does one whose database was
+// deleted and begun anew, which may have its inode.
+func remember(path, replica string, c *capture) (*memory, error) {
+	m := &memory{path: path, capture: c, log: c.log, file: sidecar.Open(path)}
+	id, err := sidecar.Identify(path)
+	if err != nil {
+		return nil, err
 	}
-	m := &memory{Sidecar: side, path: path, capture: c, log: c.log, file: sidecar.Open(path)}
-	c.journal = func(s sidecar.State) { m.file.Append(s) }
-	return m
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	side, err := sidecar.Load(path)
+	if err != nil || side.File != id || side.Replica != replica || info.Size() == 0 {
+		side = sidecar.New(replica, id)
+	}
+	m.Sidecar, c.acked = side, side.Acked
+	c.journal = func(s sidecar.State) {
+		// What cannot be written is not matched by the WAL at the next open.
+		m.file.Append(s)
+	}
+	return m, nil
 }
 
 // knows reports whether a file of the replica is one that this copy wrote, or was
@@ -45,11 +59,20 @@ func markOf(pos shipper.Position) sidecar.Mark {
 	return sidecar.Mark{TXID: pos.TXID, Checksum: pos.Checksum}
 }
 
-// acknowledge remembers what the replica has.
-func (m *memory) acknowledge(pos shipper.Position) {
+// acknowledge remembers what the replica has. The sidecar has it with the state
+// that capture settles on.
+func (m *memory) acknowledge(pos shipper.Position) *sidecar.Mark {
 	mark := markOf(pos)
 	m.Acked = &mark
 	m.Intents = slices.DeleteFunc(m.Intents, func(i sidecar.Mark) bool { return i.TXID <= pos.TXID })
+	return &mark
+}
+
+// forget remembers that the replica has nothing.
+func (m *memory) forget() {
+	m.capture.mu.Lock()
+	defer m.capture.mu.Unlock()
+	m.Acked, m.Intents, m.capture.acked = nil, nil, nil
 }
 
 // mostIntents bounds the sidecar: so many runs in a row were ended during an
@@ -66,21 +89,21 @@ func (m *memory) intend(pos shipper.Position) {
 // WAL meanwhile, before it is made to wait.
 const draftTries = 3
 
-// save writes the sidecar. Without it, replication goes on, but a crash would make
-// the replica a stranger's.
-func (m *memory) save(durable bool) {
-	for try := 0; ; try++ {
-		if try == draftTries {
-			durable = false
-		}
-		done, err := m.trySave(durable, try == draftTries)
+// save writes the sidecar durably. Without it, replication goes on, but a crash
+// would make the replica a stranger's.
+func (m *memory) save() {
+	for try := range draftTries + 1 {
+		done, err := m.trySave(try == draftTries)
 		if err != nil {
 			m.warn(err)
 			return
 		}
 		if done {
-			return
+			break
 		}
+	}
+	if err := m.file.SyncName(); err != nil {
+		m.warn(err)
 	}
 }
 
@@ -93,11 +116,11 @@ func (m *memory) warn(err error) {
 
 // trySave reports false if the WAL was reset meanwhile: the state that was
 // written is not the newest.
-func (m *memory) trySave(durable, locked bool) (done bool, err error) {
+func (m *memory) trySave(locked bool) (done bool, err error) {
 	c := m.capture
 	c.mu.Lock()
 	resets := c.resets
-	state := c.state(nil)
+	state := c.state()
 	if !locked {
 		c.mu.Unlock()
 	}
@@ -105,7 +128,7 @@ func (m *memory) trySave(durable, locked bool) (done bool, err error) {
 	b, err := m.MarshalBinary()
 	var draft *sidecar.Draft
 	if err == nil {
-		draft, err = m.file.Draft(b, durable)
+		draft, err = m.file.Draft(b, true)
 	}
 	if !locked {
 		c.mu.Lock()
@@ -115,26 +138,32 @@ func (m *memory) trySave(durable, locked bool) (done bool, err error) {
 	case err != nil:
 		return false, err
 	case c.resets != resets:
-		return false, draft.Discard()
+		draft.Discard()
+		return false, nil
 	}
 	return true, draft.Publish()
 }
 
+// resume has capture go on from the state. That the disk has lost commits is
+// remembered: the application's next ones make it hard to tell.
+func (m *memory) resume() error {
+	if m.DiskLost {
+		return errDiskLost
+	}
+	err := m.capture.resume(m.State, m.path)
+	if errors.Is(err, errDiskLost) {
+		m.DiskLost = true
+		m.save()
+	}
+	return err
+}
+
 // close writes down how the database was left.
 func (m *memory) close() {
-	if m.Acked == nil && len(m.Intents) == 0 {
-		return
+	if m.Acked != nil || len(m.Intents) > 0 {
+		m.save()
 	}
-	c := m.capture
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	state := c.state(nil)
-	if info, err := os.Stat(m.path); err == nil && c.epoch.IsZero() {
-		state.Closed = sidecar.ClosedAs(info)
-	}
-	m.State = &state
-	if err := m.Save(m.path); err != nil {
-		m.warn(err)
-	}
+	m.capture.mu.Lock()
+	defer m.capture.mu.Unlock()
 	m.file.Close()
 }

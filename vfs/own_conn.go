@@ -92,6 +92,7 @@ func (d *database) openIndex() error {
 		return fmt.Errorf("WAL index: %w", err)
 	}
 	d.shm, d.read = shm, newReadMark(shm, d.conn)
+	d.capture.attach(shm)
 	return nil
 }
 

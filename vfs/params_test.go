@@ -72,7 +72,7 @@ func TestRestoreFails(t *testing.T) {
 	if _, err := os.Stat(missing); err == nil {
 		t.Error("a database was created")
 	}
-	if got := openError(t, uri(missing, machine, "restore=perhaps")); !strings.Contains(got, "expected never, if-missing or if-behind") {
+	if got := openError(t, uri(missing, machine, "restore=perhaps")); !strings.Contains(got, "expected never or if-missing") {
 		t.Error(got)
 	}
 }

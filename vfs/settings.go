@@ -22,7 +22,7 @@ type settings struct {
 	closeTimeout time.Duration
 	lockTimeout  time.Duration
 	overwrite    bool // a replica with another history
-	restore      Restore
+	restore      bool // a database that does not exist
 	unfenced     bool
 	storage      storage.Options
 	logger       *slog.Logger
@@ -40,7 +40,7 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 		closeTimeout: max(0, cmp.Or(v.opts.CloseTimeout, 10*time.Second)),
 		lockTimeout:  v.opts.LockTimeout,
 		overwrite:    v.opts.Overwrite,
-		restore:      v.opts.Restore,
+		restore:      v.opts.RestoreIfMissing,
 		unfenced:     v.opts.Unfenced,
 		storage:      v.opts.Storage,
 		logger:       v.opts.Logger,
@@ -57,7 +57,7 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 		duration(name, "close_timeout", &s.closeTimeout),
 		duration(name, "lock_timeout", &s.lockTimeout),
 		choice(name, "diverged", "overwrite", "halt", &s.overwrite),
-		s.restore.parse(name.URIParameter("restore")),
+		choice(name, "restore", "if-missing", "never", &s.restore),
 		choice(name, "fencing", "off", "on", &s.unfenced),
 	)
 	s.storage.Unconditional = s.unfenced
@@ -88,28 +88,6 @@ func duration(name *vfs.Filename, key string, d *time.Duration) error {
 		return fmt.Errorf("walvfs: %s=%s: expected a duration such as 500ms or 10s", key, value)
 	}
 	*d = parsed
-	return nil
-}
-
-// Restore says when a database is restored from its replica as it is opened, which
-// then takes as long as the download.
-type Restore string
-
-// When to restore.
-const (
-	RestoreNever     Restore = "never"      // the default
-	RestoreIfMissing Restore = "if-missing" // if it does not exist
-	RestoreIfBehind  Restore = "if-behind"  // or if its disk has lost commits that the replica has
-)
-
-func (r *Restore) parse(value string) error {
-	switch when := Restore(value); when {
-	case "":
-	case RestoreNever, RestoreIfMissing, RestoreIfBehind:
-		*r = when
-	default:
-		return fmt.Errorf("walvfs: restore=%s: expected never, if-missing or if-behind", value)
-	}
 	return nil
 }
 

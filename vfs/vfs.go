@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/ncruces/go-sqlite3"
@@ -47,8 +48,8 @@ func (v *replicated) openMain(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File,
 	if err != nil {
 		return nil, flags, vfs.SystemError(err, sqlite3.CANTOPEN)
 	}
-	if ok && flags&vfs.OPEN_CREATE != 0 {
-		if err := restoreFirst(name.String(), cfg); err != nil {
+	if ok && cfg.restore && flags&vfs.OPEN_CREATE != 0 {
+		if err := restoreMissing(name.String(), cfg); err != nil {
 			return nil, flags, vfs.SystemError(err, sqlite3.CANTOPEN)
 		}
 	}
@@ -79,6 +80,10 @@ func (v *replicated) openInternal(name *vfs.Filename, flags vfs.OpenFlag) (vfs.F
 	file, flags, err := vfsutil.WrapOpenFilename(v.VFS, name, flags)
 	if err != nil {
 		return nil, flags, err
+	}
+	if id, err := identify(db.path, file); err != nil || id != db.file {
+		file.Close()
+		return nil, flags, vfs.SystemError(fmt.Errorf("walvfs: %s was replaced while it is open: close every connection to it first", db.path), sqlite3.CANTOPEN)
 	}
 	db.main = file
 	return &mainFile{File: file, db: db, internal: true}, flags, nil

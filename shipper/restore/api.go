@@ -119,10 +119,14 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 	if err != nil {
 		return Result{}, err
 	}
-	if err := tmp.publish(ctx, db); err != nil {
+	undo, err := tmp.remember(store, mark, db)
+	if err != nil {
 		return Result{}, err
 	}
-	if err := remember(place.path, store, mark, db); err != nil {
+	if err := tmp.publish(ctx, db); err != nil {
+		if !tmp.done {
+			undo()
+		}
 		return Result{}, err
 	}
 	result.Duration = time.Since(start)

@@ -3,7 +3,6 @@ package restore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -52,23 +51,38 @@ func markOf(ctx context.Context, store storage.Store, f format.FileInfo, db *dat
 
 // remember leaves beside the database which file of the replica it equals, if it
 // is the newest. An application that opens it with the same replica goes on from
-// there, if nobody else has; without this, the replica would be a stranger's.
-func remember(target string, store storage.Store, mark *sidecar.Mark, db *database) error {
+// there, if nobody else has; without this, the replica would be a stranger's. It is
+// written before the database gets its name, so that nobody finds one without the
+// other. Undo puts back what was there.
+func (t *temp) remember(store storage.Store, mark *sidecar.Mark, db *database) (undo func(), err error) {
+	name := t.place.path + sidecar.Suffix
+	old, err := os.ReadFile(name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	had := err == nil
+	undo = func() {
+		if had {
+			os.WriteFile(name, old, 0o600)
+		} else {
+			os.Remove(name)
+		}
+	}
 	if mark == nil {
-		return forget(target)
+		return undo, forget(t.place.path)
 	}
-	info, err := os.Stat(target)
-	if err == nil {
-		device, inode := sidecar.Identify(info)
-		s := sidecar.New(store.String(), device, inode)
-		s.Acked, s.Restored = mark, true
-		s.State = &sidecar.State{PageSize: db.pageSize, Floor: db.pages, Closed: sidecar.ClosedAs(info)}
-		err = s.Save(target)
-	}
+	id, err := sidecar.Identify(t.name)
 	if err != nil {
-		return fmt.Errorf("the database is restored, but replication will not go on from it: %w", err)
+		return nil, err
 	}
-	return nil
+	info, err := os.Stat(t.name)
+	if err != nil {
+		return nil, err
+	}
+	s := sidecar.New(store.String(), id)
+	s.Acked, s.Restored = mark, true
+	s.State = &sidecar.State{PageSize: db.pageSize, Floor: db.pages, Closed: sidecar.ClosedAs(info)}
+	return undo, s.Save(t.place.path)
 }
 
 // forget removes the sidecar of the database that was replaced.

@@ -3,6 +3,8 @@ package sidecar
 import (
 	"errors"
 	"os"
+	"path/filepath"
+	"runtime"
 )
 
 // Save writes the sidecar of a database durably. A crash leaves the old or the
@@ -12,10 +14,13 @@ func (s Sidecar) Save(database string) error {
 	if err != nil {
 		return err
 	}
-	f := File{path: database + Suffix}
+	f := Open(database)
 	draft, err := f.Draft(b, true)
 	if err == nil {
 		err = draft.Publish()
+	}
+	if err == nil {
+		err = f.SyncName()
 	}
 	return errors.Join(err, f.Close())
 }
@@ -67,6 +72,19 @@ func (d *Draft) Publish() error {
 		d.file.f.Close()
 	}
 	d.file.f, d.file.head, d.file.size = d.f, d.size, d.size
+	return nil
+}
+
+// SyncName makes the name of what was published durable, where the system can.
+func (s *File) SyncName() error {
+	dir, err := os.Open(filepath.Dir(s.path))
+	if err != nil {
+		return nil // a directory that cannot be opened cannot be synced
+	}
+	defer dir.Close()
+	if err := dir.Sync(); err != nil && runtime.GOOS != "windows" {
+		return err
+	}
 	return nil
 }
 

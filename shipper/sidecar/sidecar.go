@@ -25,6 +25,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/walvfs/walvfs/format"
@@ -41,8 +42,7 @@ type Sidecar struct {
 	Version int    `json:"version"` // 1
 	NodeID  uint64 `json:"node"`    // of this copy of the database
 	Replica string `json:"replica"` // URL, without secrets
-	Device  uint64 `json:"device"`  // of the database file, as stat(2) says
-	Inode   uint64 `json:"inode"`   // of the database file; another one's belongs to a copy
+	File    FileID `json:"file"`    // the database file; another one's sidecar belongs to a copy
 
 	// Acked is the last file that the replica acknowledged, or that this database
 	// was restored from. Intents are those after it that were being uploaded: the
@@ -52,6 +52,10 @@ type Sidecar struct {
 
 	// Restored: the database was restored, and has not been opened since.
 	Restored bool `json:"restored,omitempty"`
+
+	// DiskLost: the database lacks commits that the replica has, and nobody has
+	// decided yet which of the two is right.
+	DiskLost bool `json:"disk_lost,omitempty"`
 
 	// State is the newest one, nil if there is none that is whole.
 	State *State `json:"-"`
@@ -67,6 +71,8 @@ type Mark struct {
 // Floor, and those that have a frame after Scanned in the WAL of that epoch. While
 // the WAL starts over, it may be of either epoch.
 type State struct {
+	Acked *Mark `json:"acked,omitempty"` // if it is newer than the sidecar's
+
 	Epoch    format.Salt `json:"epoch"`             // of the WAL, zero if it is empty
 	Scanned  uint32      `json:"scanned,omitempty"` // frames whose pages are in Dirty, or in the replica
 	Checksum [2]uint32   `json:"checksum"`          // of frame Scanned
@@ -80,6 +86,13 @@ type State struct {
 	Closed   *Closed `json:"closed,omitempty"` // the database file, if it was closed without a WAL
 }
 
+// FileID tells a file from its copies. Devices are left out: their numbers change
+// when a volume is attached again.
+type FileID struct {
+	Inode uint64 `json:"inode"`
+	Birth int64  `json:"birth,omitempty"` // nanoseconds since 1970, 0 where it is not known
+}
+
 // Closed is a database file as it was left.
 type Closed struct {
 	Size  int64     `json:"size"` // bytes
@@ -91,9 +104,14 @@ func ClosedAs(info fs.FileInfo) *Closed {
 	return &Closed{Size: info.Size(), MTime: info.ModTime().UTC()}
 }
 
+// Equal reports whether a file is as it was left.
+func (c *Closed) Equal(now *Closed) bool {
+	return c.Size == now.Size && c.MTime.Equal(now.MTime)
+}
+
 // New returns the sidecar of a database that knows nothing of a replica yet.
-func New(replica string, device, inode uint64) Sidecar {
-	return Sidecar{Version: 1, NodeID: rand.Uint64(), Replica: replica, Device: device, Inode: inode}
+func New(replica string, file FileID) Sidecar {
+	return Sidecar{Version: 1, NodeID: rand.Uint64(), Replica: replica, File: file}
 }
 
 // Load reads the sidecar of a database. The error is [fs.ErrNotExist] if there is
@@ -109,9 +127,19 @@ func Load(database string) (s Sidecar, err error) {
 	return s, nil
 }
 
-// Identify returns what tells a file from its copies, zeros where the system has
-// nothing that does.
-func Identify(info fs.FileInfo) (device, inode uint64) { return inodeOf(info) }
+// Inode returns the device and the inode of a file, zeros where the system has none.
+func Inode(info fs.FileInfo) (device, inode uint64) { return inodeOf(info) }
+
+// Identify returns what tells the file of that path from its copies.
+func Identify(path string) (id FileID, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return id, err
+	}
+	_, id.Inode = inodeOf(info)
+	id.Birth = birthOf(path)
+	return id, nil
+}
 
 // MarshalBinary encodes a sidecar and its state.
 func (s Sidecar) MarshalBinary() ([]byte, error) {
@@ -143,6 +171,10 @@ func (s *Sidecar) UnmarshalBinary(b []byte) error {
 		}
 	}
 	s.State = state
+	if state != nil && state.Acked != nil {
+		s.Acked = state.Acked
+		s.Intents = slices.DeleteFunc(s.Intents, func(m Mark) bool { return m.TXID <= s.Acked.TXID })
+	}
 	return nil
 }
 

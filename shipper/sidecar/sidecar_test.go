@@ -17,8 +17,7 @@ var sample = sidecar.Sidecar{
 	Version: 1,
 	NodeID:  1 << 63,
 	Replica: "s3://bucket/app",
-	Device:  7,
-	Inode:   8,
+	File:    sidecar.FileID{Inode: 8, Birth: 9},
 	Acked:   &sidecar.Mark{TXID: 20, Checksum: 1<<63 | 5},
 	Intents: []sidecar.Mark{{TXID: 21, Checksum: 1<<63 | 6}, {TXID: 21, Checksum: 1<<63 | 7}},
 	State:   &sidecar.State{Epoch: format.Salt{1, 2}, Scanned: 7, Checksum: [2]uint32{8, 9}, PageSize: 4096, Floor: 3, Dirty: []byte{1, 2, 3}},
@@ -110,7 +109,7 @@ func TestSaveLoad(t *testing.T) {
 	if _, err := sidecar.Load(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
-	for _, want := range []sidecar.Sidecar{sample, sidecar.New("file:///x", 1, 2)} {
+	for _, want := range []sidecar.Sidecar{sample, sidecar.New("file:///x", sidecar.FileID{Inode: 2})} {
 		if err := want.Save(path); err != nil {
 			t.Fatal(err)
 		}
@@ -129,13 +128,12 @@ func TestSaveLoad(t *testing.T) {
 // A copy of a file is told from it, a renamed file is not.
 func TestIdentify(t *testing.T) {
 	dir := t.TempDir()
-	id := func(name string) [2]uint64 {
-		info, err := os.Stat(filepath.Join(dir, name))
+	id := func(name string) sidecar.FileID {
+		id, err := sidecar.Identify(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
-		device, inode := sidecar.Identify(info)
-		return [2]uint64{device, inode}
+		return id
 	}
 	for _, name := range []string{"a", "b"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {

@@ -1,0 +1,213 @@
+package vfs_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/vfs"
+)
+
+// What others do to the database at moments when this process cannot see it.
+
+// theirs changes one row from outside of the VFS.
+const theirs = "UPDATE t SET x = 'theirs' WHERE rowid = 300"
+
+// One empty WAL is like another: a foreign commit, checkpointed and truncated away
+// between two cuts, is found all the same.
+func TestForeignCommitBetweenEmptyWALs(t *testing.T) {
+	for name, begin := range map[string]func(r *run){
+		"truncated": func(r *run) {
+			checkpoint(r.t, r.conn, sqlite3.CHECKPOINT_TRUNCATE)
+			settled(r.t, r.path)
+		},
+		"reopened": func(r *run) {
+			r.conn.Close()
+			r.open()
+			settled(r.t, r.path)
+		},
+	} {
+		for what, then := range map[string]string{"and we commit": "INSERT INTO t VALUES ('ours')", "and we do not": "SELECT 1"} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				r := newRun(t)
+				begin(r)
+				plain := open(t, "file:"+r.path)
+				exec(t, plain, theirs)
+				checkpoint(t, plain, sqlite3.CHECKPOINT_TRUNCATE)
+				plain.Close()
+				exec(t, r.conn, then)
+				settled(t, r.path)
+				r.conn.Close()
+				requireEqual(t, r.store, r.path)
+			})
+		}
+	}
+}
+
+// A database that somebody else has open when we close it is not closed: what is
+// in the WAL then is found at the next open.
+func TestCloseBesideForeign(t *testing.T) {
+	r := newRun(t)
+	r.conn.Close()
+	down(r.store)
+	r.open()
+	query(t, r.conn, "SELECT count(*) FROM t")
+	plain := open(t, "file:"+r.path)
+	exec(t, plain, theirs)
+	checkpoint(t, plain, sqlite3.CHECKPOINT_PASSIVE)
+	r.conn.Close()
+	plain.Close()
+	r.store.SetBefore(nil)
+	r.requireShips(wholeDatabase)
+}
+
+// A foreign commit after the state was proven and before our connection holds the
+// WAL is found.
+func TestForeignCommitWhileOpening(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	var opens atomic.Int32
+	var armed atomic.Bool
+	u := faulty(path, store, &faultHooks{open: func(kind string) error {
+		if armed.Load() && kind == "db" && opens.Add(1) == 2 { // the internal connection's
+			plain, err := sqlite3.Open("file:" + path)
+			if err != nil {
+				t.Error(err)
+				return nil
+			}
+			defer plain.Close()
+			if err := plain.Exec(theirs); err != nil {
+				t.Error(err)
+			}
+		}
+		return nil
+	}})
+	conn := open(t, u)
+	exec(t, conn, "CREATE TABLE t (x)", manyRows)
+	settled(t, path)
+	conn.Close()
+	armed.Store(true)
+	conn = open(t, u)
+	armed.Store(false)
+	if opens.Load() < 2 {
+		t.Fatal("the internal connection was not opened")
+	}
+	settled(t, path)
+	conn.Close()
+	requireEqual(t, store, path)
+}
+
+// The first transaction of an epoch is rolled back after it spilled, and the next
+// one rewrites the header with the same salts.
+func TestCrashAfterEqualSalts(t *testing.T) {
+	r := newRun(t)
+	checkpoint(t, r.conn, sqlite3.CHECKPOINT_FULL)
+	exec(t, r.conn, "INSERT INTO t VALUES ('y')")
+	settled(t, r.path)
+	down(r.store)
+	checkpoint(t, r.conn, sqlite3.CHECKPOINT_FULL)
+	exec(t, r.conn, spilling, "BEGIN", manyRows, "ROLLBACK", "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110")
+	save(t, r.path).crash(t, r.store, r.path, r.conn)
+	r.requireShips(200)
+}
+
+// Frames that were never committed, at the end of an epoch whose reset was noted
+// and did not happen, are overwritten by the next run's commits.
+func TestCrashDuringResetAfterRollback(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	var armed atomic.Bool
+	var d disk
+	hooks := &faultHooks{write: func(file string, p []byte, off int64) (int, error) {
+		if file == "wal" && off == 0 && armed.CompareAndSwap(true, false) {
+			d = save(t, path)
+		}
+		return len(p), nil
+	}}
+	conn := open(t, faulty(path, store, hooks, "close_timeout=1ms"))
+	exec(t, conn, "CREATE TABLE t (x)", manyRows)
+	settled(t, path)
+	down(store)
+	exec(t, conn, "INSERT INTO t VALUES ('z')", spilling, "BEGIN", manyRows, "ROLLBACK")
+	untilReset(t, conn, &armed)
+	d.crash(t, store, path, conn)
+
+	down(store)
+	conn = open(t, uri(path, store, "close_timeout=1ms"))
+	exec(t, conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110", "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 300 AND 400")
+	save(t, path).crash(t, store, path, conn)
+	(&run{t: t, store: store, path: path}).requireShips(200)
+}
+
+// untilReset commits until the WAL starts over, which a cut's read mark may stop.
+func untilReset(t *testing.T, conn *sqlite3.Conn, armed *atomic.Bool) {
+	t.Helper()
+	armed.Store(true)
+	eventually(t, "the WAL starts over", func() bool {
+		checkpoint(t, conn, sqlite3.CHECKPOINT_FULL)
+		exec(t, conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 200 AND 210")
+		return !armed.Load()
+	})
+}
+
+// A database that was deleted and begun anew, with the inode of the old one, is a
+// stranger to the old one's replica.
+func TestDeletedDatabase(t *testing.T) {
+	r := newRun(t)
+	r.conn.Close()
+	tip := lastTXID(t, r.store)
+	if err := os.Remove(r.path); err != nil {
+		t.Fatal(err)
+	}
+	r.open()
+	exec(t, r.conn, "CREATE TABLE fresh (x)")
+	if err := vfs.Drain(t.Context(), r.path); !errors.Is(err, shipper.ErrDiverged) {
+		t.Error(err)
+	}
+	if got := lastTXID(t, r.store); got != tip {
+		t.Errorf("the replica went from %s to %s", tip, got)
+	}
+}
+
+// A halt because the disk lost commits outlives a clean close.
+func TestDiskLostIsNotForgotten(t *testing.T) {
+	r := newRun(t)
+	d := save(t, r.path)
+	frames := (len(d["-wal"]) - format.WALHeaderSize) / (4096 + format.FrameHeaderSize)
+	clear(d["-wal"][format.FrameOffset(4096, uint32(frames)):])
+	d.crash(t, r.store, r.path, r.conn)
+	tip := lastTXID(t, r.store)
+	for range 3 {
+		r.open()
+		exec(t, r.conn, "INSERT INTO t VALUES ('other')")
+		if err := vfs.Drain(t.Context(), r.path); !errors.Is(err, shipper.ErrDiverged) && lastTXID(t, r.store) != tip {
+			t.Errorf("%v; the replica went from %s to %s", err, tip, lastTXID(t, r.store))
+		}
+		r.conn.Close()
+	}
+}
+
+// A file that took the place of an open database is not shipped as its content.
+func TestReplacedPath(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	conn := open(t, uri(path, store, "close_timeout=1ms"))
+	query(t, conn, "SELECT count(*) FROM sqlite_schema")
+	stranger := open(t, "file:"+path+".other")
+	exec(t, stranger, "CREATE TABLE stranger (x)")
+	stranger.Close()
+	if err := os.Rename(path+".other", path); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, conn, "CREATE TABLE mine (x)")
+	if tip := lastTXID(t, store); tip != 0 {
+		_, copied := restored(t, store, 0)
+		t.Errorf("the replica has %s", query(t, copied, "SELECT name FROM sqlite_schema"))
+	}
+}
