@@ -46,6 +46,7 @@ type capture struct {
 	acked    *sidecar.Mark   // the newest file that the replica is known to have
 	dirty    *roaring.Bitmap // pages changed since the last cut
 	floor    uint32          // the least size since the last cut, in pages: all above are dirty
+	unsynced bool            // a connection has, or had, synchronous=off
 	inFlight *taken          // what the cut under way took, nil if there is none
 	reason   string          // of a resync that no cut has told the log
 }
@@ -303,6 +304,16 @@ func (c *capture) take(nPage uint32) *taken {
 	c.inFlight = &taken{c.dirty, c.floor}
 	c.dirty, c.floor = roaring.New(), nPage
 	return c.inFlight
+}
+
+// distrust notes that what is written may not be synced.
+func (c *capture) distrust() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.unsynced {
+		c.unsynced = true
+		c.journal(c.state())
+	}
 }
 
 // settle ends a cut that the replica has, and remembers that.

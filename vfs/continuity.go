@@ -22,6 +22,7 @@ func (c *capture) state() sidecar.State {
 	if c.scanned > 0 {
 		s.Checksum = c.checksum
 	}
+	s.Unsynced = c.unsynced
 	if c.epoch.IsZero() {
 		s.Closed = c.closed
 	}
@@ -59,6 +60,9 @@ var (
 func (c *capture) resume(s *sidecar.State, path string) error {
 	if s == nil {
 		return fmt.Errorf("%w: the sidecar has no state", errUnproven)
+	}
+	if s.Unsynced && s.Closed == nil {
+		return fmt.Errorf("%w: synchronous was off", errUnproven)
 	}
 	dirty := roaring.New()
 	if len(s.Dirty) > 0 {

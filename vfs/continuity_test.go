@@ -198,6 +198,16 @@ func TestRestart(t *testing.T) {
 			checkpoint(r.t, r.conn, sqlite3.CHECKPOINT_TRUNCATE)
 			save(r.t, r.path).crash(r.t, r.store, r.path, r.conn)
 		}},
+		{"crash without syncs", wholeDatabase, func(r *run) {
+			exec(r.t, r.conn, "PRAGMA synchronous=off", "UPDATE t SET x = 1 WHERE rowid = 7")
+			settled(r.t, r.path)
+			save(r.t, r.path).crash(r.t, r.store, r.path, r.conn)
+		}},
+		{"clean close without syncs", 0, func(r *run) {
+			exec(r.t, r.conn, "PRAGMA synchronous=off", "UPDATE t SET x = 1 WHERE rowid = 7")
+			settled(r.t, r.path)
+			r.conn.Close()
+		}},
 		{"the sidecar lost its state", wholeDatabase, func(r *run) {
 			d := save(r.t, r.path)
 			d[sidecar.Suffix] = d[sidecar.Suffix][:len(d[sidecar.Suffix])-3]

@@ -87,10 +87,11 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 
 func (d *database) wake() { d.ship.Wake() }
 
-// warnUnsynced says what PRAGMA synchronous=off risks: after a power loss the
+// noteUnsynced says what PRAGMA synchronous=off risks: after a power loss the
 // database may be corrupt, and lack what the replica has.
-func (d *database) warnUnsynced(name, value string) {
+func (d *database) noteUnsynced(name, value string) {
 	if value = strings.Trim(value, `'" `); name == "synchronous" && (value == "0" || strings.EqualFold(value, "off")) {
+		d.capture.distrust()
 		d.capture.log.Warn("synchronous=off: a power loss can corrupt the database on this machine, and then only the replica is whole")
 	}
 }

@@ -110,7 +110,7 @@ func (f *mainFile) Pragma(name, value string) (string, error) {
 		if err := refuse(name, value); err != nil {
 			return "", err
 		}
-		f.db.warnUnsynced(name, value)
+		f.db.noteUnsynced(name, value)
 	}
 	return vfsutil.WrapPragma(f.File, name, value)
 }

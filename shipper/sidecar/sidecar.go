@@ -73,6 +73,10 @@ type Mark struct {
 type State struct {
 	Acked *Mark `json:"acked,omitempty"` // if it is newer than the sidecar's
 
+	// Unsynced: a connection has synchronous=off, so that a power loss may take
+	// pages that no WAL has any more, unless the database was closed.
+	Unsynced bool `json:"unsynced,omitempty"`
+
 	Epoch    format.Salt `json:"epoch"`             // of the WAL, zero if it is empty
 	Scanned  uint32      `json:"scanned,omitempty"` // frames whose pages are in Dirty, or in the replica
 	Checksum [2]uint32   `json:"checksum"`          // of frame Scanned
