@@ -179,7 +179,7 @@ func (d *database) Recognize(_ context.Context, tip *shipper.Tip) error {
 	switch known := d.memory.knows(pos); {
 	case known && d.unproven == nil:
 		// The next cut holds all that the tip does not.
-		d.claim = d.memory.Restored
+		d.claim.Store(d.memory.Restored)
 	case known && !errors.Is(d.unproven, errDiskLost):
 		d.capture.replicaNeedsAll(tip.Header.PageSize, d.unproven.Error())
 	case d.cfg.overwrite:

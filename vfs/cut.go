@@ -67,7 +67,7 @@ func (d *database) beginCut() (*cut, error) {
 // unmoved reports, at the cost of one small read, that nothing was committed
 // since the last cut.
 func (d *database) unmoved() bool {
-	if d.claim || d.shm == nil || !d.inWAL.Load() || !d.capture.clean() {
+	if d.claim.Load() || d.shm == nil || !d.inWAL.Load() || !d.capture.clean() {
 		return false
 	}
 	at, err := boundary(d.shm)
@@ -122,7 +122,7 @@ func (d *database) cutAtBoundary() (*cut, error) {
 		k.info.WALOffset = format.FrameOffset(at.PageSize, first)
 		k.info.WALSize = format.FrameOffset(at.PageSize, at.MxFrame+1) - k.info.WALOffset
 	}
-	if k.info.Pages.IsEmpty() && !d.claim {
+	if k.info.Pages.IsEmpty() && !d.claim.Load() {
 		d.capture.drop()
 		return nil, nil
 	}
@@ -235,7 +235,8 @@ func (k *cut) Close() error {
 func (k *cut) Acknowledge(pos shipper.Position) {
 	d := k.db
 	restored := d.memory.Restored
-	d.claim, d.memory.Restored = false, false
+	d.claim.Store(false)
+	d.memory.Restored = false
 	d.capture.settle(d.memory.acknowledge(pos))
 	if restored {
 		d.memory.save() // the file says so in its first line

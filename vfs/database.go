@@ -32,12 +32,12 @@ type database struct {
 
 	// Of the shipper's goroutine.
 	unproven error // why the database may differ from the replica in any page, nil if it cannot
-	claim    bool  // the next cut may be empty: it takes the replica over
 
 	inWAL      atomic.Bool  // the database is known to be in WAL mode
 	unsettled  atomic.Int32 // connections that wrote a commit frame without a success since
 	rechecks   atomic.Int32 // of them, since the last commit frame
 	persistWAL atomic.Bool  // the application wants the -wal kept
+	claim      atomic.Bool  // the next cut may be empty: it takes the replica over
 
 	// refs, draining and closed are guarded by the registry.
 	refs     int           // the application's open connections
@@ -77,6 +77,7 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 		memory:  memory,
 	}
 	d.unproven = memory.resume()
+	d.claim.Store(memory.Restored)
 	opts := shipper.Options{NodeID: d.memory.NodeID, Interval: cfg.interval, SpoolDir: filepath.Dir(path), Unfenced: cfg.unfenced, Logger: log}
 	if observe := v.opts.Shipped; observe != nil {
 		opts.Shipped = func(s shipper.Shipped) { observe(path, s) }

@@ -33,8 +33,11 @@ type order struct {
 	PageSize   int           // of a new database
 	AutoVacuum int           // of a new database
 	MayFail    bool          // opening needs the store
+	Quiet      bool          // settle without a commit
+	Stay       bool          // do not close and open again
 
 	CloseTimeout time.Duration
+	Script       []string
 }
 
 type task string
@@ -43,6 +46,7 @@ const (
 	work   task = "work"   // open, write, close, open ...
 	settle task = "settle" // one commit, which the replica gets
 	plain  task = "plain"  // write without the replicating VFS
+	script task = "script" // what it is told
 )
 
 // A bank moves money between accounts, and appends a row to a journal in each
@@ -64,6 +68,7 @@ const (
 //	opening, open, checkpoint, vacuum, closing, closed   where it is
 //	commit N ID                                          COMMIT returned
 //	drained N ID                                         and so did Drain after it
+//	settled                                              the replica has everything
 //	halted WHY                                           replication stopped
 //	bad WHAT                                             what must not be
 type child struct {
@@ -91,6 +96,8 @@ func runChild() {
 	switch c.Task {
 	case settle:
 		c.settle(rng)
+	case script:
+		c.script()
 	default:
 		c.work(rng)
 	}
@@ -111,8 +118,8 @@ func (c *child) open(rng *rand.Rand) (*sqlite3.Conn, error) {
 		conn, err = sqlite3.Open(c.URI)
 		return err
 	})
-	if err != nil {
-		return nil, err
+	if err != nil || rng == nil {
+		return conn, err
 	}
 	return conn, c.exec(conn, fmt.Sprintf("PRAGMA cache_size=%d; PRAGMA wal_autocheckpoint=%d; PRAGMA synchronous=%d",
 		5+rng.IntN(40), 1+rng.IntN(80), 1+rng.IntN(2)))
@@ -151,7 +158,7 @@ func causes(err error) (text string) {
 func (c *child) work(rng *rand.Rand) {
 	for end := time.Now().Add(c.Life); time.Now().Before(end); {
 		until := time.Now().Add(time.Duration(150+rng.IntN(1500)) * time.Millisecond)
-		if until.After(end) {
+		if until.After(end) || c.Stay {
 			until = end
 		}
 		c.session(rng, until)
@@ -164,13 +171,21 @@ func (c *child) session(rng *rand.Rand, until time.Time) {
 		time.Sleep(20 * time.Millisecond)
 		return
 	}
+	// Without this connection, any other one may be the last to close, while
+	// others open.
+	early := rng.IntN(3) == 0
+	if early {
+		c.close(conn)
+	}
 	var wg sync.WaitGroup
 	for range c.Conns {
 		w := &worker{child: c, rng: rand.New(rand.NewPCG(rng.Uint64(), 1))}
 		wg.Go(func() { w.run(until) })
 	}
 	wg.Wait()
-	c.close(conn)
+	if !early {
+		c.close(conn)
+	}
 }
 
 // openFirst opens the database and sees to its schema.
@@ -213,7 +228,8 @@ func (c *child) watch() (halted bool) {
 	return true
 }
 
-// settle commits something and waits until the replica has it.
+// settle commits something, unless it is quiet, and waits until the replica has
+// everything.
 func (c *child) settle(rng *rand.Rand) {
 	conn, err := c.openFirst(rng)
 	if err != nil {
@@ -222,7 +238,7 @@ func (c *child) settle(rng *rand.Rand) {
 	}
 	defer c.close(conn)
 	w := &worker{child: c, rng: rng, conn: conn}
-	for tries := 0; w.last.n == 0; tries++ {
+	for tries := 0; w.last.n == 0 && !c.Quiet; tries++ {
 		if err := w.transact(); !locked(err) || tries > 100 {
 			return
 		}
@@ -235,7 +251,10 @@ func (c *child) settle(rng *rand.Rand) {
 		}
 		return
 	}
-	c.say("drained %d %d", w.last.n, w.last.id)
+	if !c.Quiet {
+		c.say("drained %d %d", w.last.n, w.last.id)
+	}
+	c.say("settled")
 }
 
 // A commit is a row of the journal.
@@ -255,7 +274,7 @@ type worker struct {
 func (w *worker) run(until time.Time) {
 	defer func() {
 		if w.conn != nil {
-			w.conn.Close()
+			w.close(w.conn)
 		}
 	}()
 	for time.Now().Before(until) {
@@ -284,9 +303,8 @@ func (w *worker) step() error {
 	case n < 80:
 		w.drain()
 	case n < 83:
-		conn := w.conn
+		w.close(w.conn)
 		w.conn = nil
-		return conn.Close()
 	case n < 90:
 		return w.readSlowly()
 	default:
@@ -329,6 +347,9 @@ func (w *worker) fill() (c commit, err error) {
 		}
 	}
 	sql := ""
+	if w.rng.IntN(120) == 0 { // more than is kept in memory
+		sql = "INSERT INTO pad(data) SELECT randomblob(20000) FROM generate_series(1, 250)"
+	}
 	switch w.rng.IntN(16) {
 	case 0:
 		sql = "INSERT INTO pad(data) SELECT randomblob(500) FROM generate_series(1, 200); UPDATE pad SET data = randomblob(300) WHERE id % 3 = 0"

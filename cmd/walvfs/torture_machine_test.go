@@ -2,14 +2,17 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/sidecar"
 )
 
@@ -135,4 +138,55 @@ func (m *machine) age() {
 	if content, err := os.ReadFile(m.path + sidecar.Suffix); err == nil {
 		m.stale = content
 	}
+}
+
+// losePower has the disk lose the end of the WAL that nobody has synced: less than
+// what was cut, since a cut is synced before it is uploaded. It reports false where
+// that is not known.
+func (m *machine) losePower(t *testing.T, rng *rand.Rand) bool {
+	t.Helper()
+	side, err := sidecar.Load(m.path)
+	if err != nil || side.State == nil || m.tampered {
+		return false
+	}
+	wal, err := os.OpenFile(m.path+"-wal", os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer wal.Close()
+	header, last, _, err := format.LastCommit(wal)
+	synced := max(side.State.Scanned, m.checkpointed())
+	if err != nil || header.Salt != side.State.Epoch || last <= synced {
+		return false
+	}
+	keep := synced + rng.Uint32N(last-synced)
+	size := format.FrameOffset(header.PageSize, keep+1)
+	if keep > 0 {
+		size += int64(rng.IntN(int(header.PageSize))) // of the next frame
+	}
+	if err := errors.Join(wal.Truncate(size), os.RemoveAll(m.path+"-shm")); err != nil {
+		t.Fatal(err)
+	}
+	// What was lost is lost; what the replica was said to have is not.
+	commits := m.commits
+	m.commits = nil
+	m.commits = kept(commits, len(m.check(t)))
+	return true
+}
+
+// checkpointed returns how many frames a checkpoint may have copied, which it syncs
+// first.
+//
+// https://sqlite.org/walformat.html#the_wal_index_file_format
+func (m *machine) checkpointed() uint32 {
+	shm, err := os.ReadFile(m.path + "-shm")
+	if err != nil || len(shm) < 132 {
+		return math.MaxUint32
+	}
+	return binary.NativeEndian.Uint32(shm[128:])
+}
+
+// kept returns the commits up to number n.
+func kept(commits []commit, n int) []commit {
+	return slices.DeleteFunc(commits, func(c commit) bool { return c.n > n })
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/walvfs/walvfs/shipper/sidecar"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
@@ -40,6 +41,7 @@ const roundsPerBucket = 10
 func TestTorture(t *testing.T) {
 	runChild()
 	seed := cmp.Or(*tortureSeed, rand.Uint64())
+	t.Logf("seed %d", seed)
 	defer func() {
 		if t.Failed() {
 			t.Logf("again: go test ./cmd/walvfs -run '^TestTorture$' -v -timeout 0 -torture.rounds %d -torture.seed %d", *tortureRounds, seed)
@@ -100,7 +102,7 @@ func (c *campaign) round(t *testing.T, number int) {
 	c.log = nil
 	before := time.Now()
 	for range 1 + c.rng.IntN(3) {
-		if c.chance(15) && !c.owner.tampered && c.bucket.tip > 0 {
+		if c.chance(25) && !c.owner.tampered && c.bucket.tip > 0 {
 			c.loseMachine(t)
 		} else {
 			c.run(t)
@@ -119,18 +121,22 @@ func (c *campaign) run(t *testing.T) {
 	t.Helper()
 	m := c.owner
 	opened := m.size("") > 0
-	if opened && c.chance(10) {
+	if opened && c.chance(15) {
 		c.note("others write before")
-		c.finish(t, m, c.start(t, m, c.order(m, plain), killing{}))
+		c.finish(t, m, c.start(t, m, c.order(m, plain), c.seldom()))
 	}
 	if c.chance(15) {
 		if what := m.tamper(t, c.rng); what != "" {
 			c.note("the sidecar is %s", what)
 		}
 	}
+	if c.chance(15) && m.losePower(t, c.rng) {
+		c.note("the power fails")
+	}
 	if c.chance(30) {
 		m.age()
 	}
+	before, _ := os.ReadFile(m.path + sidecar.Suffix)
 	calm := c.storm(t)
 	o := c.order(m, work)
 	if m.tampered && c.chance(70) {
@@ -157,7 +163,7 @@ func (c *campaign) run(t *testing.T) {
 	if p.halted != "" {
 		c.note("halted")
 		if !m.tampered {
-			t.Errorf("replication halted: %s\n%s", p.halted, &p.log)
+			t.Errorf("replication halted: %s\nthe sidecar was\n%s\n%s", p.halted, before, &p.log)
 		}
 	}
 }
@@ -186,7 +192,7 @@ func (c *campaign) order(m *machine, what task) order {
 	}
 	o.URI += "&vfs=replicated&replica=" + url.QueryEscape(c.bucket.replica.URL) +
 		"&interval=" + pick("0s", "0s", "5ms", "100ms", "1s") +
-		"&close_timeout=" + pick(o.CloseTimeout.String(), "0s")
+		"&close_timeout=" + pick(o.CloseTimeout.String(), "0s") + pick("", "", "", "&psow=0")
 	return o
 }
 
@@ -260,10 +266,12 @@ func (c *campaign) storm(t *testing.T) (calm func()) {
 			}
 		}
 	})
-	return func() {
+	calm = sync.OnceFunc(func() {
 		close(stop)
 		wg.Wait()
-	}
+	})
+	t.Cleanup(calm)
+	return calm
 }
 
 // fault has the store fail in some way.
@@ -292,16 +300,24 @@ func fault(p *storagetest.Toxiproxy, rng *rand.Rand) error {
 func (c *campaign) loseMachine(t *testing.T) {
 	t.Helper()
 	old, fresh := c.owner, newMachine(t)
-	calm := c.storm(t)
-	var running []func()
-	launch := func(m *machine, o order) {
-		p := c.start(t, m, o, c.killing())
-		running = append(running, func() { c.finish(t, m, p) })
+	env, calm := c.proxy.Env, func() {}
+	apart := c.chance(60)
+	if !apart {
+		calm = c.storm(t)
 	}
-	if c.chance(60) {
+	var processes []*process
+	if c.chance(70) {
 		c.note("the lost machine is alive")
-		launch(old, c.order(old, work))
+		o := c.order(old, work)
+		o.Life += 2 * time.Second
+		o.Stay = c.chance(60)
+		processes = append(processes, c.start(t, old, o, c.seldom()))
 		time.Sleep(c.between(0, 600*time.Millisecond))
+	}
+	if apart {
+		c.note("and the store far from it")
+		env = c.bucket.replica.Env
+		c.separate(t)
 	}
 	o := c.order(fresh, work)
 	if c.chance(30) {
@@ -311,9 +327,22 @@ func (c *campaign) loseMachine(t *testing.T) {
 		c.bucket.newestRestorable(t, fresh.path)
 	}
 	time.Sleep(c.between(0, 300*time.Millisecond))
-	launch(fresh, o)
-	for _, finish := range running {
-		finish()
+	processes = append(processes, startChild(t, o, env, c.seldom()))
+	if apart {
+		time.Sleep(c.between(0, time.Second))
+		if err := c.proxy.Up(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, p := range processes {
+		m := old
+		if i == len(processes)-1 {
+			m = fresh
+		}
+		c.finish(t, m, p)
+		if p.halted != "" {
+			c.note("one halts: %s", firstClause(p.halted))
+		}
 	}
 	calm()
 	if fresh.size("") == 0 {
@@ -323,6 +352,34 @@ func (c *campaign) loseMachine(t *testing.T) {
 	c.decide(t, old, fresh)
 }
 
+// separate has the store be away, or so far that uploads arrive late, from those
+// who go through the proxy.
+func (c *campaign) separate(t *testing.T) {
+	t.Helper()
+	var err error
+	if c.chance(50) {
+		err = c.proxy.Down()
+	} else {
+		err = c.proxy.Add(storagetest.Requests, 1, storagetest.Latency(c.between(0, time.Second), 100*time.Millisecond))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// seldom is a killing, or more often none.
+func (c *campaign) seldom() killing {
+	if c.chance(60) {
+		return killing{}
+	}
+	return c.killing()
+}
+
+func firstClause(text string) string {
+	text, _, _ = strings.Cut(text, ":")
+	return text
+}
+
 // decide finds out which of two machines the replica belongs to: exactly one.
 func (c *campaign) decide(t *testing.T, old, fresh *machine) {
 	t.Helper()
@@ -330,8 +387,8 @@ func (c *campaign) decide(t *testing.T, old, fresh *machine) {
 	if c.chance(50) {
 		first, second = second, first
 	}
-	won, whyFirst := c.trySettle(t, first)
-	alsoWon, whySecond := c.trySettle(t, second)
+	won, whyFirst := c.trySettle(t, first, false)
+	alsoWon, whySecond := c.trySettle(t, second, false)
 	switch {
 	case won && alsoWon:
 		t.Error("two machines have the replica")
@@ -347,9 +404,10 @@ func (c *campaign) decide(t *testing.T, old, fresh *machine) {
 }
 
 // trySettle has the replica get everything, if it is this machine's.
-func (c *campaign) trySettle(t *testing.T, m *machine) (ok bool, halted string) {
+func (c *campaign) trySettle(t *testing.T, m *machine, quiet bool) (ok bool, halted string) {
 	t.Helper()
 	o := c.order(m, settle)
+	o.Quiet = quiet
 	if m.tampered {
 		o.URI += "&diverged=overwrite"
 	}
@@ -358,15 +416,16 @@ func (c *campaign) trySettle(t *testing.T, m *machine) (ok bool, halted string) 
 	if p.halted == "" {
 		m.tampered = false
 	}
-	return len(p.drained) > 0, p.halted
+	return p.said["settled"] > 0, p.halted
 }
 
 // settle is invariant 2: the replica gets everything, byte by byte.
 func (c *campaign) settle(t *testing.T) {
 	t.Helper()
-	ok, halted := c.trySettle(t, c.owner)
+	before, _ := os.ReadFile(c.owner.path + sidecar.Suffix)
+	ok, halted := c.trySettle(t, c.owner, c.chance(40))
 	if !ok {
-		t.Errorf("the replica does not get everything: %s", halted)
+		t.Errorf("the replica does not get everything: %s\nthe sidecar was\n%s", halted, before)
 		return
 	}
 	c.check(t)
@@ -398,7 +457,11 @@ func (c *campaign) keep(t *testing.T) {
 	if !t.Failed() || *tortureKeep == "" {
 		return
 	}
-	dir := filepath.Join(*tortureKeep, filepath.Base(filepath.Dir(c.bucket.mirror)))
+	dir, err := os.MkdirTemp(*tortureKeep, "torture-")
+	if err != nil {
+		t.Log(err)
+		return
+	}
 	for name, path := range map[string]string{"mirror": c.bucket.mirror, "owner": c.owner.path} {
 		if err := os.CopyFS(filepath.Join(dir, name), os.DirFS(filepath.Dir(path))); err != nil {
 			t.Log(err)
