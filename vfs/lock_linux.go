@@ -9,8 +9,8 @@ import (
 )
 
 // lockOffset is the byte of a database file that the process that replicates it
-// locks. It lies on the lock page, which holds no data, beyond the bytes that
-// SQLite locks: those end at 0x40000000 + 512.
+// locks, after the bytes that SQLite locks, which end at 0x40000000 + 512. A lock
+// needs no data there: it may lie beyond the end of the file.
 //
 // https://sqlite.org/fileformat2.html#the_lock_byte_page
 const lockOffset = 0x40000000 + 512 + 'w'
