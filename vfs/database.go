@@ -31,7 +31,9 @@ type database struct {
 	memory  *memory
 
 	// Of the shipper's goroutine.
-	unproven error // why the database may differ from the replica in any page, nil if it cannot
+	unproven      error  // why the database may differ from the replica in any page, nil if it cannot
+	theirPageSize uint32 // of the replica's newest file, 0 if it has none
+	rebase        bool   // the replica lacks the snapshot that has to follow a changed page size
 
 	inWAL      atomic.Bool  // the database is known to be in WAL mode
 	unsettled  atomic.Int32 // connections that wrote a commit frame without a success since
@@ -174,6 +176,13 @@ func (d *database) allShipped() bool {
 	}
 	defer d.connMu.Unlock()
 	return d.unmoved()
+}
+
+// discard lets go of a database that nobody has used.
+func (d *database) discard() {
+	d.store.Close()
+	d.memory.file.Close()
+	d.lock.Close()
 }
 
 // close ends replication. Nothing else uses the database any more.

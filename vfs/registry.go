@@ -16,12 +16,14 @@ type registry struct {
 	byPath    map[string]*database
 	byFile    map[fileID]*database
 	byReplica map[string]*database
+	opening   map[fileID]chan struct{} // closed when the database is there, or cannot be
 }
 
 var databases = registry{
 	byPath:    map[string]*database{},
 	byFile:    map[fileID]*database{},
 	byReplica: map[string]*database{},
+	opening:   map[fileID]chan struct{}{},
 }
 
 // find returns the open database of that path, nil if there is none.
@@ -38,10 +40,13 @@ func (r *registry) acquire(v *replicated, path string, file vfs.File, cfg settin
 		return nil, err
 	}
 	for deadline := time.Now().Add(cfg.lockTimeout); ; {
-		d, closing, err := r.join(v, path, id, cfg)
+		d, busy, err := r.join(path, id, cfg)
+		if d == nil && busy == nil && err == nil {
+			d, err = r.create(v, path, id, cfg)
+		}
 		switch {
-		case closing != nil:
-			<-closing // a local checkpoint, and the page that a cut was reading
+		case busy != nil:
+			<-busy // local work: a look at the WAL, a checkpoint, the page that a cut was reading
 		case errors.Is(err, errLocked) && time.Now().Before(deadline):
 			time.Sleep(lockPoll)
 		default:
@@ -50,11 +55,14 @@ func (r *registry) acquire(v *replicated, path string, file vfs.File, cfg settin
 	}
 }
 
-// join adds a connection to a database, which it creates if need be. A database
-// that is closing has to be gone first.
-func (r *registry) join(v *replicated, path string, id fileID, cfg settings) (_ *database, closing chan struct{}, err error) {
+// join adds a connection to a database. It returns nothing if there is none: the
+// caller must create it. One that is being opened or closed has to be done first.
+func (r *registry) join(path string, id fileID, cfg settings) (_ *database, busy chan struct{}, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if opening := r.opening[id]; opening != nil {
+		return nil, opening, nil
+	}
 	d := r.byFile[id]
 	switch {
 	case d != nil && d.closed != nil:
@@ -71,20 +79,40 @@ func (r *registry) join(v *replicated, path string, id fileID, cfg settings) (_ 
 		if other.closed != nil {
 			return nil, other.closed, nil
 		}
-		return nil, nil, fmt.Errorf("walvfs: %s was replaced while it is open: close every connection to it first", path)
+		return nil, nil, replaced(path)
 	}
-	if d, err = v.newDatabase(path, id, cfg); err != nil {
-		return nil, nil, err
+	r.opening[id] = make(chan struct{})
+	return nil, nil, nil
+}
+
+func replaced(path string) error {
+	return fmt.Errorf("walvfs: %s was replaced while it is open: close every connection to it first", path)
+}
+
+// create makes the database that join found missing, with one connection. It reads
+// the WAL, which may take its time: others can open theirs meanwhile.
+func (r *registry) create(v *replicated, path string, id fileID, cfg settings) (*database, error) {
+	d, err := v.newDatabase(path, id, cfg)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	close(r.opening[id])
+	delete(r.opening, id)
+	if err != nil {
+		return nil, err
 	}
 	replica := d.store.String()
 	if other := r.byReplica[replica]; other != nil {
-		d.store.Close()
-		d.lock.Close()
-		return nil, nil, fmt.Errorf("walvfs: %s is already the replica of %s: each database needs its own", replica, other.path)
+		err = fmt.Errorf("walvfs: %s is already the replica of %s: each database needs its own", replica, other.path)
+	} else if r.byPath[path] != nil {
+		err = replaced(path)
+	}
+	if err != nil {
+		d.discard()
+		return nil, err
 	}
 	d.refs = 1
 	r.byPath[path], r.byFile[id], r.byReplica[replica] = d, d, d
-	return d, nil, nil
+	return d, nil
 }
 
 // release takes a connection away. The last one's waits for the replica, up to
