@@ -29,10 +29,6 @@ type Source interface {
 	// one, as of a commit boundary. It returns nil if there is none.
 	Cut(ctx context.Context) (Cut, error)
 
-	// Intend records what is about to be uploaded, so that after a crash the
-	// file is recognized as this database's own.
-	Intend(Position) error
-
 	// Intended reports whether this copy of the database meant to upload a file
 	// and never heard the outcome, now or in an earlier run.
 	Intended(Position) bool
@@ -52,6 +48,10 @@ type Cut interface {
 	// power loss must not leave the replica ahead of the disk.
 	Close() error
 
+	// Intend records the file that is about to be uploaded, so that after a crash
+	// it is recognized as this database's own.
+	Intend(Position) error
+
 	// Acknowledge tells that the replica has the cut.
 	Acknowledge(Position)
 
@@ -67,6 +67,10 @@ type CutInfo struct {
 	WALOffset int64           // where in the WAL the cut begins, bytes
 	WALSize   int64           // bytes of the WAL that the cut covers
 	Salt      format.Salt     // of the WAL at the boundary, zero if it is empty
+
+	// Rebase: the page size is another one than that of the files before, so that
+	// a restore cannot go on from them. The cut has every page.
+	Rebase bool
 }
 
 // Position identifies a level 0 file of the replica: its TXID and the checksum

@@ -63,13 +63,6 @@ func (db *fakeDB) Recognize(_ context.Context, tip *shipper.Tip) error {
 	return nil
 }
 
-func (db *fakeDB) Intend(pos shipper.Position) error {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	db.intended = append(db.intended, pos)
-	return nil
-}
-
 func (db *fakeDB) Intended(pos shipper.Position) bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -116,6 +109,13 @@ func (k *fakeCut) ReadPage(pgno uint32, p []byte) error {
 }
 
 func (k *fakeCut) Close() error { return nil }
+
+func (k *fakeCut) Intend(pos shipper.Position) error {
+	k.db.mu.Lock()
+	defer k.db.mu.Unlock()
+	k.db.intended = append(k.db.intended, pos)
+	return nil
+}
 
 func (k *fakeCut) Acknowledge(pos shipper.Position) {
 	k.db.mu.Lock()

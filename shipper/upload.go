@@ -71,7 +71,7 @@ func (s *Shipper) cut() (_ *upload, err error) {
 		err = cerr
 	}
 	if err == nil {
-		err = s.source.Intend(up.Position)
+		err = cut.Intend(up.Position)
 	}
 	if err != nil {
 		s.abandon(up)
@@ -137,6 +137,9 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 	}
 	if err == nil && elapsed(s.newestAt) > lateAfter {
 		err = s.checkLate(ctx, up)
+	}
+	if err == nil && up.cut.Info().Rebase {
+		err = s.rebase(ctx, up)
 	}
 	if err != nil {
 		return false, err

@@ -118,7 +118,7 @@ func BenchmarkCut(b *testing.B) {
 			b.SetBytes(size)
 			b.ReportAllocs()
 			for b.Loop() {
-				d.capture.replicaNeedsAll(0, "")
+				d.capture.replicaNeedsAll("")
 				k, err := d.Cut(context.Background())
 				if err != nil || k == nil {
 					b.Fatal(k, err)

@@ -3,7 +3,6 @@ package vfs
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -13,7 +12,6 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/sidecar"
 )
 
@@ -31,8 +29,8 @@ import (
 //	          └ dirty at the reset ┘
 type capture struct {
 	log     *slog.Logger
-	path    string              // of the database
-	journal func(sidecar.State) // is told of each state to remember, under mu
+	path    string                                          // of the database
+	journal func(s sidecar.State, all func() sidecar.State) // is told of each state to remember, under mu; see [sidecar.File.Append]
 
 	mu       sync.Mutex
 	pageSize uint32          // bytes, 0 if not known yet
@@ -45,6 +43,7 @@ type capture struct {
 	closed   *sidecar.Closed // the database file when the WAL became empty, nil if it has changed or is not known
 	acked    *sidecar.Mark   // the newest file that the replica is known to have
 	dirty    *roaring.Bitmap // pages changed since the last cut
+	fresh    *roaring.Bitmap // of them, those that the journal has not heard of
 	floor    uint32          // the least size since the last cut, in pages: all above are dirty
 	unsynced bool            // a connection has, or had, synchronous=off
 	inFlight *taken          // what the cut under way took, nil if there is none
@@ -53,7 +52,13 @@ type capture struct {
 
 // newCapture knows nothing, so that every page is dirty.
 func newCapture(path string, log *slog.Logger) *capture {
-	return &capture{path: path, log: log, journal: func(sidecar.State) {}, dirty: roaring.New()}
+	return &capture{
+		path:    path,
+		log:     log,
+		journal: func(sidecar.State, func() sidecar.State) {},
+		dirty:   roaring.New(),
+		fresh:   roaring.New(),
+	}
 }
 
 // all reports whether every page is dirty. c.mu must be held.
@@ -105,12 +110,12 @@ func (c *capture) reset(wal io.ReaderAt, next format.Salt, do func() error) erro
 	// What is told holds both ways: until the WAL has the new salts, it has the
 	// previous ones.
 	c.resets++
-	s := c.state()
+	s := c.outline()
 	s.Epoch, s.Scanned, s.Checksum, s.Closed = next, 0, [2]uint32{}, c.closed
 	if next != c.epoch {
 		s.Previous, s.PreviousScanned = c.epoch, committed
 	}
-	c.journal(s)
+	c.tellMore(s)
 	if err := do(); err != nil {
 		return err
 	}
@@ -216,6 +221,7 @@ func (c *capture) fold(wal io.ReaderAt, pageSize uint32) {
 // note makes the page of frame n of the epoch dirty. c.mu must be held.
 func (c *capture) note(n uint32, f format.Frame) {
 	c.dirty.Add(f.Page)
+	c.fresh.Add(f.Page)
 	if f.Commit != 0 {
 		c.floor = min(c.floor, f.Commit)
 	}
@@ -250,6 +256,7 @@ func (c *capture) direct(off int64, n int) {
 	c.closed = nil
 	first, last := off/size+1, (off+int64(n)-1)/size+1
 	c.dirty.AddRange(uint64(first), uint64(last)+1)
+	c.fresh.AddRange(uint64(first), uint64(last)+1)
 }
 
 // directTruncate notes a truncation of the database file that is not a checkpoint's.
@@ -269,26 +276,23 @@ func (c *capture) clean() bool {
 }
 
 // replicaNeedsAll is a resync for a reason that the replica gives, "" for one that
-// goes without saying. The replica's page size is pageSize, 0 if it has none yet.
-func (c *capture) replicaNeedsAll(pageSize uint32, reason string) {
+// goes without saying.
+func (c *capture) replicaNeedsAll(reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.floor, c.reason = 0, reason
-	if pageSize != 0 {
-		c.pageSize = pageSize
-	}
 }
 
-// setPageSize refuses what a chain of files cannot express. The page size changes
-// only outside of WAL mode.
-func (c *capture) setPageSize(size uint32) error {
+// setPageSize is told the page size of the database, and of the replica's newest
+// file, 0 for none. It changes only outside of WAL mode, where nobody follows which
+// pages change.
+func (c *capture) setPageSize(size, replica uint32) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pageSize != 0 && c.pageSize != size {
-		return fmt.Errorf("%w: the page size changed from %d to %d: use another replica URL", shipper.ErrDiverged, c.pageSize, size)
+	if c.pageSize != 0 && c.pageSize != size || replica != 0 && replica != size {
+		c.resync("the page size changed")
 	}
 	c.pageSize = size
-	return nil
 }
 
 // A taken is what a cut took from the dirty set.
@@ -312,7 +316,7 @@ func (c *capture) distrust() {
 	defer c.mu.Unlock()
 	if !c.unsynced {
 		c.unsynced = true
-		c.journal(c.state())
+		c.tellMore(c.outline())
 	}
 }
 
@@ -321,7 +325,8 @@ func (c *capture) settle(acked *sidecar.Mark) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.inFlight, c.acked = nil, acked
-	c.journal(c.state())
+	c.journal(c.state(), c.state)
+	c.fresh.Clear()
 }
 
 // drop ends a cut that holds nothing.

@@ -18,27 +18,51 @@ import (
 
 // state describes what the replica may not have. c.mu must be held.
 func (c *capture) state() sidecar.State {
-	s := sidecar.State{Acked: c.acked, Epoch: c.epoch, Scanned: c.scanned, PageSize: c.pageSize, Floor: c.floor}
+	dirty := c.dirty
+	if c.inFlight != nil {
+		dirty = roaring.Or(dirty, c.inFlight.pages)
+	}
+	return withPages(c.outline(), dirty)
+}
+
+// outline is the state but for its pages. c.mu must be held.
+func (c *capture) outline() sidecar.State {
+	s := sidecar.State{Acked: c.acked, Unsynced: c.unsynced, Epoch: c.epoch, Scanned: c.scanned, PageSize: c.pageSize, Floor: c.floor}
 	if c.scanned > 0 {
 		s.Checksum = c.checksum
 	}
-	s.Unsynced = c.unsynced
 	if c.epoch.IsZero() {
 		s.Closed = c.closed
 	}
-	dirty := c.dirty
 	if c.inFlight != nil {
 		s.Floor = min(s.Floor, c.inFlight.floor)
-		dirty = roaring.Or(dirty, c.inFlight.pages)
 	}
+	return s
+}
+
+func withPages(s sidecar.State, dirty *roaring.Bitmap) sidecar.State {
 	if s.Floor == 0 {
 		return s // every page is dirty
 	}
 	var err error
-	if s.Dirty, err = dirty.ToBytes(); err != nil {
+	if s.Dirty, err = sidecar.Pages(dirty); err != nil {
 		s.Floor = 0
 	}
 	return s
+}
+
+// tellMore tells the journal of a state that has the pages of the one before, and
+// some more: an application waits for it, and the set may be large. c.mu must be
+// held.
+func (c *capture) tellMore(s sidecar.State) {
+	more := withPages(s, c.fresh)
+	more.More = true
+	c.journal(more, func() sidecar.State {
+		all := c.state()
+		s.Floor, s.Dirty = all.Floor, all.Dirty
+		return s
+	})
+	c.fresh.Clear()
 }
 
 // know remembers the newest file that the replica has.
@@ -64,11 +88,9 @@ func (c *capture) resume(s *sidecar.State, path string) error {
 	if s.Unsynced && s.Closed == nil {
 		return fmt.Errorf("%w: synchronous was off", errUnproven)
 	}
-	dirty := roaring.New()
-	if len(s.Dirty) > 0 {
-		if err := dirty.UnmarshalBinary(s.Dirty); err != nil {
-			return fmt.Errorf("%w: %w", errUnproven, err)
-		}
+	dirty, err := s.Pages()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnproven, err)
 	}
 	at, err := prove(s, path)
 	if err != nil {
@@ -162,29 +184,31 @@ func (d *database) Last() format.TXID {
 }
 
 // Intended implements [shipper.Source].
-func (d *database) Intended(pos shipper.Position) bool { return d.memory.knows(pos) }
+func (d *database) Intended(pos shipper.Position) bool { return d.memory.find(pos) != nil }
 
 // Recognize implements [shipper.Source].
 func (d *database) Recognize(_ context.Context, tip *shipper.Tip) error {
 	if tip == nil {
+		reason := ""
 		if d.memory.Acked != nil {
-			d.capture.replicaNeedsAll(0, "the replica is empty, and was not")
-		} else {
-			d.capture.replicaNeedsAll(0, "")
+			reason = "the replica is empty, and was not"
 		}
+		d.capture.replicaNeedsAll(reason)
 		d.memory.forget()
+		d.theirPageSize, d.rebase = 0, false
 		return nil
 	}
 	pos := shipper.Position{TXID: tip.MaxTXID, Checksum: tip.Checksum}
-	switch known := d.memory.knows(pos); {
+	mark := d.memory.find(pos)
+	switch known := mark != nil; {
 	case known && d.unproven == nil:
 		// The next cut holds all that the tip does not.
 		d.claim.Store(d.memory.Restored)
 	case known && !errors.Is(d.unproven, errDiskLost):
-		d.capture.replicaNeedsAll(tip.Header.PageSize, d.unproven.Error())
+		d.capture.replicaNeedsAll(d.unproven.Error())
 	case d.cfg.overwrite:
 		d.memory.DiskLost = false
-		d.capture.replicaNeedsAll(tip.Header.PageSize, "diverged=overwrite")
+		d.capture.replicaNeedsAll("diverged=overwrite")
 	case known:
 		return fmt.Errorf("%w: %w: restore the replica to have them back, or set diverged=overwrite to go on without", shipper.ErrDiverged, d.unproven)
 	default:
@@ -192,13 +216,13 @@ func (d *database) Recognize(_ context.Context, tip *shipper.Tip) error {
 			"restore the replica to go on from it, use another replica URL, or set diverged=overwrite to go on with this database's content",
 			shipper.ErrDiverged, tip.MaxTXID, tip.Time.UTC().Format(time.RFC3339))
 	}
-	d.capture.know(d.memory.acknowledge(pos))
-	return d.capture.setPageSize(tip.Header.PageSize)
-}
-
-// Intend implements [shipper.Source].
-func (d *database) Intend(pos shipper.Position) error {
-	d.memory.intend(pos)
-	d.memory.save()
+	d.rebase = mark != nil && mark.Rebase
+	if d.rebase {
+		d.capture.replicaNeedsAll("the page size changed, and the upload was interrupted")
+	}
+	acked := d.memory.acknowledge(pos)
+	acked.Rebase = d.rebase
+	d.theirPageSize = tip.Header.PageSize
+	d.capture.know(acked)
 	return nil
 }

@@ -184,6 +184,21 @@ func TestRestart(t *testing.T) {
 			}
 			save(r.t, r.path).crash(r.t, r.store, r.path, r.conn)
 		}},
+		{"two crashes during an outage", 25, func(r *run) {
+			for _, rows := range []string{"10 AND 15", "100 AND 110"} {
+				down(r.store)
+				exec(r.t, r.conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN "+rows)
+				checkpoint(r.t, r.conn, sqlite3.CHECKPOINT_FULL)
+				exec(r.t, r.conn, "UPDATE t SET x = 1 WHERE rowid = 300")
+				checkpoint(r.t, r.conn, sqlite3.CHECKPOINT_FULL)
+				exec(r.t, r.conn, "UPDATE t SET x = 2 WHERE rowid = 300")
+				d := save(r.t, r.path)
+				d.crash(r.t, r.store, r.path, r.conn)
+				down(r.store)
+				r.open()
+			}
+			save(r.t, r.path).crash(r.t, r.store, r.path, r.conn)
+		}},
 		{"crash after growth and shrinking", 60, func(r *run) {
 			down(r.store)
 			for _, q := range []string{"INSERT INTO t VALUES (randomblob(100000))", "DELETE FROM t WHERE rowid > 450", "INSERT INTO t VALUES ('x')"} {

@@ -98,9 +98,7 @@ func (d *database) cutAtBoundary() (*cut, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.capture.setPageSize(at.PageSize); err != nil {
-		return nil, err
-	}
+	d.capture.setPageSize(at.PageSize, d.theirPageSize)
 	from := d.lastCut
 	if err := d.capture.advance(d.wal, at, &d.frames); err != nil {
 		return nil, err
@@ -112,6 +110,7 @@ func (d *database) cutAtBoundary() (*cut, error) {
 		Commit:    at.NPage,
 		Pages:     d.capture.take(at.NPage).set(at.PageSize, at.NPage),
 		WALOffset: format.WALHeaderSize,
+		Rebase:    d.rebase || d.theirPageSize != 0 && d.theirPageSize != at.PageSize,
 	}
 	if at.MxFrame > 0 {
 		k.info.Salt = at.Salt
@@ -231,9 +230,17 @@ func (k *cut) Close() error {
 	return nil
 }
 
+// Intend implements [shipper.Cut].
+func (k *cut) Intend(pos shipper.Position) error {
+	k.db.memory.intend(pos, k.info.Rebase)
+	k.db.memory.save()
+	return nil
+}
+
 // Acknowledge implements [shipper.Cut].
 func (k *cut) Acknowledge(pos shipper.Position) {
 	d := k.db
+	d.theirPageSize, d.rebase = k.info.PageSize, false
 	restored := d.memory.Restored
 	d.claim.Store(false)
 	d.memory.Restored = false

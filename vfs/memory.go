@@ -41,31 +41,33 @@ func remember(path, replica string, c *capture) (*memory, error) {
 		side = sidecar.New(replica, id)
 	}
 	m.Sidecar, c.acked = side, side.Acked
-	c.journal = func(s sidecar.State) {
+	c.journal = func(s sidecar.State, all func() sidecar.State) {
 		// What cannot be written is not matched by the WAL at the next open.
-		m.file.Append(s)
+		m.file.Append(s, all)
 	}
 	return m, nil
 }
 
-// knows reports whether a file of the replica is one that this copy wrote, or was
-// restored from.
-func (m *memory) knows(pos shipper.Position) bool {
-	mark := markOf(pos)
-	return m.Acked != nil && *m.Acked == mark || slices.Contains(m.Intents, mark)
-}
-
-func markOf(pos shipper.Position) sidecar.Mark {
-	return sidecar.Mark{TXID: pos.TXID, Checksum: pos.Checksum}
+// find returns what is known of a file of the replica, nil if this copy neither
+// wrote it nor was restored from it.
+func (m *memory) find(pos shipper.Position) *sidecar.Mark {
+	is := func(mark sidecar.Mark) bool { return mark.TXID == pos.TXID && mark.Checksum == pos.Checksum }
+	if m.Acked != nil && is(*m.Acked) {
+		return m.Acked
+	}
+	if i := slices.IndexFunc(m.Intents, is); i >= 0 {
+		return &m.Intents[i]
+	}
+	return nil
 }
 
 // acknowledge remembers what the replica has. The sidecar has it with the state
 // that capture settles on.
 func (m *memory) acknowledge(pos shipper.Position) *sidecar.Mark {
-	mark := markOf(pos)
-	m.Acked = &mark
+	mark := &sidecar.Mark{TXID: pos.TXID, Checksum: pos.Checksum}
+	m.Acked = mark
 	m.Intents = slices.DeleteFunc(m.Intents, func(i sidecar.Mark) bool { return i.TXID <= pos.TXID })
-	return &mark
+	return mark
 }
 
 // forget remembers that the replica has nothing.
@@ -80,8 +82,8 @@ func (m *memory) forget() {
 const mostIntents = 100
 
 // intend remembers what is about to be uploaded.
-func (m *memory) intend(pos shipper.Position) {
-	m.Intents = append(m.Intents, markOf(pos))
+func (m *memory) intend(pos shipper.Position, rebase bool) {
+	m.Intents = append(m.Intents, sidecar.Mark{TXID: pos.TXID, Checksum: pos.Checksum, Rebase: rebase})
 	m.Intents = m.Intents[max(0, len(m.Intents)-mostIntents):]
 }
 
@@ -151,7 +153,12 @@ func (m *memory) resume() error {
 		return errDiskLost
 	}
 	err := m.capture.resume(m.State, m.path)
-	if errors.Is(err, errDiskLost) {
+	switch {
+	case err == nil:
+		if err := m.file.Continue(); err != nil {
+			m.warn(err)
+		}
+	case errors.Is(err, errDiskLost):
 		m.DiskLost = true
 		m.save()
 	}

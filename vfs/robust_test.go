@@ -12,7 +12,6 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
-	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/vfs"
 )
 
@@ -30,27 +29,6 @@ func TestOpenShips(t *testing.T) {
 	conn = open(t, uri(path, store))
 	query(t, conn, "SELECT count(*) FROM t")
 	eventually(t, "the replica has the row", func() bool { return replicaRows(t, store) == "1" })
-}
-
-// A page size that changed outside of this VFS is not shipped under the old
-// chain of files, which could not be restored.
-func TestPageSizeChange(t *testing.T) {
-	store := newReplica(t)
-	path := filepath.Join(t.TempDir(), "app.db")
-	conn := open(t, uri(path, store))
-	exec(t, conn, "PRAGMA page_size=4096", "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
-	conn.Close()
-	plain := open(t, "file:"+path)
-	exec(t, plain, "PRAGMA journal_mode=delete", "PRAGMA page_size=1024", "VACUUM")
-	plain.Close()
-	conn = open(t, uri(path, store))
-	exec(t, conn, "INSERT INTO t VALUES (1)")
-	if err := vfs.Drain(t.Context(), path); !errors.Is(err, shipper.ErrDiverged) || !strings.Contains(err.Error(), "page size changed from 4096 to 1024") {
-		t.Error(err)
-	}
-	if got := replicaRows(t, store); got != "1" {
-		t.Errorf("the replica has %s rows", got)
-	}
 }
 
 // Databases are named as their URIs name them.

@@ -38,6 +38,20 @@ type File struct {
 // Open returns the sidecar file of a database. It touches nothing.
 func Open(database string) *File { return &File{path: database + Suffix} }
 
+// Continue has states appended to the content that the file has, which is whole.
+func (s *File) Continue() error {
+	f, err := os.OpenFile(s.path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	s.f, s.head, s.size = f, info.Size(), info.Size()
+	return nil
+}
+
 // A Draft is new content under a temporary name.
 type Draft struct {
 	file *File
@@ -97,15 +111,22 @@ func (d *Draft) Discard() error {
 const mostAppended = 1 << 20
 
 // Append adds a state, not durably: a crash of the process does not lose it, a
-// crash of the machine may. After an error the file is not written to again until
-// the next draft: it ends in a state that the WAL no longer matches.
-func (s *File) Append(state State) error {
+// crash of the machine may. If state only adds to the one before, all returns the
+// whole one, for when what was appended before goes. After an error the file is not
+// written to again until the next draft: it ends in a state that the WAL no longer
+// matches.
+func (s *File) Append(state State, all func() State) error {
 	if s.f == nil {
 		return nil
 	}
 	b, err := line(nil, state)
 	if err == nil && s.size+int64(len(b)) > s.head+mostAppended {
-		err = s.rewind()
+		if state.More {
+			b, err = line(nil, all())
+		}
+		if err == nil {
+			err = s.rewind()
+		}
 	}
 	if err == nil {
 		_, err = s.f.WriteAt(b, s.size)

@@ -9,8 +9,8 @@
 //
 // Each line is the CRC-32C of its JSON, in 8 hexadecimal digits, and the JSON. The
 // first line is the [Sidecar], each one after it a [State] that replaces the one
-// before. The file is replaced as a whole when an upload begins and ends, and
-// grows by a state when the WAL starts over.
+// before, or adds pages to it. The file is replaced as a whole when an upload
+// begins and ends, and grows by a state when the WAL starts over.
 //
 // Correctness never depends on it: every use checks it against the files and the
 // replica's tip, and what is not proven is not assumed.
@@ -27,6 +27,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/walvfs/walvfs/format"
 )
@@ -65,12 +67,19 @@ type Sidecar struct {
 type Mark struct {
 	TXID     format.TXID     `json:"txid"`
 	Checksum format.Checksum `json:"checksum"` // the file checksum in its trailer
+
+	// Rebase: it has another page size than the file before, and the snapshot that
+	// a restore then starts with may be missing.
+	Rebase bool `json:"rebase,omitempty"`
 }
 
 // A State says which pages the replica may not have: those of Dirty, all above
 // Floor, and those that have a frame after Scanned in the WAL of that epoch. While
 // the WAL starts over, it may be of either epoch.
 type State struct {
+	// More: the pages of Dirty come on top of the state's before. All else replaces it.
+	More bool `json:"more,omitempty"`
+
 	Acked *Mark `json:"acked,omitempty"` // if it is newer than the sidecar's
 
 	// Unsynced: a connection has synchronous=off, so that a power loss may take
@@ -167,12 +176,9 @@ func (s *Sidecar) UnmarshalBinary(b []byte) error {
 	if s.Version != 1 {
 		return fmt.Errorf("%w: version %d", ErrInvalid, s.Version)
 	}
-	var state *State
-	for len(rest) > 0 {
-		state = new(State)
-		if rest, err = parse(rest, state); err != nil {
-			return nil
-		}
+	state, err := lastState(rest)
+	if err != nil {
+		return nil
 	}
 	s.State = state
 	if state != nil && state.Acked != nil {
@@ -180,6 +186,60 @@ func (s *Sidecar) UnmarshalBinary(b []byte) error {
 		s.Intents = slices.DeleteFunc(s.Intents, func(m Mark) bool { return m.TXID <= s.Acked.TXID })
 	}
 	return nil
+}
+
+// lastState decodes the lines of states into the one that they add up to, nil if
+// there are none.
+func lastState(lines []byte) (last *State, err error) {
+	var dirty *roaring.Bitmap // nil: as in the last line
+	for len(lines) > 0 {
+		before := last
+		last = new(State)
+		if lines, err = parse(lines, last); err != nil {
+			return nil, err
+		}
+		switch {
+		case !last.More:
+			dirty = nil
+			continue
+		case before == nil:
+			return nil, fmt.Errorf("%w: a state adds to none", ErrInvalid)
+		case dirty == nil:
+			if dirty, err = before.Pages(); err != nil {
+				return nil, err
+			}
+		}
+		more, err := last.Pages()
+		if err != nil {
+			return nil, err
+		}
+		dirty.Or(more)
+	}
+	if dirty != nil {
+		last.More = false
+		last.Dirty, err = Pages(dirty)
+	}
+	return last, err
+}
+
+// Pages decodes Dirty.
+func (s *State) Pages() (*roaring.Bitmap, error) {
+	pages := roaring.New()
+	if len(s.Dirty) == 0 {
+		return pages, nil
+	}
+	if err := pages.UnmarshalBinary(s.Dirty); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return pages, nil
+}
+
+// Pages encodes page numbers for Dirty.
+func Pages(pages *roaring.Bitmap) ([]byte, error) {
+	if pages.IsEmpty() {
+		return nil, nil
+	}
+	return pages.ToBytes()
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/RoaringBitmap/roaring/v2"
+
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/sidecar"
 )
@@ -72,7 +74,7 @@ func TestAppend(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	f := sidecar.Open(path)
 	defer f.Close()
-	if err := f.Append(sidecar.State{}); err != nil { // to nothing
+	if err := f.Append(sidecar.State{}, nil); err != nil { // to nothing
 		t.Fatal(err)
 	}
 	b, err := sample.MarshalBinary()
@@ -88,7 +90,7 @@ func TestAppend(t *testing.T) {
 	}
 	large := make([]byte, 300_000)
 	for i := range uint32(20) {
-		if err := f.Append(sidecar.State{Scanned: i, Dirty: large}); err != nil {
+		if err := f.Append(sidecar.State{Scanned: i, Dirty: large}, nil); err != nil {
 			t.Fatal(err)
 		}
 		got, err := sidecar.Load(path)
@@ -102,6 +104,71 @@ func TestAppend(t *testing.T) {
 	if _, err := os.Stat(path + sidecar.Suffix + ".tmp"); err == nil {
 		t.Error("a draft is left")
 	}
+}
+
+// States that add pages to the one before add up, also when what was appended before
+// has to go, and in a file that an earlier run left.
+func TestAppendMore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.db")
+	all := roaring.BitmapOf(1)
+	side := sample
+	side.State = &sidecar.State{Floor: 1, Dirty: encode(t, all)}
+	if err := side.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	f := sidecar.Open(path)
+	defer f.Close()
+	if err := f.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	wholes := 0
+	for i := range uint32(40) {
+		more := roaring.New()
+		for page := i; page < 1_000_000; page += 40 { // each is some 50 KB
+			more.Add(page)
+		}
+		all.Or(more)
+		err := f.Append(sidecar.State{More: true, Floor: 2 + i, Dirty: encode(t, more)}, func() sidecar.State {
+			wholes++
+			return sidecar.State{Floor: 2 + i, Dirty: encode(t, all)}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := sidecar.Load(path)
+		if err != nil || got.State == nil || got.State.Floor != 2+i || got.State.More {
+			t.Fatalf("state %d: %+v, %v", i, got, err)
+		}
+		if pages, err := got.State.Pages(); err != nil || !pages.Equals(all) {
+			t.Fatalf("state %d has other pages, %v", i, err)
+		}
+	}
+	if wholes == 0 {
+		t.Error("never too long")
+	}
+}
+
+// Pages that come on top of a state that is lost are not all there are.
+func TestMoreOfNothing(t *testing.T) {
+	side := sample
+	side.State = &sidecar.State{More: true, Floor: 3}
+	b, err := side.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got sidecar.Sidecar
+	if err := got.UnmarshalBinary(b); err != nil || got.State != nil {
+		t.Errorf("%+v, %v", got.State, err)
+	}
+}
+
+func encode(t *testing.T, pages *roaring.Bitmap) []byte {
+	t.Helper()
+	b, err := sidecar.Pages(pages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func TestSaveLoad(t *testing.T) {
