@@ -187,7 +187,7 @@ func TestProvePrevious(t *testing.T) {
 		t.Fatal(last, err)
 	}
 	for _, test := range []struct{ scanned, want uint32 }{{0, 0}, {last - 1, last - 1}, {last, last}, {last + 5, last}} {
-		at, err := prove(&sidecar.State{Epoch: saltB, Previous: header.Salt, PreviousScanned: test.scanned}, path)
+		at, err := prove(&sidecar.State{Epoch: saltB, Previous: header.Salt, PreviousScanned: test.scanned}, path, look(path))
 		if err != nil || at.epoch != header.Salt || at.scanned != test.want || (at.scanned > 0) != (at.checksum != [2]uint32{}) {
 			t.Errorf("%d frames scanned: %+v, %v, want %d", test.scanned, at, err, test.want)
 		}

@@ -81,7 +81,7 @@ var (
 // resume goes on from the state that an earlier run left, if the WAL and the
 // database file prove that nothing else has happened to the database than what the
 // WAL shows. It must be called before the database is written to.
-func (c *capture) resume(s *sidecar.State, path string) error {
+func (c *capture) resume(s *sidecar.State, path string, f found) error {
 	if s == nil {
 		return fmt.Errorf("%w: the sidecar has no state", errUnproven)
 	}
@@ -92,7 +92,7 @@ func (c *capture) resume(s *sidecar.State, path string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errUnproven, err)
 	}
-	at, err := prove(s, path)
+	at, err := prove(s, path, f)
 	if err != nil {
 		return err
 	}
@@ -116,27 +116,49 @@ type place struct {
 	checksum [2]uint32
 }
 
-// prove compares a state with the files, and returns the place to go on from.
-func prove(s *sidecar.State, path string) (at place, err error) {
+// found is what the files of a database hold when it is opened, before anybody
+// writes to them.
+type found struct {
+	wal  format.WALHeader // zero if there is no WAL, or an empty one
+	last uint32           // frames of it up to the last commit
+	err  error            // why the WAL cannot be read
+	size int64            // of the database file, bytes
+}
+
+// look reads the WAL through.
+func look(path string) (f found) {
+	var info fs.FileInfo
+	if info, f.err = os.Stat(path); f.err != nil {
+		return f
+	}
+	f.size = info.Size()
 	wal, err := os.Open(path + "-wal")
 	if errors.Is(err, fs.ErrNotExist) {
-		return at, proveClosed(s, path)
+		return f
 	}
-	if err != nil {
-		return at, fmt.Errorf("%w: %w", errUnproven, err)
+	if err == nil {
+		defer wal.Close()
+		f.wal, f.last, _, err = format.LastCommit(wal)
 	}
-	defer wal.Close()
-	header, last, _, err := format.LastCommit(wal)
+	if errors.Is(err, format.ErrWALHeader) {
+		return found{size: f.size} // to SQLite, too, it is empty
+	}
+	f.err = err
+	return f
+}
+
+// prove compares a state with the files, and returns the place to go on from.
+func prove(s *sidecar.State, path string, f found) (at place, err error) {
 	switch {
-	case errors.Is(err, format.ErrWALHeader):
+	case f.err != nil:
+		return at, fmt.Errorf("%w: %w", errUnproven, f.err)
+	case f.wal.Salt.IsZero():
 		return at, proveClosed(s, path)
-	case err != nil:
-		return at, fmt.Errorf("%w: %w", errUnproven, err)
-	case header.Salt == s.Previous:
+	case f.wal.Salt == s.Previous:
 		// The reset that was about to be has not happened. What is scanned beyond
 		// the last commit will be overwritten.
-		at = place{epoch: s.Previous, scanned: min(s.PreviousScanned, last)}
-	case header.Salt == s.Epoch:
+		at = place{epoch: s.Previous, scanned: min(s.PreviousScanned, f.last)}
+	case f.wal.Salt == s.Epoch:
 		at = place{epoch: s.Epoch, scanned: s.Scanned}
 	default:
 		return at, fmt.Errorf("%w: %s", errUnproven, foreignReset)
@@ -144,20 +166,32 @@ func prove(s *sidecar.State, path string) (at place, err error) {
 	if at.scanned == 0 {
 		return at, nil
 	}
-	var b [format.FrameHeaderSize]byte
-	if _, err := wal.ReadAt(b[:], format.FrameOffset(header.PageSize, at.scanned)); err != nil && err != io.EOF {
+	if at.checksum, err = frameChecksum(path, f.wal, at.scanned); err != nil {
 		return at, fmt.Errorf("%w: %w", errUnproven, err)
-	}
-	at.checksum = format.ParseFrame(b[:]).Checksum
-	if salt, _, err := walSalt(wal); err != nil || salt != header.Salt {
-		return at, fmt.Errorf("%w: %s", errUnproven, foreignReset)
 	}
 	// What was cut was synced first: it is here, or the disk did not keep it. A
 	// frame's checksum covers all frames before it.
-	if at.epoch == s.Epoch && (last < s.Scanned || at.checksum != s.Checksum) {
+	if at.epoch == s.Epoch && (f.last < s.Scanned || at.checksum != s.Checksum) {
 		return at, errDiskLost
 	}
 	return at, nil
+}
+
+// frameChecksum reads the checksum of frame n, zeros if the WAL ends before it.
+func frameChecksum(path string, h format.WALHeader, n uint32) (sum [2]uint32, err error) {
+	wal, err := os.Open(path + "-wal")
+	if err != nil {
+		return sum, err
+	}
+	defer wal.Close()
+	var b [format.FrameHeaderSize]byte
+	if _, err := wal.ReadAt(b[:], format.FrameOffset(h.PageSize, n)); err != nil && err != io.EOF {
+		return sum, err
+	}
+	if salt, _, err := walSalt(wal); err != nil || salt != h.Salt {
+		return sum, errors.New(foreignReset)
+	}
+	return format.ParseFrame(b[:]).Checksum, nil
 }
 
 // proveClosed compares a state with a database file without a WAL.
@@ -187,7 +221,7 @@ func (d *database) Last() format.TXID {
 func (d *database) Intended(pos shipper.Position) bool { return d.memory.find(pos) != nil }
 
 // Recognize implements [shipper.Source].
-func (d *database) Recognize(_ context.Context, tip *shipper.Tip) error {
+func (d *database) Recognize(ctx context.Context, tip *shipper.Tip) error {
 	if tip == nil {
 		reason := ""
 		if d.memory.Acked != nil {
@@ -211,6 +245,12 @@ func (d *database) Recognize(_ context.Context, tip *shipper.Tip) error {
 		d.capture.replicaNeedsAll("diverged=overwrite")
 	case known:
 		return fmt.Errorf("%w: %w: restore the replica to have them back, or set diverged=overwrite to go on without", shipper.ErrDiverged, d.unproven)
+	case tip.Header.NodeID == d.memory.NodeID:
+		// This file wrote it, and does not remember. It may be older than that now.
+		if err := d.requirePast(ctx, tip); err != nil {
+			return err
+		}
+		d.capture.replicaNeedsAll("the sidecar does not know the replica's newest file, but it is this database's past")
 	default:
 		return fmt.Errorf("%w: its newest file is TXID %s of %s, which this copy of the database did not write; "+
 			"restore the replica to go on from it, use another replica URL, or set diverged=overwrite to go on with this database's content",

@@ -23,10 +23,11 @@ type cut struct {
 	db       *database
 	at       format.WALIndex
 	info     shipper.CutInfo
-	checksum bool        // pages carry a checksum that WAL frames do not have yet
-	walGone  bool        // the WAL was reset since the boundary
-	readMain bool        // some page came from the database file
-	salt     format.Salt // as it is in the WAL now
+	checksum bool              // pages carry a checksum that WAL frames do not have yet
+	walGone  bool              // the WAL was reset since the boundary
+	readMain bool              // some page came from the database file
+	salt     format.Salt       // as it is in the WAL now
+	newest   map[uint32]uint32 // page to frame, of those up to the boundary
 }
 
 var _ shipper.Cut = (*cut)(nil)
@@ -104,7 +105,7 @@ func (d *database) cutAtBoundary() (*cut, error) {
 		return nil, err
 	}
 	d.lastCut = published
-	k := &cut{db: d, at: at}
+	k := &cut{db: d, at: at, newest: d.frames.newest}
 	k.info = shipper.CutInfo{
 		PageSize:  at.PageSize,
 		Commit:    at.NPage,
@@ -173,7 +174,7 @@ func (k *cut) Info() shipper.CutInfo { return k.info }
 
 // ReadPage implements [shipper.Cut].
 func (k *cut) ReadPage(pgno uint32, p []byte) error {
-	if n := k.db.frames.newest[pgno]; n != 0 && !k.walGone {
+	if n := k.newest[pgno]; n != 0 && !k.walGone {
 		ok, err := k.readFrame(n, p)
 		if err != nil {
 			return fmt.Errorf("page %d, WAL frame %d: %w", pgno, n, err)

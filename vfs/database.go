@@ -29,6 +29,7 @@ type database struct {
 	store   storage.Store
 	ship    *shipper.Shipper
 	memory  *memory
+	found   found // at open
 
 	// Of the shipper's goroutine.
 	unproven      error  // why the database may differ from the replica in any page, nil if it cannot
@@ -78,7 +79,8 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 		store:   store,
 		memory:  memory,
 	}
-	d.unproven = memory.resume()
+	d.found = look(path)
+	d.unproven = memory.resume(d.found)
 	d.claim.Store(memory.Restored)
 	opts := shipper.Options{NodeID: d.memory.NodeID, Interval: cfg.interval, SpoolDir: filepath.Dir(path), Unfenced: cfg.unfenced, Logger: log}
 	if observe := v.opts.Shipped; observe != nil {

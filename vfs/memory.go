@@ -148,11 +148,11 @@ func (m *memory) trySave(locked bool) (done bool, err error) {
 
 // resume has capture go on from the state. That the disk has lost commits is
 // remembered: the application's next ones make it hard to tell.
-func (m *memory) resume() error {
+func (m *memory) resume(f found) error {
 	if m.DiskLost {
 		return errDiskLost
 	}
-	err := m.capture.resume(m.State, m.path)
+	err := m.capture.resume(m.State, m.path, f)
 	switch {
 	case err == nil:
 		if err := m.file.Continue(); err != nil {

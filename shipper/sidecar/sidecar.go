@@ -18,6 +18,8 @@ package sidecar
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,7 +126,17 @@ func (c *Closed) Equal(now *Closed) bool {
 
 // New returns the sidecar of a database that knows nothing of a replica yet.
 func New(replica string, file FileID) Sidecar {
-	return Sidecar{Version: 1, NodeID: rand.Uint64(), Replica: replica, File: file}
+	return Sidecar{Version: 1, NodeID: file.nodeID(), Replica: replica, File: file}
+}
+
+// nodeID is the file's own, so that it outlives the sidecar: files have it that
+// this one wrote. Where the file system knows no birth, it is a random number.
+func (f FileID) nodeID() uint64 {
+	if f.Birth == 0 {
+		return rand.Uint64()
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "walvfs %d %d", f.Inode, f.Birth))
+	return binary.BigEndian.Uint64(sum[:])
 }
 
 // Load reads the sidecar of a database. The error is [fs.ErrNotExist] if there is
