@@ -146,3 +146,14 @@ func checkFencing(ctx context.Context, store storage.Store) error {
 	fenced.Store(bucket, true)
 	return nil
 }
+
+// Follows reports whether the replica's newest files may follow a level 0 file, and
+// not another one of that TXID. Retention may have removed it.
+func Follows(ctx context.Context, store storage.Store, pos Position) (bool, error) {
+	info, err := newest(ctx, store, store.Layout().Key(format.LevelRaw, pos.TXID, pos.TXID), "")
+	if info.MaxTXID == 0 || err != nil {
+		return err == nil, err
+	}
+	tip, err := readTip(ctx, store, info)
+	return err == nil && tip.Checksum == pos.Checksum, err
+}

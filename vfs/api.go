@@ -27,7 +27,9 @@
 //	lock_timeout=0s    how long to wait for another process that has the database
 //	                   open through this VFS, as in a rolling deployment
 //	restore=never      if-missing restores a database that does not exist from its
-//	                   replica before it is opened
+//	                   replica before it is opened; if-behind also one that the
+//	                   replica has gone on from, or whose disk has lost commits that
+//	                   the replica has: the old one is kept as "-walvfs-behind"
 //	diverged=halt      what to do when the replica holds another history:
 //	                   halt, or overwrite it with this database's content
 //	fencing=on         off goes on with a store that does not support put-if-absent:
@@ -108,6 +110,13 @@ type Options struct {
 	// when it is opened, which takes as long as the download. It starts empty
 	// only if there is provably nothing to restore.
 	RestoreIfMissing bool
+
+	// RestoreIfBehind is RestoreIfMissing, and restores a database, too, that has
+	// nothing which its replica lacks, while the replica has gone on: another
+	// machine has taken over meanwhile, or the disk has lost commits. Opening such
+	// a database asks the store, and fails if that does not answer. The replaced
+	// database is kept beside it, as "-walvfs-behind".
+	RestoreIfBehind bool
 
 	// Unfenced goes on with a store that does not support put-if-absent: nothing
 	// stops two writers from mixing their histories.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +24,8 @@ type settings struct {
 	closeTimeout time.Duration
 	lockTimeout  time.Duration
 	overwrite    bool // a replica with another history
-	restore      bool // a database that does not exist
+	ifMissing    bool // restore a database that does not exist
+	ifBehind     bool // or that is behind its replica
 	unfenced     bool
 	storage      storage.Options
 	logger       *slog.Logger
@@ -40,7 +43,8 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 		closeTimeout: max(0, cmp.Or(v.opts.CloseTimeout, 10*time.Second)),
 		lockTimeout:  v.opts.LockTimeout,
 		overwrite:    v.opts.Overwrite,
-		restore:      v.opts.RestoreIfMissing,
+		ifMissing:    v.opts.RestoreIfMissing || v.opts.RestoreIfBehind,
+		ifBehind:     v.opts.RestoreIfBehind,
 		unfenced:     v.opts.Unfenced,
 		storage:      v.opts.Storage,
 		logger:       v.opts.Logger,
@@ -56,9 +60,19 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 		duration(name, "interval", &s.interval),
 		duration(name, "close_timeout", &s.closeTimeout),
 		duration(name, "lock_timeout", &s.lockTimeout),
-		choice(name, "diverged", "overwrite", "halt", &s.overwrite),
-		choice(name, "restore", "if-missing", "never", &s.restore),
-		choice(name, "fencing", "off", "on", &s.unfenced),
+		choice(name, "diverged", map[string]func(){
+			"halt":      func() { s.overwrite = false },
+			"overwrite": func() { s.overwrite = true },
+		}),
+		choice(name, "restore", map[string]func(){
+			"never":      func() { s.ifMissing, s.ifBehind = false, false },
+			"if-missing": func() { s.ifMissing, s.ifBehind = true, false },
+			"if-behind":  func() { s.ifMissing, s.ifBehind = true, true },
+		}),
+		choice(name, "fencing", map[string]func(){
+			"on":  func() { s.unfenced = false },
+			"off": func() { s.unfenced = true },
+		}),
 	)
 	s.storage.Unconditional = s.unfenced
 	return s, true, err
@@ -91,15 +105,16 @@ func duration(name *vfs.Filename, key string, d *time.Duration) error {
 	return nil
 }
 
-func choice(name *vfs.Filename, key, yes, no string, b *bool) error {
-	switch value := name.URIParameter(key); value {
-	case "":
-	case yes:
-		*b = true
-	case no:
-		*b = false
-	default:
-		return fmt.Errorf("walvfs: %s=%s: expected %s or %s", key, value, no, yes)
+func choice(name *vfs.Filename, key string, choices map[string]func()) error {
+	value := name.URIParameter(key)
+	if value == "" {
+		return nil
 	}
+	choose, ok := choices[value]
+	if !ok {
+		known := slices.Sorted(maps.Keys(choices))
+		return fmt.Errorf("walvfs: %s=%s: expected %s", key, value, strings.Join(known, " or "))
+	}
+	choose()
 	return nil
 }

@@ -48,8 +48,8 @@ func (v *replicated) openMain(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File,
 	if err != nil {
 		return nil, flags, vfs.SystemError(err, sqlite3.CANTOPEN)
 	}
-	if ok && cfg.restore && flags&vfs.OPEN_CREATE != 0 {
-		if err := restoreMissing(name.String(), cfg); err != nil {
+	if ok && flags&vfs.OPEN_READWRITE != 0 {
+		if err := restoreFirst(name.String(), cfg, flags&vfs.OPEN_CREATE != 0); err != nil {
 			return nil, flags, vfs.SystemError(err, sqlite3.CANTOPEN)
 		}
 	}

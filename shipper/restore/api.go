@@ -49,6 +49,11 @@ type Options struct {
 	// and "-journal" files, unless it is in use.
 	Force bool
 
+	// Keep is the path to which a database that Force replaces goes, with its
+	// "-wal" and "-journal" files, instead of being removed. It must be in the
+	// target's directory. What an earlier restore left there is removed.
+	Keep string
+
 	// Parallelism is how many files are downloaded at a time; zero is 8. Each
 	// takes up to 1.5 MiB of memory.
 	Parallelism int

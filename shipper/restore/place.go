@@ -21,6 +21,7 @@ var besides = []string{"-wal", "-journal", "-shm"}
 type place struct {
 	path  string
 	force bool
+	keep  string
 	hooks hooks
 }
 
@@ -33,7 +34,7 @@ func openPlace(target string, opts Options) (*place, error) {
 	if real, err := filepath.EvalSymlinks(target); err == nil {
 		target = real
 	}
-	p := &place{path: target, force: opts.Force, hooks: opts.hooks}
+	p := &place{path: target, force: opts.Force, keep: opts.Keep, hooks: opts.hooks}
 	if err := p.check(); err != nil {
 		return nil, err
 	}

@@ -306,3 +306,27 @@ func TestReadOnlyDirectory(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+// What a restore replaces can be kept, once: a log that an earlier one kept does not
+// stay beside it.
+func TestKeep(t *testing.T) {
+	s := smallReplica(t)
+	for _, wal := range []string{"old log", ""} {
+		target := oldDatabase(t)
+		keep := target + "-kept"
+		if err := os.WriteFile(keep+"-wal", []byte("older log"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if wal == "" {
+			os.Remove(target + "-wal")
+		}
+		if _, err := Restore(t.Context(), s.store, target, Options{Force: true, Keep: keep}); err != nil {
+			t.Fatal(err)
+		}
+		checkFile(t, target, s.images[smallTip])
+		files := readDir(t, filepath.Dir(target))
+		if files["app.db-kept"] != "old database" || files["app.db-kept-wal"] != wal {
+			t.Errorf("kept %.20q, log %q", files["app.db-kept"], files["app.db-kept-wal"])
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 )
 
 // temp is a database under its temporary name.
@@ -109,19 +110,39 @@ func (p *place) putBack(done []string) error {
 	return errors.Join(errs...)
 }
 
-// removeOld deletes what setAside put aside, now or before an earlier crash.
+// removeOld deletes what setAside put aside, now or before an earlier crash, or
+// moves it to where it is to be kept.
 func (p *place) removeOld() error {
 	if !p.force {
 		return nil
 	}
 	for _, name := range p.parts() {
-		old := name + asideSuffix
+		old, suffix := name+asideSuffix, strings.TrimPrefix(name, p.path)
+		if err := p.unkeep(suffix); err != nil {
+			return err
+		}
 		if !exists(old) {
 			continue
 		}
-		if err := p.step(func() error { return os.Remove(old) }); err != nil {
+		do := func() error { return os.Remove(old) }
+		if p.keep != "" && suffix != "-shm" {
+			do = func() error { return os.Rename(old, p.keep+suffix) }
+		}
+		if err := p.step(do); err != nil {
 			return &Error{"remove", old, pathless(err), "the database is restored; remove this old file"}
 		}
+	}
+	return nil
+}
+
+// unkeep removes what an earlier restore kept: SQLite would apply an older log to
+// a newer database.
+func (p *place) unkeep(suffix string) error {
+	if p.keep == "" {
+		return nil
+	}
+	if err := os.Remove(p.keep + suffix); !errors.Is(err, os.ErrNotExist) && err != nil {
+		return &Error{"remove", p.keep + suffix, pathless(err), "the database is restored; the old one was to go there"}
 	}
 	return nil
 }
