@@ -228,6 +228,11 @@ func (s *Shipper) round() {
 		case errors.Is(err, ErrDiverged), errors.Is(err, ErrFenced), errors.Is(err, ErrNoFencing):
 			s.halt(err)
 		default:
+			if errors.Is(err, storage.ErrNoBucket) {
+				// If it comes back, it is another one: nothing is known of it.
+				s.settle()
+				s.recognized = false
+			}
 			s.sleep(s.failed(err))
 			err = s.stopped()
 		}

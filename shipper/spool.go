@@ -3,6 +3,7 @@ package shipper
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
@@ -46,7 +47,7 @@ func (s *spool) Write(p []byte) (int, error) {
 func (s *spool) spill() error {
 	f, err := os.CreateTemp(s.dir, ".walvfs-*.tmp")
 	if err != nil {
-		return err
+		return fmt.Errorf("an upload of this size needs a temporary file: %w", err)
 	}
 	// Unlinked at once where the system allows it, so that a crash leaves
 	// nothing behind; otherwise removed by Close.

@@ -101,7 +101,7 @@ const slowRetry = 10 * time.Second
 // hears of the first failure, of one of another kind, and then ever more rarely.
 func (s *Shipper) failed(err error) time.Duration {
 	wait := s.backoff.NextBackOff()
-	level, denied := slog.LevelWarn, errors.Is(err, storage.ErrPermission) || errors.Is(err, storage.ErrNoBucket)
+	level, denied := slog.LevelWarn, refused(err)
 	if denied {
 		wait, level = max(wait, slowRetry), slog.LevelError
 	}
@@ -122,6 +122,13 @@ func (s *Shipper) failed(err error) time.Duration {
 	f.denied, f.next = denied, now.Add(f.pause)
 	s.log.Log(s.ctx, level, "replication failed and will be tried again", "error", err, "retry_in", wait, "failing_for", now.Sub(f.since).Round(time.Millisecond))
 	return wait
+}
+
+// refused reports whether the store says that this will not work: a permission that
+// is missing on the local disk is none of its.
+func refused(err error) bool {
+	_, ours := errors.AsType[*storage.Error](err)
+	return ours && (errors.Is(err, storage.ErrPermission) || errors.Is(err, storage.ErrNoBucket))
 }
 
 // failing is what the log was told of an outage.

@@ -27,8 +27,10 @@ func (s *Shipper) recognize(ctx context.Context) error {
 	s.newestAt = time.Now()
 	if tip != nil {
 		s.tip = Position{tip.MaxTXID, tip.Checksum, tip.Time}
-		s.setTip(s.tip)
+	} else {
+		s.tip = Position{Time: s.tip.Time}
 	}
+	s.setTip(s.tip)
 	s.recognized = true
 	return nil
 }

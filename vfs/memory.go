@@ -37,6 +37,9 @@ func remember(path, replica string, c *capture) (*memory, error) {
 		return nil, err
 	}
 	side, err := sidecar.Load(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		c.log.Warn("the sidecar cannot be read, and says nothing", "error", err)
+	}
 	if err != nil || side.File != id || side.Replica != replica || info.Size() == 0 {
 		side = sidecar.New(replica, id)
 	}
@@ -112,7 +115,7 @@ func (m *memory) save() {
 func (m *memory) warn(err error) {
 	if !m.warned {
 		m.warned = true
-		m.log.Warn("the sidecar cannot be written: after a crash, replication will not go on by itself", "error", err)
+		m.log.Warn("the sidecar cannot be written: after a crash, the replica may have to be downloaded and compared before replication goes on", "error", err)
 	}
 }
 

@@ -1,0 +1,226 @@
+//go:build linux
+
+package vfs_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/vfs"
+)
+
+func (l *local) chmod(path string, mode os.FileMode) {
+	l.Helper()
+	if err := os.Chmod(path, mode); err != nil {
+		l.Fatal(err)
+	}
+	l.Cleanup(func() { os.Chmod(path, 0o700) }) // or a directory cannot be removed
+}
+
+// requireForgotten waits for what replication does with a tip that the sidecar does
+// not know: where the file system tells a file from every other one, it compares the
+// content, uploads the whole database and says so. Elsewhere it halts and says why.
+func requireForgotten(t *testing.T, path string, log *logLines) {
+	t.Helper()
+	id, err := sidecar.Identify(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id.Birth != 0 {
+		settled(t, path)
+		if n := len(log.with("level=WARN", "the whole database is uploaded again", "is this database's past")); n == 0 {
+			t.Errorf("the log does not say why the whole database is uploaded again:\n%s", log.with(""))
+		}
+		return
+	}
+	eventually(t, "replication halts", func() bool {
+		st, _ := vfs.Status(path)
+		return st.State == shipper.Halted
+	})
+	if st, _ := vfs.Status(path); !errors.Is(st.Err, shipper.ErrDiverged) || !strings.Contains(st.Err.Error(), "diverged=overwrite") {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestReadOnlyDirectory: what SQLite can do with a database in a directory in which
+// no file can be made, it can do with replication, and nothing else.
+func TestReadOnlyDirectory(t *testing.T) {
+	statements := []string{
+		"SELECT count(*) FROM t", "INSERT INTO t VALUES (1)", "BEGIN IMMEDIATE", "UPDATE t SET x = 2", "COMMIT", "ROLLBACK",
+		"SELECT count(*) FROM t", "PRAGMA wal_checkpoint(TRUNCATE)", "PRAGMA integrity_check",
+	}
+	for _, test := range []struct {
+		name    string
+		mode    string
+		keepWAL bool
+		fails   bool // in SQLite's eyes
+	}{
+		{"with a WAL that is there", "wal", true, false},
+		{"without a WAL", "wal", false, true},
+		{"in rollback mode", "delete", false, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			testLocal(t, func(l *local) {
+				other := filepath.Join(l.dir, "plain.db")
+				for _, path := range []string{l.path, other} {
+					conn := open(t, "file:"+path)
+					exec(t, conn, "PRAGMA journal_mode="+test.mode, "CREATE TABLE t (x)", manyRows)
+					if _, err := conn.FileControl("main", sqlite3.FCNTL_PERSIST_WAL, test.keepWAL); err != nil {
+						t.Fatal(err)
+					}
+					conn.Close()
+				}
+				l.chmod(l.dir, 0o555)
+				conn, plain := l.open("close_timeout=10ms"), open(t, "file:"+other)
+				if failed := l.requireAsPlain(conn, plain, statements...); (failed > 1) != test.fails {
+					t.Errorf("%d statements fail", failed)
+				}
+				if test.fails {
+					eventually(t, "the status says why", func() bool {
+						st, _ := vfs.Status(l.path)
+						return st.State == shipper.Retrying && errors.Is(st.Err, sqlite3.READONLY)
+					})
+					l.requireLogged("level=WARN", "replication failed", "readonly database")
+				} else {
+					l.settle()
+					l.requireLogged("level=WARN", "the sidecar cannot be written", "permission denied")
+				}
+				if got, want := code(conn.Close()), code(plain.Close()); got != want {
+					t.Errorf("close: %s, without replication %s", got, want)
+				}
+				l.chmod(l.dir, 0o755)
+				if test.fails {
+					conn = l.open()
+					exec(t, conn, "INSERT INTO t VALUES (1)")
+					l.settle()
+					conn.Close()
+				}
+			})
+		})
+	}
+}
+
+// TestDirectoryTurnsReadOnly: a database that is open goes on. The sidecar beside it
+// is open, too: at the next start, the replica is known.
+func TestDirectoryTurnsReadOnly(t *testing.T) {
+	testLocal(t, func(l *local) {
+		conn := l.open()
+		exec(t, conn, "CREATE TABLE t (x)", manyRows)
+		l.settle()
+		l.chmod(l.dir, 0o555)
+		for range 3 {
+			exec(t, conn, "UPDATE t SET x = randomblob(500) WHERE rowid % 20 = 0")
+			l.settle()
+			checkpoint(t, conn, sqlite3.CHECKPOINT_TRUNCATE)
+		}
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+		l.requireLogged("level=WARN", "the sidecar cannot be written", "permission denied")
+		l.chmod(l.dir, 0o755)
+		conn = l.open()
+		exec(t, conn, "INSERT INTO t VALUES ('after a restart')")
+		l.settle()
+		conn.Close()
+		l.requireContinuity()
+	})
+}
+
+// TestReadOnlyDirectoryForSpool: a snapshot that may not be kept beside the database
+// waits until it may.
+func TestReadOnlyDirectoryForSpool(t *testing.T) {
+	testLocal(t, func(l *local) {
+		conn := open(t, "file:"+l.path)
+		exec(t, conn, "PRAGMA journal_mode=wal", "CREATE TABLE t (x)", "INSERT INTO t SELECT randomblob(3000) FROM generate_series(1, 2000)")
+		if _, err := conn.FileControl("main", sqlite3.FCNTL_PERSIST_WAL, true); err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+		l.chmod(l.dir, 0o555)
+		conn = l.open()
+		for range 50 {
+			exec(t, conn, "UPDATE t SET x = randomblob(3000) WHERE rowid = 1")
+		}
+		eventually(t, "the status says why", func() bool {
+			st, _ := vfs.Status(l.path)
+			return st.State == shipper.Retrying && errors.Is(st.Err, os.ErrPermission) && strings.Contains(st.Err.Error(), ".walvfs-")
+		})
+		l.requireLogged("replication failed and will be tried again", "permission denied")
+		checkpoint(t, conn, sqlite3.CHECKPOINT_TRUNCATE)
+		l.chmod(l.dir, 0o755)
+		l.settle()
+		conn.Close()
+		l.requireNoSpool()
+	})
+}
+
+// TestSidecarNotReadable: what a sidecar says that cannot be read is not known. The
+// application goes on, and the replica when that is safe.
+func TestSidecarNotReadable(t *testing.T) {
+	testLocal(t, func(l *local) {
+		conn := l.open()
+		exec(t, conn, "CREATE TABLE t (x)", manyRows)
+		l.settle()
+		conn.Close()
+		l.chmod(l.path+sidecar.Suffix, 0)
+		conn = l.open()
+		exec(t, conn, "UPDATE t SET x = randomblob(500) WHERE rowid % 20 = 0")
+		requireForgotten(t, l.path, l.log)
+		exec(t, conn, "PRAGMA wal_checkpoint(TRUNCATE)", "INSERT INTO t VALUES (1)")
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+		l.chmod(l.path+sidecar.Suffix, 0o600)
+		conn = l.open()
+		exec(t, conn, "INSERT INTO t VALUES (2)")
+		l.settle()
+		conn.Close()
+	})
+}
+
+// TestSidecarReadOnly: a sidecar that can be read, but not written to, is replaced by
+// one that can. Nothing is lost.
+func TestSidecarReadOnly(t *testing.T) {
+	testLocal(t, func(l *local) {
+		conn := l.open()
+		exec(t, conn, "CREATE TABLE t (x)", manyRows)
+		l.settle()
+		for range 2 {
+			conn.Close()
+			l.chmod(l.path+sidecar.Suffix, 0o400)
+			conn = l.open()
+			exec(t, conn, "INSERT INTO t VALUES (1)")
+			l.settle()
+			l.chmod(l.path+sidecar.Suffix, 0o400)
+			exec(t, conn, "PRAGMA wal_checkpoint(TRUNCATE)", "INSERT INTO t VALUES (2)")
+			l.settle()
+		}
+		conn.Close()
+		l.requireContinuity()
+	})
+}
+
+// That a sidecar cannot be read is said: only a person can correct its permissions.
+func TestSidecarNotReadableIsSaid(t *testing.T) {
+	testLocal(t, func(l *local) {
+		conn := l.open()
+		exec(t, conn, "CREATE TABLE t (x)", manyRows)
+		l.settle()
+		conn.Close()
+		l.chmod(l.path+sidecar.Suffix, 0)
+		conn = l.open()
+		exec(t, conn, "INSERT INTO t VALUES (1)")
+		requireForgotten(t, l.path, l.log)
+		conn.Close()
+		if len(l.log.with(sidecar.Suffix, "permission denied")) == 0 {
+			t.Errorf("the log does not say that the sidecar cannot be read:\n%s", l.log.with(""))
+		}
+	})
+}
