@@ -79,6 +79,7 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 		store:   store,
 		memory:  memory,
 	}
+	removeCompared(path)
 	d.found = look(path)
 	d.unproven = memory.resume(d.found)
 	d.claim.Store(memory.Restored)

@@ -39,11 +39,19 @@ func (d *database) requirePast(ctx context.Context, tip *shipper.Tip) error {
 	return err
 }
 
+const comparedSuffix = "-walvfs-compare"
+
+// removeCompared removes what a crash may have left of a comparison.
+func removeCompared(path string) {
+	os.Remove(path + comparedSuffix)
+	os.Remove(path + comparedSuffix + sidecar.Suffix)
+	os.Remove(path + comparedSuffix + "-walvfs-restore")
+}
+
 // download restores a TXID to a file without a name.
 func (d *database) download(ctx context.Context, txid format.TXID) (*os.File, error) {
-	name := d.path + "-walvfs-compare"
-	defer os.Remove(name)
-	defer os.Remove(name + sidecar.Suffix)
+	name := d.path + comparedSuffix
+	defer removeCompared(d.path)
 	if _, err := restore.Restore(ctx, d.store, name, restore.Options{TXID: txid, Force: true, Logger: d.capture.log}); err != nil {
 		return nil, err
 	}

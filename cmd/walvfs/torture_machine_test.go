@@ -85,7 +85,8 @@ func (m *machine) checkNames(t *testing.T) {
 	}
 	for _, e := range entries {
 		suffix, ok := bytes.CutPrefix([]byte(e.Name()), []byte(filepath.Base(m.path)))
-		known := []string{"", "-wal", "-shm", "-journal", sidecar.Suffix, sidecar.Suffix + ".tmp", "-walvfs-restore"}
+		known := []string{"", "-wal", "-shm", "-journal", sidecar.Suffix, sidecar.Suffix + ".tmp", "-walvfs-restore",
+			"-walvfs-compare", "-walvfs-compare" + sidecar.Suffix, "-walvfs-compare-walvfs-restore"}
 		if !ok || !slices.Contains(known, string(suffix)) {
 			t.Errorf("%s is left beside the database", e.Name())
 		}

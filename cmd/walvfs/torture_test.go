@@ -387,8 +387,8 @@ func (c *campaign) decide(t *testing.T, old, fresh *machine) {
 	if c.chance(50) {
 		first, second = second, first
 	}
-	won, whyFirst := c.trySettle(t, first, false)
-	alsoWon, whySecond := c.trySettle(t, second, false)
+	won, whyFirst := c.trySettle(t, first, "", false)
+	alsoWon, whySecond := c.trySettle(t, second, "", false)
 	switch {
 	case won && alsoWon:
 		t.Error("two machines have the replica")
@@ -404,9 +404,10 @@ func (c *campaign) decide(t *testing.T, old, fresh *machine) {
 }
 
 // trySettle has the replica get everything, if it is this machine's.
-func (c *campaign) trySettle(t *testing.T, m *machine, quiet bool) (ok bool, halted string) {
+func (c *campaign) trySettle(t *testing.T, m *machine, params string, quiet bool) (ok bool, halted string) {
 	t.Helper()
 	o := c.order(m, settle)
+	o.URI += params
 	o.Quiet = quiet
 	if m.tampered {
 		o.URI += "&diverged=overwrite"
@@ -423,7 +424,11 @@ func (c *campaign) trySettle(t *testing.T, m *machine, quiet bool) (ok bool, hal
 func (c *campaign) settle(t *testing.T) {
 	t.Helper()
 	before, _ := os.ReadFile(c.owner.path + sidecar.Suffix)
-	ok, halted := c.trySettle(t, c.owner, c.chance(40))
+	restore := "never"
+	if c.chance(30) {
+		restore = "if-behind" // which it never is
+	}
+	ok, halted := c.trySettle(t, c.owner, "&restore="+restore, c.chance(40))
 	if !ok {
 		t.Errorf("the replica does not get everything: %s\nthe sidecar was\n%s", halted, before)
 		return
