@@ -8,8 +8,30 @@
 //
 //	list      the LTX files of all levels, one listing
 //	plan      a snapshot, then files that follow each other up to the wanted TXID
-//	apply     app.db-walvfs-restore <- every file in plan order, a few downloaded ahead
+//	apply     app.db-walvfs-restore <- each page once, from the newest file that has it
 //	publish   fsync, then the temporary file takes the target's name
+//
+// To apply a plan is a pipeline. Its bytes in flight are bounded, and with that its
+// memory, however large the database is:
+//
+//	fetch    newest file ... oldest file     up to 64 requests at a time, for small
+//	                 |                       files and for pieces of large ones
+//	              pieces, in order
+//	                 |
+//	split    which pages has no newer file?  one goroutine that reads page headers
+//	                 |
+//	              batches of pages
+//	            /    |    \
+//	work     decompress, sum, write          one goroutine a core, in any order
+//	                 |
+//	track    all sums of a file -> its checksum; the progress
+//
+// Superseded pages are not written, but they are fetched and decompressed: the
+// checksum that protects a page is its whole file's, so that a file is either read
+// to its end and verified, or not verified at all.
+//
+// If retention removes a file of the plan meanwhile, another plan to the same TXID
+// is made. Downloads that break go on where they were.
 //
 // Beside a database in its newest state it leaves the file app.db-walvfs, which
 // names the TXID: an application that opens the database with the same replica
@@ -54,23 +76,27 @@ type Options struct {
 	// target's directory. What an earlier restore left there is removed.
 	Keep string
 
-	// Parallelism is how many files are downloaded at a time; zero is 8. Each
-	// takes up to 1.5 MiB of memory.
+	// Parallelism is how many requests are under way at a time; zero is 64. Memory
+	// is bounded beside it.
 	Parallelism int
 
-	// Progress is called, from one goroutine, as bytes are applied.
+	// Progress is called as a restore goes on, from several goroutines, but not at
+	// the same time. It should return soon.
 	Progress func(Progress)
 
-	// Logger gets a warning for each download that is retried; nil is silent.
+	// Logger gets a warning for each download that is retried, and for each plan that
+	// is made anew; nil is silent.
 	Logger *slog.Logger
 
 	hooks hooks
 }
 
-// Progress is how far a restore is.
+// Progress is how far a restore is. Files and Bytes only grow, until the totals
+// are reached, unless another plan has to be made: then all begin anew. The first
+// one comes before the first byte.
 type Progress struct {
 	TXID  format.TXID // the one that is being restored
-	Files int         // applied
+	Files int         // applied and verified
 	Bytes int64       // applied, of LTX files
 
 	TotalFiles int
@@ -98,14 +124,14 @@ type Result struct {
 func Restore(ctx context.Context, store storage.Store, target string, opts Options) (Result, error) {
 	start := time.Now()
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
-	opts.Parallelism = cmp.Or(max(opts.Parallelism, 0), 8)
+	opts.Parallelism = cmp.Or(max(opts.Parallelism, 0), 64)
 
 	// First what costs nothing: the download may take an hour.
 	place, err := openPlace(target, opts)
 	if err != nil {
 		return Result{}, err
 	}
-	plan, newest, err := makePlan(ctx, store, opts)
+	plan, err := makePlan(ctx, store, opts)
 	if err != nil {
 		return Result{}, err
 	}
@@ -115,12 +141,9 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 	}
 	defer tmp.discard()
 
-	db := newDatabase(opts.hooks.wrap(tmp.file))
-	result, err := applyPlan(ctx, store, plan, db, opts)
-	if err != nil {
-		return Result{}, err
-	}
-	mark, err := markOf(ctx, store, newest, db, opts)
+	db := newDatabase(opts.hooks.wrap(tmp.file), tmp.name)
+	db.startSync = func() { startSync(tmp.file) }
+	result, mark, err := applyPlans(ctx, store, plan, db, opts)
 	if err != nil {
 		return Result{}, err
 	}
@@ -138,10 +161,11 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 	return result, nil
 }
 
-// hooks let a test take the place of the disk.
+// hooks let a test take the place of the disk, and have small files in pieces.
 type hooks struct {
-	file func(diskFile) diskFile
-	step func(do func() error) error
+	file  func(diskFile) diskFile
+	step  func(do func() error) error
+	piece int64 // bytes of one, and inFlight in proportion; zero is pieceSize
 }
 
 func (h hooks) wrap(f diskFile) diskFile {

@@ -5,112 +5,102 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
+	"runtime"
+
+	"github.com/RoaringBitmap/roaring/v2"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// applyPlan writes every file of the plan to the database and says what it is then.
-func applyPlan(ctx context.Context, store storage.Store, plan []format.FileInfo, db *database, opts Options) (Result, error) {
-	p := Progress{
-		TXID:       plan[len(plan)-1].MaxTXID,
-		TotalFiles: len(plan),
-		TotalBytes: sum(plan),
+// applyPlan writes the database that the plan leads to, each of its pages once,
+// and says what it is.
+func applyPlan(parent context.Context, store storage.Store, plan plan, db *database, opts Options) (Result, error) {
+	if err := db.begin(); err != nil {
+		return Result{}, err
 	}
-	open := func(ctx context.Context, f format.FileInfo) io.ReadCloser {
-		return newResumer(ctx, store, f, opts.Logger)
+	fail := func(i int, err error) error { return plan.fileError(store, i, err) }
+	open := func(ctx context.Context, p *piece) io.ReadCloser {
+		return newResumer(ctx, store, plan.files[p.file], opts.Logger).within(p.offset, p.size)
 	}
-	var last format.LTXHeader
-	var before format.FileInfo
-	for f, d := range prefetch(ctx, plan, opts.Parallelism, open) {
-		r := &progressReader{download: d, progress: p, report: opts.Progress}
-		h, err := applyFile(r, f, db)
-		if err != nil {
-			return Result{}, applyError(store, f, before, err)
+	cores := runtime.GOMAXPROCS(0)
+	batches := make(chan *batch, cores)
+	tracker := newTracker(plan.files, opts.Progress, fail)
+	claimed := roaring.New()
+
+	g, ctx := errgroup.WithContext(parent)
+	fetcher := newFetcher(plan.files, opts, open, fail)
+	g.Go(func() error { return fetcher.run(ctx, g) })
+	splitter := &splitter{ctx: ctx, tracker: tracker, batches: batches, claimed: claimed}
+	g.Go(func() error { return splitter.run(fetcher.pieces) })
+	for range cores {
+		g.Go(func() error { return newWorker(db, tracker).work(ctx, batches) })
+	}
+	if err := g.Wait(); err != nil {
+		if parent.Err() != nil {
+			err = context.Cause(parent)
 		}
-		p.Files++
-		p.Bytes += f.Size
-		r.tell(p)
-		last, before = h, f
+		return Result{}, err
 	}
-	return Result{
-		TXID:     last.MaxTXID,
-		Time:     time.UnixMilli(last.Timestamp).UTC(),
-		PageSize: db.pageSize,
-		Pages:    db.pages,
-		Files:    p.Files,
-		Bytes:    p.Bytes,
-	}, nil
+	if err := checkChain(tracker.files); err != nil {
+		return Result{}, err
+	}
+	return db.end(tracker.files, claimed.GetCardinality())
 }
 
-// applyFile decodes one file into the database. Pages are written before the
-// file's checksum is known, which is why the database has a temporary name.
-func applyFile(r *progressReader, f format.FileInfo, db *database) (format.LTXHeader, error) {
-	var begun bool
-	begin := func(h format.LTXHeader) error {
-		if begun {
-			return nil
+// checkChain checks what concerns more than one file, once each is verified.
+func checkChain(files []*file) error {
+	var before *file
+	for _, f := range files {
+		if err := f.follows(before); err != nil {
+			return f.fail(err)
 		}
-		begun = true
-		if err := matchHeader(h, f); err != nil {
-			return err
-		}
-		return db.begin(h)
+		before = f
 	}
-	h, trailer, err := format.Decode(r, func(h format.LTXHeader, pgno uint32, page []byte) error {
-		if err := begin(h); err != nil {
-			return err
-		}
-		return db.writePage(pgno, page)
-	})
-	if r.download.broken != nil {
-		return h, r.download.broken // what the decoder makes of it adds nothing
-	}
-	if err != nil {
-		return h, err
-	}
-	if err := begin(h); err != nil { // a file without pages
-		return h, err
-	}
-	if r.download.n != f.Size {
-		return h, fmt.Errorf("%w: it has %d bytes, its listing says %d", format.ErrCorrupt, r.download.n, f.Size)
-	}
-	db.last, db.checksum = f, trailer.FileChecksum
-	return h, db.end()
+	return nil
 }
 
-// applyError names the object, and where the replica is whole up to there.
-func applyError(store storage.Store, f, before format.FileInfo, err error) error {
+// follows checks that a file can be applied after another one. The database must
+// not come to have pages that no file holds: they would be zeros, or what they
+// were before the database shrank.
+func (f *file) follows(before *file) error {
+	switch {
+	case f.header.MinTXID == 1: // a whole database: its scanner saw to that
+		return nil
+	case before == nil:
+		return fmt.Errorf("%w: the first file must hold the database from TXID 1, but begins at %s", format.ErrCorrupt, f.header.MinTXID)
+	case f.whole == 1: // as good, also if the page size has changed
+		return nil
+	case f.header.PageSize != before.header.PageSize:
+		return fmt.Errorf("%w: its page size is %d, the database's is %d, and it does not hold the whole database", format.ErrCorrupt, f.header.PageSize, before.header.PageSize)
+	}
+	grown := before.header.Commit + 1 // the first page by which the database grows
+	if grown == format.LockPage(f.header.PageSize) {
+		grown++
+	}
+	if grown <= f.header.Commit && grown < f.whole {
+		return fmt.Errorf("%w: the database grows from %d to %d pages, but not all of these are in it", format.ErrCorrupt, before.header.Commit, f.header.Commit)
+	}
+	return nil
+}
+
+// fileError names the object, and what can be restored without it. An error that
+// is an Error says all: it is the disk's, or the one for which others were stopped.
+func (p plan) fileError(store storage.Store, i int, err error) error {
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	f := p.files[i]
 	err = objectError("apply", store, f, err)
 	e, ok := err.(*Error)
-	if ok && errors.Is(err, format.ErrCorrupt) && before.MaxTXID != 0 {
-		e.Hint = fmt.Sprintf("TXID %s, the one before, can be restored", before.MaxTXID)
+	if !ok || !errors.Is(err, format.ErrCorrupt) {
+		return err
+	}
+	for _, txid := range format.Restorable(p.listed) {
+		if txid < f.MaxTXID {
+			e.Hint = fmt.Sprintf("TXID %s, the one before, can be restored", txid)
+		}
 	}
 	return err
-}
-
-// progressReader reports the bytes that a decoder takes.
-type progressReader struct {
-	download *download
-	progress Progress // before this file
-	report   func(Progress)
-	told     int64
-}
-
-func (r *progressReader) Read(p []byte) (int, error) {
-	n, err := r.download.Read(p)
-	if r.download.n-r.told >= chunkSize {
-		r.told = r.download.n
-		now := r.progress
-		now.Bytes += r.told
-		r.tell(now)
-	}
-	return n, err
-}
-
-func (r *progressReader) tell(p Progress) {
-	if r.report != nil {
-		r.report(p)
-	}
 }

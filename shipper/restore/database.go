@@ -1,8 +1,12 @@
 package restore
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
+	"syscall"
+	"time"
 
 	"github.com/walvfs/walvfs/format"
 )
@@ -15,103 +19,82 @@ type diskFile interface {
 	Sync() error
 }
 
-// database is a database file under construction: between two files of the
-// plan, it is what the database was at one TXID.
+// database is a database file under construction. Its pages come in any order,
+// from several goroutines.
 type database struct {
-	file     diskFile
+	file      diskFile
+	name      string
+	startSync func() // has the disk begin to write; nil: it begins when it must
+	waiting   atomic.Int64
+
+	// Known at the end.
 	pageSize uint32
-	pages    uint32 // size after the last file
-
-	h      format.LTXHeader // of the file that is being applied
-	before uint32           // size before it
-	above  uint32           // pages written beyond that size
-
-	// Pages that follow each other are written at once: at 4 KiB a page, the
-	// system calls would cost more than the decoding.
-	run      []byte
-	runStart int64
-
-	last     format.FileInfo // applied
-	checksum format.Checksum // of that file
+	pages    uint32
+	checksum format.Checksum // of the last file
+	rebased  bool            // the page size changes within the plan
 }
 
-const maxRun = 256 << 10
+// syncEvery is after how many bytes the disk is kept busy. Without that, it has
+// little to do before the final sync, which then takes long: of 2.1 s for 1 GiB,
+// 0.6 s on a disk that writes 1.6 GB/s. With it, 1.75 s.
+const syncEvery = 16 << 20
 
-func newDatabase(file diskFile) *database {
-	return &database{file: file, run: make([]byte, 0, maxRun)}
+func newDatabase(file diskFile, name string) *database {
+	return &database{file: file, name: name}
 }
 
-// begin starts to apply a file.
-func (db *database) begin(h format.LTXHeader) error {
-	switch {
-	case h.MinTXID == 1:
-		// A whole database. Nothing of what was there stays, not even its page size.
-		if err := db.file.Truncate(0); err != nil {
-			return fmt.Errorf("truncate the database: %w", pathless(err))
-		}
-		db.pageSize, db.pages = h.PageSize, 0
-	case db.pageSize == 0:
-		return fmt.Errorf("%w: the first file must hold the database from TXID 1, but begins at %s", format.ErrCorrupt, h.MinTXID)
-	case db.pageSize != h.PageSize:
-		return fmt.Errorf("%w: its page size is %d, the database's is %d", format.ErrCorrupt, h.PageSize, db.pageSize)
-	}
-	db.h, db.before, db.above = h, db.pages, 0
-	return nil
-}
-
-// writePage takes a page of the file; they come in ascending order.
-func (db *database) writePage(pgno uint32, page []byte) error {
-	if pgno > db.before {
-		db.above++
-	}
-	offset := int64(pgno-1) * int64(db.pageSize)
-	if offset != db.runStart+int64(len(db.run)) || len(db.run)+len(page) > maxRun {
-		if err := db.flush(); err != nil {
-			return err
-		}
-		db.runStart = offset
-	}
-	db.run = append(db.run, page...)
-	return nil
-}
-
-func (db *database) flush() error {
-	if len(db.run) == 0 {
-		return nil
-	}
-	_, err := db.file.WriteAt(db.run, db.runStart)
-	db.run = db.run[:0]
-	if err != nil {
-		return fmt.Errorf("write the database at offset %d: %w", db.runStart, pathless(err))
+// begin drops what was there.
+func (db *database) begin() error {
+	if err := db.file.Truncate(0); err != nil {
+		return db.fail("truncate", err)
 	}
 	return nil
 }
 
-// end finishes a file. A page by which the database grew and that the file
-// lacks would be read as zeros.
-func (db *database) end() error {
-	if err := db.flush(); err != nil {
-		return err
+func (db *database) write(pages []byte, offset int64) error {
+	if _, err := db.file.WriteAt(pages, offset); err != nil {
+		return db.fail("write", err)
 	}
-	db.pages = db.h.Commit
-	if grown := db.grown(); db.above != grown {
-		return fmt.Errorf("%w: the database grows from %d to %d pages, but only %d of those %d are in it", format.ErrCorrupt, db.before, db.pages, db.above, grown)
+	if db.startSync != nil && db.waiting.Add(int64(len(pages))) >= syncEvery {
+		db.waiting.Store(0)
+		db.startSync()
+	}
+	return nil
+}
+
+// end makes the file as long as the database that the files of the plan make.
+// Only the lock page may be missing: it is in no file and stays a hole.
+func (db *database) end(files []*file, written uint64) (Result, error) {
+	last := files[len(files)-1]
+	db.pageSize, db.pages, db.checksum = last.header.PageSize, last.header.Commit, last.checksum
+	want := uint64(db.pages)
+	if db.pages >= format.LockPage(db.pageSize) {
+		want--
+	}
+	if written != want { // a second opinion on what follows from checkChain
+		return Result{}, fmt.Errorf("restore: %d pages were written, of %d: this is a bug", written, want)
 	}
 	if err := db.file.Truncate(int64(db.pages) * int64(db.pageSize)); err != nil {
-		return fmt.Errorf("truncate the database to %d pages: %w", db.pages, pathless(err))
+		return Result{}, db.fail("truncate", err)
 	}
-	return nil
+	r := Result{
+		TXID:     last.header.MaxTXID,
+		Time:     time.UnixMilli(last.header.Timestamp).UTC(),
+		PageSize: db.pageSize,
+		Pages:    db.pages,
+		Files:    len(files),
+	}
+	for i, f := range files {
+		r.Bytes += f.info.Size
+		db.rebased = i > 0 && f.header.MinTXID != 1 && (db.rebased || f.header.PageSize != files[i-1].header.PageSize)
+	}
+	return r, nil
 }
 
-// grown counts the pages by which the database grew, without the lock page:
-// that one is in no file and stays a hole.
-func (db *database) grown() uint32 {
-	if db.pages <= db.before {
-		return 0
+func (db *database) fail(op string, err error) error {
+	e := &Error{Op: op, Name: db.name, Err: pathless(err)}
+	if errors.Is(err, syscall.ENOSPC) {
+		e.Hint = "make room for the whole database, and restore again"
 	}
-	n := db.pages - db.before
-	if lock := format.LockPage(db.pageSize); db.before < lock && lock <= db.pages {
-		n--
-	}
-	return n
+	return e
 }

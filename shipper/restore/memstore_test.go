@@ -25,20 +25,42 @@ type memStore struct {
 	open   func(ctx context.Context, key string, offset int64) error                  // before an object is opened
 	body   func(ctx context.Context, key string, offset int64, r io.Reader) io.Reader // as it is read
 
-	mu    sync.Mutex
-	opens []string // keys, in order
-	asked []int64  // lengths, in order
+	mu    sync.Mutex // guards what follows, and objects once a restore runs
+	opens []string   // keys, in order
+	asked []int64    // lengths, in order
+}
+
+// change changes the objects while a restore runs.
+func (s *memStore) change(do func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	do()
+}
+
+func (s *memStore) object(key string) (b []byte, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, ok = s.objects[key]
+	return b, ok
+}
+
+func (s *memStore) keys() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.objects))
 }
 
 var _ storage.Store = &memStore{}
 
 func (s *memStore) List(_ context.Context, prefix, startAfter string) iter.Seq2[storage.Object, error] {
 	return func(yield func(storage.Object, error) bool) {
-		for n, key := range slices.Sorted(maps.Keys(s.objects)) {
+		for n, key := range s.keys() {
 			if !strings.HasPrefix(key, prefix) || key <= startAfter {
 				continue
 			}
-			o := storage.Object{Key: key, Size: int64(len(s.objects[key]))}
+			o := storage.Object{Key: key}
+			b, _ := s.object(key)
+			o.Size = int64(len(b))
 			if s.listed != nil {
 				if err := s.listed(n, &o); err != nil {
 					yield(storage.Object{}, &storage.Error{Op: "list", URL: s.String(), Err: err})
@@ -68,7 +90,7 @@ func (s *memStore) Open(ctx context.Context, key string, offset, length int64) (
 			return fail(err)
 		}
 	}
-	b, ok := s.objects[key]
+	b, ok := s.object(key)
 	if !ok {
 		return fail(storage.ErrNotExist)
 	}

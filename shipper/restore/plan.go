@@ -11,31 +11,51 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// makePlan lists the replica and chooses the files to apply, in order. Newest
-// is the file that the replica's writer would call its newest one, if the plan
-// leads there.
-func makePlan(ctx context.Context, store storage.Store, opts Options) (plan []format.FileInfo, newest format.FileInfo, err error) {
+// plan is what to restore from.
+type plan struct {
+	files  []format.FileInfo // to apply, in order
+	listed []format.FileInfo // all that there are
+
+	// newest is the file that the replica's writer would call its newest one, if
+	// the plan leads there.
+	newest format.FileInfo
+}
+
+func (p plan) txid() format.TXID { return p.files[len(p.files)-1].MaxTXID }
+
+// makePlan lists the replica and chooses the files to apply. The time of a file
+// cannot be read if retention removed it since.
+func makePlan(ctx context.Context, store storage.Store, opts Options) (p plan, err error) {
+	for range maxPlans {
+		p, err = listAndPlan(ctx, store, opts)
+		if _, gone := goneKey(err); !gone {
+			break
+		}
+	}
+	return p, err
+}
+
+func listAndPlan(ctx context.Context, store storage.Store, opts Options) (p plan, err error) {
 	if opts.TXID != 0 && !opts.Timestamp.IsZero() {
-		return nil, newest, planError(store, errors.New("both a TXID and a timestamp were asked for"))
+		return p, planError(store, errors.New("both a TXID and a timestamp were asked for"))
 	}
-	files, err := ListFiles(ctx, store)
-	if err != nil {
-		return nil, newest, err
+	if p.listed, err = ListFiles(ctx, store); err != nil {
+		return p, err
 	}
-	if len(files) == 0 {
-		return nil, newest, explainEmpty(ctx, store)
+	if len(p.listed) == 0 {
+		return p, explainEmpty(ctx, store)
 	}
 	txid := opts.TXID
 	if !opts.Timestamp.IsZero() {
-		if txid, err = txidAt(ctx, store, files, opts); err != nil {
-			return nil, newest, err
+		if txid, err = txidAt(ctx, store, p.listed, opts); err != nil {
+			return p, err
 		}
 	}
-	plan, err = format.Plan(files, txid)
-	if err != nil {
-		return nil, newest, planError(store, err)
+	if p.files, err = format.Plan(p.listed, txid); err != nil {
+		return p, planError(store, err)
 	}
-	return plan, newestFile(files, plan[len(plan)-1].MaxTXID), nil
+	p.newest = newestFile(p.listed, p.txid())
+	return p, nil
 }
 
 // txidAt finds the newest TXID at or before the timestamp. The time of a file
@@ -62,8 +82,7 @@ func txidAt(ctx context.Context, store storage.Store, files []format.FileInfo, o
 
 // readHeader reads a file's first bytes.
 func readHeader(ctx context.Context, store storage.Store, f format.FileInfo, opts Options) (format.LTXHeader, error) {
-	r := newResumer(ctx, store, f, opts.Logger)
-	r.end, r.whole = format.LTXHeaderSize, false
+	r := newResumer(ctx, store, f, opts.Logger).within(0, format.LTXHeaderSize)
 	defer r.Close()
 	b := make([]byte, format.LTXHeaderSize)
 	if _, err := io.ReadFull(r, b); err != nil {

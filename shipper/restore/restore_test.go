@@ -158,26 +158,31 @@ func TestPageSizeChange(t *testing.T) {
 	s.random(3)
 	s.pageSize = 1024
 	s.images = map[format.TXID][]byte{}
-	s.commit(2)
-	opts := Options{}
-	if err := mustFail(t, s, opts); !errors.Is(err, format.ErrCorrupt) || !strings.Contains(err.Error(), "page size is 1024, the database's is 512") {
+	s.commit(2) // both pages
+	restoreAs(t, s, Options{}, s.images[4])
+	s.commit(3, 1)
+	restoreAs(t, s, Options{}, s.images[5])
+
+	whole := s.store.objects[s.store.layout.Key(0, 4, 4)]
+	s.store.objects[s.store.layout.Key(0, 4, 4)] = s.encode(4, 4, []uint32{2})
+	if err := mustFail(t, s, Options{}); !errors.Is(err, format.ErrCorrupt) ||
+		!strings.Contains(err.Error(), "4-0000000000000004.ltx") ||
+		!strings.Contains(err.Error(), "page size is 1024, the database's is 512, and it does not hold the whole") {
 		t.Errorf("error is %v", err)
 	}
+	s.store.objects[s.store.layout.Key(0, 4, 4)] = whole
 	s.ship(format.LevelSnapshot, 1, 4)
-	restoreAs(t, s, opts, s.images[4])
-	s.commit(3, 1)
-	restoreAs(t, s, opts, s.images[5])
+	restoreAs(t, s, Options{}, s.images[5])
 
-	// Where such a file comes after others, nothing of theirs stays.
-	files := []format.FileInfo{info(s, 0, 3, 3), info(s, 9, 1, 4), info(s, 0, 5, 5)}
-	files[0] = info(s, 0, 1, 1)
+	// Where a whole database comes after others, nothing of theirs stays.
+	files := []format.FileInfo{info(s, 0, 1, 1), info(s, 9, 1, 4), info(s, 0, 5, 5)}
 	out := filepath.Join(t.TempDir(), "app.db")
 	f, err := os.Create(out)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := applyPlan(t.Context(), s.store, files, newDatabase(f), Options{Parallelism: 1, Logger: discard}); err != nil {
+	if _, err := applyPlan(t.Context(), s.store, plan{files: files}, newDatabase(f, out), Options{Parallelism: 1, Logger: discard}); err != nil {
 		t.Fatal(err)
 	}
 	checkFile(t, out, s.images[5])
@@ -192,18 +197,26 @@ func info(s *source, level int, lo, hi format.TXID) format.FileInfo {
 // The lock page is in no file, so it is not asked for.
 func TestLockPage(t *testing.T) {
 	lock := format.LockPage(4096)
-	for _, c := range []struct{ before, pages, want uint32 }{
-		{0, 10, 10},
-		{10, 4, 0},
-		{lock - 2, lock - 1, 1},
-		{lock - 1, lock, 0},
-		{lock - 1, lock + 1, 1},
-		{0, lock + 1, lock},
-		{lock, lock + 2, 2},
+	for _, c := range []struct {
+		before, pages, whole uint32 // the last: from which page on the file has them all
+		ok                   bool
+	}{
+		{10, 12, 11, true},
+		{10, 12, 12, false},
+		{10, 4, 5, true},
+		{lock - 2, lock - 1, lock - 1, true},
+		{lock - 2, lock - 1, lock, false},
+		{lock - 1, lock, lock + 1, true},
+		{lock - 1, lock + 1, lock + 1, true},
+		{lock - 1, lock + 1, lock + 2, false},
+		{lock - 2, lock + 1, lock + 1, false},
+		{lock, lock + 2, lock + 1, true},
+		{lock, lock + 2, lock + 2, false},
 	} {
-		db := &database{pageSize: 4096, before: c.before, pages: c.pages}
-		if got := db.grown(); got != c.want {
-			t.Errorf("from %d to %d pages: %d new ones, want %d", c.before, c.pages, got, c.want)
+		before := &file{header: format.LTXHeader{PageSize: 4096, MinTXID: 1, Commit: c.before}}
+		f := &file{header: format.LTXHeader{PageSize: 4096, MinTXID: 2, Commit: c.pages}, whole: c.whole}
+		if err := f.follows(before); (err == nil) != c.ok {
+			t.Errorf("from %d to %d pages with those from %d on: %v", c.before, c.pages, c.whole, err)
 		}
 	}
 }

@@ -35,8 +35,9 @@ type resumer struct {
 	ctx    context.Context
 	store  storage.Store
 	key    string
+	size   int64 // of the object, as its listing said
 	end    int64 // where the range ends
-	whole  bool  // the range is the object, as long as its listing said
+	open   bool  // the range ends where the object does
 	log    *slog.Logger
 	offset int64
 
@@ -52,15 +53,23 @@ func newResumer(ctx context.Context, store storage.Store, f format.FileInfo, log
 		ctx:   ctx,
 		store: store,
 		key:   store.Layout().Key(f.Level, f.MinTXID, f.MaxTXID),
+		size:  f.Size,
 		end:   f.Size,
-		whole: true,
+		open:  true,
 		log:   log,
 	}
 }
 
-// Read returns io.EOF where the object ends, unless that is before the end that
-// its listing told. Bytes after that end are returned: it is for the caller to
-// object to them.
+// within has it read only n bytes from an offset.
+func (r *resumer) within(offset, n int64) *resumer {
+	r.offset, r.end = offset, offset+n
+	r.open = r.end == r.size
+	return r
+}
+
+// Read returns io.EOF where the range ends, unless the object ends before. Bytes
+// after the end that the object's listing told are returned: it is for the caller
+// to object to them.
 func (r *resumer) Read(p []byte) (int, error) {
 	return backoff.Retry(r.ctx, func() (int, error) { return r.try(p) },
 		backoff.WithBackOff(&backoff.ExponentialBackOff{
@@ -71,7 +80,7 @@ func (r *resumer) Read(p []byte) (int, error) {
 		}),
 		backoff.WithMaxElapsedTime(retryFor),
 		backoff.WithNotify(func(err error, wait time.Duration) {
-			r.log.Warn("download interrupted, resuming", "key", r.key, "offset", r.offset, "size", r.end, "error", err, "wait", wait)
+			r.log.Warn("download interrupted, resuming", "key", r.key, "offset", r.offset, "size", r.size, "error", err, "wait", wait)
 		}))
 }
 
@@ -123,10 +132,10 @@ func (r *resumer) readBody(p []byte) (n int, err error) {
 	return r.body.Read(p)
 }
 
-// length is of the range to ask for. For an object it is open, so that bytes
+// length is of the range to ask for. At the object's end it is open, so that bytes
 // after the end that its listing told are seen.
 func (r *resumer) length() int64 {
-	if r.whole {
+	if r.open {
 		return -1
 	}
 	return r.end - r.offset
@@ -134,7 +143,7 @@ func (r *resumer) length() int64 {
 
 func (r *resumer) endedShort() error {
 	r.short++
-	err := fmt.Errorf("%w: it ends after %d of %d bytes", format.ErrCorrupt, r.offset, r.end)
+	err := fmt.Errorf("%w: it ends after %d of %d bytes", format.ErrCorrupt, r.offset, r.size)
 	if r.short >= maxShort {
 		return backoff.Permanent(err)
 	}

@@ -139,28 +139,3 @@ func TestStall(t *testing.T) {
 		}
 	})
 }
-
-// Files that wait for their turn take bounded memory, however large they are.
-func TestPrefetchIsBounded(t *testing.T) {
-	files := make([]format.FileInfo, 5)
-	var read atomic.Int64
-	open := func(context.Context, format.FileInfo) io.ReadCloser {
-		return io.NopCloser(readerFunc(func(p []byte) (int, error) {
-			read.Add(int64(len(p)))
-			return len(p), nil // without end
-		}))
-	}
-	for i := range files {
-		files[i].Size = 1 << 40
-	}
-	const most = 3 * 1280 << 10
-	synctest.Test(t, func(t *testing.T) {
-		for range prefetch(t.Context(), files, 3, open) {
-			synctest.Wait()
-			if got := read.Load(); got == 0 || got > most {
-				t.Errorf("%d bytes are in memory, want %d at most", got, most)
-			}
-			break
-		}
-	})
-}

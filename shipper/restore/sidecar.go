@@ -26,17 +26,19 @@ func newestFile(files []format.FileInfo, txid format.TXID) (newest format.FileIn
 	return newest
 }
 
-// markOf returns what tells a file from every other one with its TXID, nil for no
-// file. It has been seen if it was the last one applied.
-func markOf(ctx context.Context, store storage.Store, f format.FileInfo, db *database, opts Options) (*sidecar.Mark, error) {
+// markOf returns what tells the newest file of a replica from every other one with
+// its TXID, nil if the plan does not lead there. The checksum of the plan's last
+// file is known later. Another one may be gone then, so that it is read first.
+func markOf(ctx context.Context, store storage.Store, p plan, opts Options) (*sidecar.Mark, error) {
+	f := p.newest
 	switch f {
 	case format.FileInfo{}:
 		return nil, nil
-	case db.last:
-		return &sidecar.Mark{TXID: f.MaxTXID, Checksum: db.checksum}, nil
+	case p.files[len(p.files)-1]:
+		return &sidecar.Mark{TXID: f.MaxTXID}, nil
 	}
-	r := newResumer(ctx, store, f, opts.Logger)
-	r.offset = max(0, f.Size-format.LTXTrailerSize)
+	n := min(f.Size, format.LTXTrailerSize)
+	r := newResumer(ctx, store, f, opts.Logger).within(f.Size-n, n)
 	defer r.Close()
 	b, err := io.ReadAll(r)
 	if err != nil {
@@ -80,6 +82,10 @@ func (t *temp) remember(store storage.Store, mark *sidecar.Mark, db *database) (
 		return nil, err
 	}
 	s := sidecar.New(store.String(), id)
+	if mark.Checksum == 0 { // it was the plan's last file
+		mark.Checksum = db.checksum
+	}
+	mark.Rebase = db.rebased // Litestream needs a snapshot for it
 	s.Acked, s.Restored = mark, true
 	s.State = &sidecar.State{PageSize: db.pageSize, Floor: db.pages, Closed: sidecar.ClosedAs(info)}
 	return undo, s.Save(t.place.path)

@@ -3,6 +3,7 @@ package restore
 import (
 	"errors"
 	"io/fs"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,4 +22,10 @@ func renameNew(from, to string) error {
 		return checkedRename(from, to) // a file system that cannot
 	}
 	return err
+}
+
+// startSync has the kernel begin to write what the file has in memory. It is a
+// hint: the final sync reports errors.
+func startSync(f *os.File) {
+	_ = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
 }

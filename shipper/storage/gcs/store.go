@@ -142,7 +142,7 @@ func worthRetrying(err error) bool {
 func (s *Store) connect(ctx context.Context) error {
 	base := http.DefaultTransport.(*http.Transport).Clone()
 	base.ResponseHeaderTimeout = time.Minute // after the whole request was sent
-	base.MaxIdleConnsPerHost = 16            // a parallel restore's
+	base.MaxIdleConnsPerHost = 64            // a parallel restore's
 
 	var opts []option.ClientOption
 	if s.endpoint != "" {

@@ -157,7 +157,7 @@ func loadConfig(ctx context.Context, addr address, opts storage.Options) (aws.Co
 func limitWaiting(t *http.Transport) {
 	t.TLSHandshakeTimeout = 10 * time.Second
 	t.ResponseHeaderTimeout = time.Minute // after the whole request was sent
-	t.MaxIdleConnsPerHost = 16            // a parallel restore's
+	t.MaxIdleConnsPerHost = 64            // a parallel restore's
 }
 
 // httpClient has the SDK's transport, certificates included, but unlike the

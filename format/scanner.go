@@ -1,0 +1,251 @@
+package format
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/superfly/ltx"
+)
+
+// Scanner reads an LTX file without decompressing it: what a page needs can be
+// done elsewhere, at the same time as other pages. It takes the file's bytes as
+// they come, and hands out page frames.
+//
+//	Feed     bytes -> PageFrame ...      one after another: some GB/s
+//	Decode   PageFrame -> page, PageSum  in as many goroutines as there are
+//	Verify   all PageSums -> the file's checksum
+//
+// Together they accept what [Decode] accepts, and fail with [ErrCorrupt] where it
+// does, but for a page that decompresses to less than its size, which Decode does
+// not notice.
+type Scanner struct {
+	page func(PageFrame) error
+
+	step    func(b []byte) (int, error) // reads the next part
+	order   pageOrder
+	run     uint32 // first page of those that came last without a gap
+	numbers uint64 // hash of the page numbers
+	count   int    // of pages
+	index   indexCheck
+	trailer LTXTrailer
+
+	head, tail crcSum // before and after the pages
+}
+
+// NewScanner returns a scanner of one file that calls fn for each page frame,
+// which is a part of the bytes that were fed.
+func NewScanner(fn func(PageFrame) error) *Scanner {
+	s := &Scanner{page: fn}
+	s.step = s.scanHeader
+	return s
+}
+
+// Header returns the file's header, zero before it was fed. It can be trusted
+// once [Scanner.Verify] has returned nil.
+func (s *Scanner) Header() LTXHeader { return s.order.header }
+
+// Trailer returns the file's trailer once it was fed.
+func (s *Scanner) Trailer() LTXTrailer { return s.trailer }
+
+// Feed reads the file's next bytes and returns how many. The others, fewer than
+// [MaxPageFrame], begin something whose end is not there: they come again, with
+// what follows them.
+func (s *Scanner) Feed(b []byte) (n int, err error) {
+	for n < len(b) {
+		m, err := s.step(b[n:])
+		if err != nil || m == 0 {
+			return n, err
+		}
+		n += m
+	}
+	return n, nil
+}
+
+// Close checks that the file was fed to its end.
+func (s *Scanner) Close() error {
+	if s.trailer == (LTXTrailer{}) {
+		return corrupt(io.ErrUnexpectedEOF)
+	}
+	return nil
+}
+
+// Sum returns the sum of no pages of this file.
+func (s *Scanner) Sum() PageSum {
+	h := s.order.header
+	return PageSum{database: h.IsSnapshot() && !h.NoChecksum()}
+}
+
+// Verify compares the checksums of a file that was closed. The sums are those of
+// all pages, in the order of the file.
+func (s *Scanner) Verify(sums []PageSum) error {
+	crc, pages := s.head, Checksum(0)
+	for _, sum := range sums {
+		crc.append(sum.crc)
+		pages ^= sum.pages
+	}
+	crc.append(s.tail)
+	if got := ltx.ChecksumFlag | Checksum(crc.crc); got != s.trailer.FileChecksum {
+		return corrupt(fmt.Errorf("its checksum is %s, and %s by its bytes", s.trailer.FileChecksum, got))
+	}
+	if err := s.trailer.Validate(s.order.header); err != nil {
+		return corrupt(err)
+	}
+	if got := ltx.ChecksumFlag | pages; s.Sum().database && got != s.trailer.PostApplyChecksum {
+		return corrupt(fmt.Errorf("the database's checksum is %s, and %s by its pages", s.trailer.PostApplyChecksum, got))
+	}
+	return nil
+}
+
+// Whole returns the lowest page number from which on the file holds every page
+// of the database but the lock page: 1 if it is a whole database, one more than
+// the header's commit if it lacks the last page.
+func (s *Scanner) Whole() uint32 {
+	if s.order.last == 0 || s.order.following() <= s.order.header.Commit {
+		return s.order.header.Commit + 1
+	}
+	return s.run
+}
+
+func (s *Scanner) scanHeader(b []byte) (n int, err error) {
+	if len(b) < LTXHeaderSize {
+		return 0, nil
+	}
+	b = b[:LTXHeaderSize]
+	if s.order.header, err = ParseLTXHeader(b); err != nil {
+		return 0, err
+	}
+	s.head.write(b)
+	s.step = s.scanPage
+	return len(b), nil
+}
+
+func (s *Scanner) scanPage(b []byte) (int, error) {
+	f, err := cutFrame(b, s.order.header.PageSize)
+	switch {
+	case err != nil:
+		return 0, corrupt(err)
+	case len(f.raw) == 0:
+		return 0, nil
+	case f.Number == 0:
+		if err := s.order.end(); err != nil {
+			return 0, corrupt(err)
+		}
+		s.tail.write(f.raw)
+		s.step = s.scanIndex
+		return len(f.raw), nil
+	}
+	if s.order.last == 0 || f.Number != s.order.following() {
+		s.run = f.Number
+	}
+	if err := s.order.next(f.Number); err != nil {
+		return 0, corrupt(err)
+	}
+	s.numbers = hashNumber(s.numbers, f.Number)
+	s.count++
+	return len(f.raw), s.page(f)
+}
+
+// hashNumber adds a page number to a hash of those before it. The file's checksum
+// protects the index: this only finds an encoder that wrote another one than its
+// pages'.
+func hashNumber(h uint64, pgno uint32) uint64 {
+	const prime = 1099511628211 // FNV's
+	return (h ^ uint64(pgno)) * prime
+}
+
+// indexCheck is what has been seen of a page index.
+type indexCheck struct {
+	size    int64 // bytes
+	free    int64 // where the next page may begin
+	last    uint32
+	numbers uint64
+	count   int
+}
+
+func (s *Scanner) scanIndex(b []byte) (n int, err error) {
+	for {
+		number, offset, size, m := cutEntry(b[n:])
+		if m < 0 {
+			return 0, corrupt(errors.New("page index: a number has too many bytes"))
+		}
+		n += m
+		if m == 0 {
+			break
+		}
+		if number == 0 {
+			s.step = s.scanIndexSize
+			break
+		}
+		if err := s.index.add(number, offset, size, s.order.header.Commit); err != nil {
+			return 0, corrupt(fmt.Errorf("page index: page %d: %w", number, err))
+		}
+	}
+	s.index.size += int64(n)
+	s.tail.write(b[:n])
+	return n, nil
+}
+
+// cutEntry returns the entry that b begins with, of n bytes: 0 if it is not all
+// there, fewer if it is none.
+func cutEntry(b []byte) (number, offset, size uint64, n int) {
+	for _, v := range []*uint64{&number, &offset, &size} {
+		var m int
+		if *v, m = binary.Uvarint(b[n:]); m <= 0 {
+			return 0, 0, 0, m
+		}
+		n += m
+		if number == 0 {
+			break
+		}
+	}
+	return number, offset, size, n
+}
+
+func (c *indexCheck) add(number, offset, size uint64, commit uint32) error {
+	switch {
+	case number > uint64(commit):
+		return fmt.Errorf("beyond the database's %d pages", commit)
+	case uint32(number) <= c.last:
+		return fmt.Errorf("comes after page %d", c.last)
+	case offset < uint64(max(c.free, LTXHeaderSize)) || size <= ltx.PageHeaderSize || size > math.MaxInt64 || offset > math.MaxInt64-size:
+		return fmt.Errorf("cannot be %d bytes at offset %d", size, offset)
+	}
+	c.free = int64(offset + size)
+	c.last = uint32(number)
+	c.numbers = hashNumber(c.numbers, c.last)
+	c.count++
+	return nil
+}
+
+func (s *Scanner) scanIndexSize(b []byte) (int, error) {
+	if len(b) < 8 {
+		return 0, nil
+	}
+	if size := binary.BigEndian.Uint64(b); size != uint64(s.index.size) {
+		return 0, corrupt(fmt.Errorf("page index: it has %d bytes and says %d", s.index.size, size))
+	}
+	if s.index.count != s.count || s.index.numbers != s.numbers {
+		return 0, corrupt(errors.New("page index: it names other pages than the file has"))
+	}
+	s.tail.write(b[:8])
+	s.step = s.scanTrailer
+	return 8, nil
+}
+
+func (s *Scanner) scanTrailer(b []byte) (n int, err error) {
+	if len(b) < LTXTrailerSize {
+		return 0, nil
+	}
+	b = b[:LTXTrailerSize]
+	if s.trailer, err = ParseLTXTrailer(b); err != nil {
+		return 0, err
+	}
+	s.tail.write(b[:ltx.TrailerChecksumOffset])
+	s.step = func([]byte) (int, error) { return 0, corrupt(errors.New("bytes after the trailer")) }
+	return len(b), nil
+}
+
+func corrupt(err error) error { return fmt.Errorf("format: decode LTX: %w: %w", ErrCorrupt, err) }

@@ -1,0 +1,142 @@
+package restore
+
+import (
+	"context"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/walvfs/walvfs/format"
+)
+
+// batchSize is how many bytes of pages are decoded and written at once. They
+// stay in a core's cache on the way from one to the other.
+const batchSize = 256 << 10
+
+// batch is a run of pages of one file, still compressed.
+type batch struct {
+	file  *file
+	slot  int    // its place in the file
+	piece *piece // that its pages lie in
+	pages []batchPage
+	bytes int64 // of the file
+}
+
+type batchPage struct {
+	format.PageFrame
+	write bool // no newer file has the page
+}
+
+// splitter cuts the pieces into batches, in the one order in which it is known
+// of each page whether it is the newest: by files from the newest to the oldest.
+// It only looks at headers, which costs a thousandth of what is left to do in
+// parallel.
+type splitter struct {
+	ctx     context.Context
+	tracker *tracker
+	batches chan<- *batch
+	newest  format.LTXHeader
+	claimed *roaring.Bitmap // pages that are written
+
+	file    *file
+	batch   *batch
+	carried []byte // of the piece before
+}
+
+// run takes the pieces in order.
+func (s *splitter) run(pieces <-chan *piece) error {
+	defer close(s.batches)
+	for p := range pieces {
+		select {
+		case <-p.ready:
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		}
+		if p.offset == 0 {
+			s.file = s.tracker.begin(p.file, s.add)
+		}
+		if err := s.feed(p); err != nil {
+			return s.file.fail(err)
+		}
+		p.release()
+	}
+	return s.ctx.Err()
+}
+
+func (s *splitter) feed(p *piece) error {
+	b := p.data(s.carried)
+	s.batch = &batch{file: s.file, piece: p}
+	n, err := s.file.scanner.Feed(b)
+	if err != nil {
+		return err
+	}
+	if err := s.send(); err != nil {
+		return err
+	}
+	s.carried = append(s.carried[:0], b[n:]...)
+	if !p.last {
+		return nil
+	}
+	s.carried = s.carried[:0]
+	if err := s.file.scanner.Close(); err != nil {
+		return err
+	}
+	if err := s.check(); err != nil { // a file without pages
+		return err
+	}
+	return s.tracker.end(s.file)
+}
+
+// add takes a page.
+func (s *splitter) add(f format.PageFrame) error {
+	b := s.batch
+	if len(b.pages) == 0 {
+		if err := s.check(); err != nil {
+			return err
+		}
+	}
+	b.pages = append(b.pages, batchPage{f, s.claim(f.Number)})
+	b.bytes += int64(f.Size())
+	if len(b.pages)*s.file.pageSize < batchSize {
+		return nil
+	}
+	return s.send()
+}
+
+// check looks at the header of a file, once: workers read what it notes.
+func (s *splitter) check() error {
+	f := s.file
+	if f.pageSize != 0 {
+		return nil
+	}
+	h := f.scanner.Header()
+	if s.newest == (format.LTXHeader{}) { // the plan's last file comes first
+		s.newest = h
+	}
+	f.pageSize, f.sum = int(h.PageSize), f.scanner.Sum()
+	return matchHeader(h, f.info)
+}
+
+// claim reports whether a page is to be written: whether the database has it in
+// the end, and no newer file does. Each page of the database is claimed once: by
+// the newest file that it is in, also if the database shrank in between and then
+// grew again, because the file with which it grew holds what it grew by.
+func (s *splitter) claim(number uint32) bool {
+	return s.file.pageSize == int(s.newest.PageSize) && number <= s.newest.Commit && s.claimed.CheckedAdd(number)
+}
+
+// send hands the batch on and begins the next one.
+func (s *splitter) send() error {
+	b := s.batch
+	if len(b.pages) == 0 {
+		return nil
+	}
+	s.batch = &batch{file: b.file, piece: b.piece}
+	b.piece.retain()
+	b.slot = s.tracker.expect(b.file)
+	select {
+	case s.batches <- b:
+		return nil
+	case <-s.ctx.Done():
+		return s.ctx.Err()
+	}
+}

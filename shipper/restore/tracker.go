@@ -1,0 +1,119 @@
+package restore
+
+import (
+	"sync"
+
+	"github.com/walvfs/walvfs/format"
+)
+
+// file is one of the plan's.
+type file struct {
+	info format.FileInfo
+	fail func(error) error // names the file in an error
+
+	scanner  *format.Scanner // the splitter's; nil once the file is verified
+	pageSize int
+	sum      format.PageSum // of no pages
+
+	// Of a file that is verified.
+	header   format.LTXHeader
+	whole    uint32 // the lowest page from which on it has them all
+	checksum format.Checksum
+
+	// Guarded by the tracker's mutex.
+	sums    []format.PageSum // of the batches
+	pending int              // batches that are not done, and one more until all are known
+	told    int64            // bytes that the progress has
+}
+
+// tracker knows how far each file is, verifies it when its last page is decoded,
+// and tells how far the restore is.
+type tracker struct {
+	report func(Progress)
+
+	mu sync.Mutex
+	// Guarded by mu, which also keeps calls of report apart.
+	progress Progress
+	reported int64 // bytes
+	files    []*file
+}
+
+// reportEvery is after how many bytes the progress is told, and after each file.
+const reportEvery = 256 << 10
+
+func newTracker(files []format.FileInfo, report func(Progress), fail func(i int, err error) error) *tracker {
+	if report == nil {
+		report = func(Progress) {}
+	}
+	t := &tracker{report: report, progress: Progress{
+		TXID:       files[len(files)-1].MaxTXID,
+		TotalFiles: len(files),
+		TotalBytes: sum(files),
+	}}
+	for i, info := range files {
+		t.files = append(t.files, &file{info: info, fail: func(err error) error { return fail(i, err) }})
+	}
+	report(t.progress)
+	return t
+}
+
+// begin returns a file that is about to be split.
+func (t *tracker) begin(i int, page func(format.PageFrame) error) *file {
+	f := t.files[i]
+	f.scanner = format.NewScanner(page)
+	f.pending = 1
+	return f
+}
+
+// expect announces a batch and returns its place in the file.
+func (t *tracker) expect(f *file) (slot int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f.sums = append(f.sums, format.PageSum{})
+	f.pending++
+	return len(f.sums) - 1
+}
+
+// done takes the sum of a batch's pages.
+func (t *tracker) done(b *batch, sum format.PageSum) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b.file.sums[b.slot] = sum
+	b.file.told += b.bytes
+	t.progress.Bytes += b.bytes
+	return t.settle(b.file)
+}
+
+// end says that no further batch comes.
+func (t *tracker) end(f *file) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.settle(f)
+}
+
+func (t *tracker) settle(f *file) error {
+	f.pending--
+	if f.pending == 0 {
+		if err := f.verify(); err != nil {
+			return err
+		}
+		t.progress.Files++
+		t.progress.Bytes += f.info.Size - f.told
+	}
+	if f.pending == 0 || t.progress.Bytes-t.reported >= reportEvery {
+		t.reported = t.progress.Bytes
+		t.report(t.progress)
+	}
+	return nil
+}
+
+// verify compares the checksum, and forgets what was only needed for that.
+func (f *file) verify() error {
+	s := f.scanner
+	if err := s.Verify(f.sums); err != nil {
+		return err
+	}
+	f.header, f.whole, f.checksum = s.Header(), s.Whole(), s.Trailer().FileChecksum
+	f.scanner, f.sums = nil, nil
+	return nil
+}
