@@ -41,6 +41,7 @@ type Options struct {
 	Interval time.Duration // at most one upload in this time
 	SpoolDir string        // for files too large for memory; "" is the system's
 	Unfenced bool          // go on with a store that does not tell two writers apart
+	Policy   Policy        // of higher levels and of retention
 	Logger   *slog.Logger
 	Shipped  func(Shipped) // called after each acknowledgement, if not nil
 }
@@ -70,6 +71,7 @@ type Shipper struct {
 
 	mu       sync.Mutex
 	waiters  []chan error // of Drain, answered when what is committed by now is acknowledged
+	timer    *time.Timer  // to the next thing that is due, nil if there never was one
 	status   Status
 	inFlight int64 // sinceStart of the oldest commit in the pending upload, 0 for none
 
@@ -81,6 +83,9 @@ type Shipper struct {
 	newestAt   time.Time // when nobody else was known to be ahead
 	backoff    *backoff.ExponentialBackOff
 	failing    failing
+
+	levels  *levels
+	tenders sync.WaitGroup // at most one
 }
 
 // States of Shipper.work.
@@ -93,17 +98,13 @@ const (
 // New returns a shipper. It does nothing until [Shipper.Wake] is called.
 func New(source Source, store storage.Store, opts Options) *Shipper {
 	s := &Shipper{
-		source: source,
-		store:  store,
-		opts:   opts,
-		log:    opts.Logger,
-		urgent: make(chan struct{}, 1),
-		backoff: &backoff.ExponentialBackOff{
-			InitialInterval:     200 * time.Millisecond,
-			RandomizationFactor: 0.5,
-			Multiplier:          2,
-			MaxInterval:         30 * time.Second,
-		},
+		source:  source,
+		store:   store,
+		opts:    opts,
+		log:     opts.Logger,
+		urgent:  make(chan struct{}, 1),
+		backoff: newBackOff(),
+		levels:  newLevels(opts.Policy),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
@@ -111,6 +112,15 @@ func New(source Source, store storage.Store, opts Options) *Shipper {
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.status.State, s.status.Unfenced = Starting, opts.Unfenced
 	return s
+}
+
+func newBackOff() *backoff.ExponentialBackOff {
+	return &backoff.ExponentialBackOff{
+		InitialInterval:     200 * time.Millisecond,
+		RandomizationFactor: 0.5,
+		Multiplier:          2,
+		MaxInterval:         30 * time.Second,
+	}
 }
 
 var start = time.Now()
@@ -124,6 +134,11 @@ func (s *Shipper) Wake() {
 	if s.oldest.Load() == 0 {
 		s.oldest.CompareAndSwap(0, sinceStart())
 	}
+	s.start()
+}
+
+// start begins a run, or has the one under way look again.
+func (s *Shipper) start() {
 	for {
 		switch s.work.Load() {
 		case again:
@@ -183,6 +198,11 @@ func (s *Shipper) calm() {
 func (s *Shipper) Close() error {
 	s.cancel()
 	s.Drain(context.Background()) // a last round, which ends what is pending
+	s.schedule()
+	s.levels.mu.Lock() // who passed tend's check has begun by now
+	s.levels.mu.Unlock()
+	s.tenders.Wait()
+	s.drop()
 	return nil
 }
 
@@ -192,6 +212,7 @@ func (s *Shipper) run() {
 		s.work.Store(running)
 		s.round()
 		if s.work.CompareAndSwap(running, idle) {
+			s.schedule()
 			return
 		}
 	}

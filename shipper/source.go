@@ -26,8 +26,9 @@ type Source interface {
 	Recognize(ctx context.Context, tip *Tip) error
 
 	// Cut begins a cut of every page that changed since the last acknowledged
-	// one, as of a commit boundary. It returns nil if there is none.
-	Cut(ctx context.Context) (Cut, error)
+	// one, as of a commit boundary. It returns nil if there is none, unless a cut
+	// is wanted anyway, to read other pages; and if there is no database yet.
+	Cut(ctx context.Context, anyway bool) (Cut, error)
 
 	// Intended reports whether this copy of the database meant to upload a file
 	// and never heard the outcome, now or in an earlier run.
@@ -41,7 +42,7 @@ type Cut interface {
 	Info() CutInfo
 
 	// ReadPage reads the content of a page at the boundary into p, whose length
-	// is the page size.
+	// is the page size. It may be any page up to Commit but the lock page.
 	ReadPage(pgno uint32, p []byte) error
 
 	// Close ends reading and makes durable on the local disk what was read: a
@@ -67,6 +68,10 @@ type CutInfo struct {
 	WALOffset int64           // where in the WAL the cut begins, bytes
 	WALSize   int64           // bytes of the WAL that the cut covers
 	Salt      format.Salt     // of the WAL at the boundary, zero if it is empty
+
+	// Same: nothing was committed since the last acknowledged cut. There is no
+	// level 0 file to make.
+	Same bool
 
 	// Rebase: the page size is another one than that of the files before, so that
 	// a restore cannot go on from them. The cut has every page.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	mathrand "math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,12 +31,15 @@ type fakeDB struct {
 	settled  int // cuts acknowledged or abandoned
 	intended []shipper.Position
 	acked    []shipper.Position
+	made     []shipper.Position         // intended, in order, the last one for each TXID
+	states   map[format.TXID][][]uint64 // what the cuts for a TXID held
 
-	noise     bool          // pages do not compress
-	slow      time.Duration // to read a page
-	last      format.TXID
-	recognize func(*shipper.Tip) error
-	cutErr    func() error
+	noise      bool          // pages do not compress
+	slow       time.Duration // to read a page
+	readFaults atomic.Int64  // reading one of so many pages fails, 0 for none
+	last       format.TXID
+	recognize  func(*shipper.Tip) error
+	cutErr     func() error
 }
 
 func newDB(pages int) *fakeDB {
@@ -54,6 +59,31 @@ func (db *fakeDB) commit(pages ...uint32) {
 	}
 }
 
+// resize changes the number of pages.
+func (db *fakeDB) resize(n int) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.commits++
+	for len(db.pages) < n {
+		db.pages = append(db.pages, db.commits)
+		db.dirty.Add(uint32(len(db.pages)))
+	}
+	db.pages = db.pages[:n]
+	db.pages[0] = db.commits
+	db.dirty.Add(1)
+}
+
+func (db *fakeDB) size() int {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return len(db.pages)
+}
+
+// timeOf returns the time of a TXID.
+func (db *fakeDB) timeOf(txid format.TXID) time.Time {
+	return db.made[txid-1].Time
+}
+
 func (db *fakeDB) Last() format.TXID { return db.last }
 
 func (db *fakeDB) Recognize(_ context.Context, tip *shipper.Tip) error {
@@ -71,7 +101,7 @@ func (db *fakeDB) Intended(pos shipper.Position) bool {
 	})
 }
 
-func (db *fakeDB) Cut(context.Context) (shipper.Cut, error) {
+func (db *fakeDB) Cut(_ context.Context, anyway bool) (shipper.Cut, error) {
 	if db.cutErr != nil {
 		if err := db.cutErr(); err != nil {
 			return nil, err
@@ -79,11 +109,12 @@ func (db *fakeDB) Cut(context.Context) (shipper.Cut, error) {
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.dirty.IsEmpty() {
+	if db.dirty.IsEmpty() && !anyway {
 		return nil, nil
 	}
 	db.cuts++
 	k := &fakeCut{db: db, pages: db.dirty, content: append([]uint64(nil), db.pages...)}
+	k.pages.RemoveRange(uint64(len(db.pages))+1, 1<<32)
 	db.dirty = roaring.New()
 	return k, nil
 }
@@ -95,11 +126,14 @@ type fakeCut struct {
 }
 
 func (k *fakeCut) Info() shipper.CutInfo {
-	return shipper.CutInfo{PageSize: pageSize, Commit: uint32(len(k.content)), Pages: k.pages, WALOffset: 32}
+	return shipper.CutInfo{PageSize: pageSize, Commit: uint32(len(k.content)), Pages: k.pages, Same: k.pages.IsEmpty(), WALOffset: 32}
 }
 
 func (k *fakeCut) ReadPage(pgno uint32, p []byte) error {
 	time.Sleep(k.db.slow)
+	if n := k.db.readFaults.Load(); n > 0 && mathrand.Int64N(n) == 0 {
+		return errStore
+	}
 	clear(p)
 	if k.db.noise {
 		rand.Read(p)
@@ -114,6 +148,11 @@ func (k *fakeCut) Intend(pos shipper.Position) error {
 	k.db.mu.Lock()
 	defer k.db.mu.Unlock()
 	k.db.intended = append(k.db.intended, pos)
+	k.db.made = append(k.db.made[:min(len(k.db.made), int(pos.TXID)-1)], pos)
+	if k.db.states == nil {
+		k.db.states = map[format.TXID][][]uint64{}
+	}
+	k.db.states[pos.TXID] = append(k.db.states[pos.TXID], k.content)
 	return nil
 }
 

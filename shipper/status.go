@@ -76,14 +76,22 @@ func (s *Shipper) acknowledged(up *upload) {
 	s.status.Uploads++
 	s.status.Bytes += up.body.size
 	s.mu.Unlock()
-	shipped := Shipped{Position: up.Position, Pages: up.pages, Bytes: up.body.size}
+	shipped := Shipped{Position: up.Position, Pages: up.info.Pages.GetCardinality(), Bytes: up.body.size}
 	if up.oldest != 0 {
 		shipped.Lag = time.Duration(sinceStart() - up.oldest)
 	}
-	s.log.Debug("shipped", "txid", up.TXID, "pages", up.pages, "bytes", up.body.size, "lag", shipped.Lag)
+	s.log.Debug("shipped", "txid", up.TXID, "pages", shipped.Pages, "bytes", up.body.size, "lag", shipped.Lag)
 	if s.opts.Shipped != nil {
 		s.opts.Shipped(shipped)
 	}
+}
+
+// count notes an upload of a higher level.
+func (s *Shipper) count(bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Uploads++
+	s.status.Bytes += bytes
 }
 
 // halt stops shipping for good: only a person can tell what is right.

@@ -31,26 +31,30 @@ func (s *Shipper) recognize(ctx context.Context) error {
 		s.tip = Position{Time: s.tip.Time}
 	}
 	s.setTip(s.tip)
+	s.levels.begin(s.tip.TXID)
 	s.recognized = true
 	return nil
 }
 
-// An upload is a file on its way to the replica.
+// An upload is a level 0 file on its way to the replica, and the files of higher
+// levels that end with it.
 type upload struct {
 	Position
 	cut     Cut
+	info    CutInfo
 	key     string
 	writeID string
 	header  format.LTXHeader
 	body    *spool
-	pages   uint64
 	oldest  int64 // sinceStart of the oldest commit in it
+	levels  []*levelFile
 }
 
 // cut takes the next file from the source, nil if there is nothing to ship.
 func (s *Shipper) cut() (_ *upload, err error) {
+	due := s.levels.due(time.Now())
 	oldest := s.oldest.Swap(0)
-	cut, err := s.source.Cut(s.ctx)
+	cut, err := s.source.Cut(s.ctx, len(due) > 0)
 	if err == nil && cut == nil {
 		return nil, nil
 	}
@@ -62,31 +66,49 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	up := &upload{
 		Position: Position{TXID: s.tip.TXID + 1, Time: s.timestamp()},
 		cut:      cut,
+		info:     cut.Info(),
 		writeID:  rand.Text(),
-		body:     &spool{dir: s.opts.SpoolDir},
-		pages:    cut.Info().Pages.GetCardinality(),
+		body:     s.newSpool(),
 		oldest:   oldest,
 	}
+	if up.info.Same {
+		up.Position = s.tip
+	}
 	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)
-	err = s.encode(up)
+	err = s.encodeAll(up, due)
 	if cerr := cut.Close(); err == nil {
 		err = cerr
 	}
-	if err == nil {
+	if err == nil && !up.info.Same {
 		err = cut.Intend(up.Position)
 	}
 	if err != nil {
 		s.abandon(up)
 		return nil, err
 	}
+	if up.info.Same {
+		cut.Abandon()
+		s.tend(up.levels)
+		return nil, nil
+	}
 	s.setInFlight(up.oldest)
 	return up, nil
 }
 
+func (s *Shipper) newSpool() *spool { return &spool{dir: s.opts.SpoolDir} }
+
 func (s *Shipper) abandon(up *upload) {
 	up.cut.Abandon()
 	up.body.Close()
+	for _, f := range up.levels {
+		s.levels.giveBack(f, time.Now())
+	}
 	s.putBack(up.oldest)
+}
+
+// uploadTime is how long an upload of so many bytes may take, on a slow link.
+func uploadTime(size int64) time.Duration {
+	return time.Minute + time.Duration(size>>16)*time.Second
 }
 
 func (s *Shipper) putBack(oldest int64) {
@@ -121,8 +143,8 @@ func (s *Shipper) timestamp() time.Time {
 // reports whether the replica needs another one at once.
 func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 	up := s.pending
-	// Nothing may hang for ever; a slow link may take its time.
-	ctx, cancel := context.WithTimeout(ctx, time.Minute+time.Duration(up.body.size>>16)*time.Second)
+	// Nothing may hang for ever.
+	ctx, cancel := context.WithTimeout(ctx, uploadTime(up.body.size))
 	defer cancel()
 
 	s.lastSent = time.Now()
@@ -140,7 +162,7 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 	if err == nil && elapsed(s.newestAt) > lateAfter {
 		err = s.checkLate(ctx, up)
 	}
-	if err == nil && up.cut.Info().Rebase {
+	if err == nil && up.info.Rebase {
 		err = s.rebase(ctx, up)
 	}
 	if err != nil {
@@ -149,7 +171,9 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 
 	s.pending, s.tip, s.newestAt = nil, up.Position, s.lastSent
 	up.cut.Acknowledge(up.Position)
+	s.levels.add(up.TXID, up.info, time.Now())
 	s.acknowledged(up)
+	s.tend(up.levels)
 	if err := up.body.Close(); err != nil {
 		s.log.Warn("cannot remove a temporary file", "error", err)
 	}

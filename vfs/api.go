@@ -32,6 +32,8 @@
 //	                   the replica has: the old one is kept as "-walvfs-behind"
 //	diverged=halt      what to do when the replica holds another history:
 //	                   halt, or overwrite it with this database's content
+//	retention=24h      how far back points in time can be restored; off keeps all
+//	snapshots=24h      how often a snapshot is made; off for never
 //	fencing=on         off goes on with a store that does not support put-if-absent:
 //	                   then nothing stops two writers from mixing their histories,
 //	                   one of which may be an earlier run's upload that arrives late
@@ -121,6 +123,10 @@ type Options struct {
 	// Unfenced goes on with a store that does not support put-if-absent: nothing
 	// stops two writers from mixing their histories.
 	Unfenced bool
+
+	// Policy says when files are compacted and how long they are kept. The zero
+	// value is [shipper.DefaultPolicy].
+	Policy shipper.Policy
 
 	// Overwrite makes this database the replica's content when the replica
 	// holds another history, instead of halting.

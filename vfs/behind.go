@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/sidecar"
 	"github.com/walvfs/walvfs/shipper/storage"
@@ -11,8 +12,9 @@ import (
 
 // behind returns why a database that is not open is behind its replica, "" if it is
 // not, or if that is not certain. It is, if the replica has acknowledged all that
-// was ever committed to it, and then went on; and if its disk has lost commits of
-// the one file that the replica ends with, and nothing came after them.
+// was ever committed to it, and then went on; and if its disk has lost commits that
+// the replica's newest file has, which this database wrote from the very WAL that is
+// cut short now.
 func behind(ctx context.Context, path string, store storage.Store) (why string, err error) {
 	id, err := sidecar.Identify(path)
 	if err != nil {
@@ -32,10 +34,10 @@ func behind(ctx context.Context, path string, store storage.Store) (why string, 
 	if tip == nil || err != nil {
 		return "", err
 	}
-	if lost {
-		return lostReason(side, tip), nil
-	}
-	if tip.MaxTXID <= side.Acked.TXID {
+	switch {
+	case lost && holdsMore(side, tip, f):
+		return errDiskLost.Error(), nil
+	case lost, tip.MaxTXID <= side.Acked.TXID:
 		return "", nil
 	}
 	follows, err := shipper.Follows(ctx, store, shipper.Position{TXID: side.Acked.TXID, Checksum: side.Acked.Checksum})
@@ -54,17 +56,22 @@ func allAcked(side sidecar.Sidecar, at place, f found) bool {
 	return s.Floor > 0 && len(s.Dirty) == 0 && len(side.Intents) == 0 && at.epoch == f.wal.Salt && at.scanned >= f.last
 }
 
-// lostReason tells whether what the disk has lost is in the replica: what was
-// scanned last is what was cut last.
-func lostReason(side sidecar.Sidecar, tip *shipper.Tip) string {
-	last := *side.Acked
-	if n := len(side.Intents); n > 0 {
-		last = side.Intents[n-1]
-	} else if len(side.State.Dirty) > 0 {
-		return ""
+// holdsMore reports whether the replica's newest file is this database's own, and was
+// cut from the WAL that the database has, at a frame after its last commit.
+func holdsMore(side sidecar.Sidecar, tip *shipper.Tip, f found) bool {
+	m := memory{Sidecar: side}
+	if m.find(shipper.Position{TXID: tip.MaxTXID, Checksum: tip.Checksum}) == nil {
+		return false
 	}
-	if tip.MaxTXID != last.TXID || tip.Checksum != last.Checksum {
-		return ""
+	frames, ok := cutFrames(tip.Header, f.wal)
+	return ok && frames > int64(f.last)
+}
+
+// cutFrames returns the number of frames of a WAL up to the boundary that a file was
+// cut at, if it was cut from that WAL.
+func cutFrames(h format.LTXHeader, wal format.WALHeader) (frames int64, ok bool) {
+	if wal.Salt.IsZero() || h.WALSalt1 != wal.Salt.Salt1() || h.WALSalt2 != wal.Salt.Salt2() {
+		return 0, false
 	}
-	return errDiskLost.Error()
+	return (h.WALOffset + h.WALSize - format.WALHeaderSize) / (format.FrameHeaderSize + int64(wal.PageSize)), true
 }

@@ -119,7 +119,7 @@ func BenchmarkCut(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				d.capture.replicaNeedsAll("")
-				k, err := d.Cut(context.Background())
+				k, err := d.Cut(context.Background(), false)
 				if err != nil || k == nil {
 					b.Fatal(k, err)
 				}

@@ -243,6 +243,9 @@ func (d *database) Recognize(ctx context.Context, tip *shipper.Tip) error {
 	case d.cfg.overwrite:
 		d.memory.DiskLost = false
 		d.capture.replicaNeedsAll("diverged=overwrite")
+	case known && d.requirePast(ctx, tip) == nil:
+		d.memory.DiskLost = false
+		d.capture.replicaNeedsAll("the disk has lost commits, but none that the replica has")
 	case known:
 		return fmt.Errorf("%w: %w: restore the replica to have them back, or set diverged=overwrite to go on without", shipper.ErrDiverged, d.unproven)
 	case tip.Header.NodeID == d.memory.NodeID:

@@ -33,9 +33,9 @@ type cut struct {
 var _ shipper.Cut = (*cut)(nil)
 
 // Cut implements [shipper.Source].
-func (d *database) Cut(context.Context) (shipper.Cut, error) {
+func (d *database) Cut(_ context.Context, anyway bool) (shipper.Cut, error) {
 	d.connMu.Lock()
-	k, err := d.beginCut()
+	k, err := d.beginCut(anyway)
 	if k == nil || err != nil {
 		d.recheck()
 		d.connMu.Unlock()
@@ -45,8 +45,8 @@ func (d *database) Cut(context.Context) (shipper.Cut, error) {
 	return k, nil
 }
 
-func (d *database) beginCut() (*cut, error) {
-	if d.unmoved() {
+func (d *database) beginCut(anyway bool) (*cut, error) {
+	if !anyway && d.unmoved() {
 		return nil, nil
 	}
 	if ok, err := d.connectWAL(); !ok || err != nil {
@@ -55,9 +55,9 @@ func (d *database) beginCut() (*cut, error) {
 	if err := d.read.begin(); err != nil {
 		return nil, err
 	}
-	k, err := d.cutAtBoundary()
+	k, err := d.cutAtBoundary(anyway)
 	for try := 0; errors.Is(err, errMoved) && try < 10; try++ {
-		k, err = d.cutAtBoundary()
+		k, err = d.cutAtBoundary(anyway)
 	}
 	if k == nil || err != nil {
 		return nil, errors.Join(err, d.read.end())
@@ -90,7 +90,7 @@ func (d *database) recheck() {
 	}
 }
 
-func (d *database) cutAtBoundary() (*cut, error) {
+func (d *database) cutAtBoundary(anyway bool) (*cut, error) {
 	published, err := boundary(d.shm)
 	if err != nil {
 		return nil, err
@@ -122,7 +122,8 @@ func (d *database) cutAtBoundary() (*cut, error) {
 		k.info.WALOffset = format.FrameOffset(at.PageSize, first)
 		k.info.WALSize = format.FrameOffset(at.PageSize, at.MxFrame+1) - k.info.WALOffset
 	}
-	if k.info.Pages.IsEmpty() && !d.claim.Load() {
+	k.info.Same = k.info.Pages.IsEmpty() && !d.claim.Load()
+	if k.info.Same && !anyway {
 		d.capture.drop()
 		return nil, nil
 	}

@@ -83,7 +83,7 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 	d.found = look(path)
 	d.unproven = memory.resume(d.found)
 	d.claim.Store(memory.Restored)
-	opts := shipper.Options{NodeID: d.memory.NodeID, Interval: cfg.interval, SpoolDir: filepath.Dir(path), Unfenced: cfg.unfenced, Logger: log}
+	opts := shipper.Options{NodeID: d.memory.NodeID, Interval: cfg.interval, SpoolDir: filepath.Dir(path), Unfenced: cfg.unfenced, Policy: cfg.policy, Logger: log}
 	if observe := v.opts.Shipped; observe != nil {
 		opts.Shipped = func(s shipper.Shipped) { observe(path, s) }
 	}

@@ -26,7 +26,7 @@ var errNotPast = errors.New("this database, which wrote it, does not hold it any
 // It takes a download of the whole replica, and as much space beside the database.
 // Without a sidecar, nothing less proves that what the replica holds is not newer.
 func (d *database) requirePast(ctx context.Context, tip *shipper.Tip) error {
-	d.capture.log.Warn("the sidecar does not know the replica's newest file: it is downloaded and compared", "tip", tip.MaxTXID)
+	d.capture.log.Warn("what is on this disk does not tell whether it goes on from the replica: that is downloaded and compared", "tip", tip.MaxTXID)
 	copied, err := d.download(ctx, tip.MaxTXID)
 	if err == nil {
 		err = d.compare(ctx, tip, copied)
@@ -122,8 +122,7 @@ func (d *database) pastOf(tip *shipper.Tip) (*past, error) {
 		return nil, errNotPast
 	}
 	until := found.last
-	if h := tip.Header; !found.wal.Salt.IsZero() && h.WALSalt1 == found.wal.Salt.Salt1() && h.WALSalt2 == found.wal.Salt.Salt2() {
-		frames := (h.WALOffset + h.WALSize - format.WALHeaderSize) / (format.FrameHeaderSize + int64(at.PageSize))
+	if frames, ok := cutFrames(tip.Header, found.wal); ok {
 		if frames > int64(until) {
 			return nil, errNotPast // what it was cut from is not all here
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3/vfs"
 
+	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
@@ -27,6 +28,7 @@ type settings struct {
 	ifMissing    bool // restore a database that does not exist
 	ifBehind     bool // or that is behind its replica
 	unfenced     bool
+	policy       shipper.Policy
 	storage      storage.Options
 	logger       *slog.Logger
 }
@@ -46,11 +48,15 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 		ifMissing:    v.opts.RestoreIfMissing || v.opts.RestoreIfBehind,
 		ifBehind:     v.opts.RestoreIfBehind,
 		unfenced:     v.opts.Unfenced,
+		policy:       v.opts.Policy,
 		storage:      v.opts.Storage,
 		logger:       v.opts.Logger,
 	}
 	if s.logger == nil {
 		s.logger = slog.Default()
+	}
+	if s.policy.IsZero() {
+		s.policy = shipper.DefaultPolicy()
 	}
 	if s.replica == "" {
 		return s, true, errors.New("walvfs: no replica for this database: add &replica=URL to its URI, or set WALVFS_REPLICA to a base URL")
@@ -60,6 +66,8 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 		duration(name, "interval", &s.interval),
 		duration(name, "close_timeout", &s.closeTimeout),
 		duration(name, "lock_timeout", &s.lockTimeout),
+		durationOrOff(name, "retention", &s.policy.Keep),
+		durationOrOff(name, "snapshots", &s.policy.Snapshots),
 		choice(name, "diverged", map[string]func(){
 			"halt":      func() { s.overwrite = false },
 			"overwrite": func() { s.overwrite = true },
@@ -103,6 +111,15 @@ func duration(name *vfs.Filename, key string, d *time.Duration) error {
 	}
 	*d = parsed
 	return nil
+}
+
+// durationOrOff is duration, with 0 for off.
+func durationOrOff(name *vfs.Filename, key string, d *time.Duration) error {
+	if name.URIParameter(key) == "off" {
+		*d = 0
+		return nil
+	}
+	return duration(name, key, d)
 }
 
 func choice(name *vfs.Filename, key string, choices map[string]func()) error {

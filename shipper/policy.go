@@ -1,0 +1,39 @@
+package shipper
+
+import "time"
+
+// A Policy says when files of higher levels are made, and how long files are kept.
+// The zero value makes none, and keeps all.
+type Policy struct {
+	// Levels are the times after which what changed is compacted into one file of
+	// level 1, 2, ..., up to 8 of them, ascending.
+	Levels []time.Duration
+
+	// Snapshots is the time after which the whole database becomes a file of level
+	// 9; zero for never.
+	Snapshots time.Duration
+
+	// KeepRaw is how long a level 0 file is kept once it is compacted.
+	KeepRaw time.Duration
+
+	// Keep is how far back points in time can be restored: as often as level 0
+	// files are made for KeepRaw, then as often as those of level 1 are. Zero
+	// keeps everything for ever, level 0 files too.
+	Keep time.Duration
+}
+
+// IsZero reports whether nothing is set.
+func (p Policy) IsZero() bool {
+	return p.Levels == nil && p.Snapshots == 0 && p.KeepRaw == 0 && p.Keep == 0
+}
+
+// DefaultPolicy is what Litestream does by default, but that Keep is a promise: the
+// snapshot before the oldest such point stays as long as the point.
+func DefaultPolicy() Policy {
+	return Policy{
+		Levels:    []time.Duration{30 * time.Second, 5 * time.Minute, time.Hour},
+		Snapshots: 24 * time.Hour,
+		KeepRaw:   5 * time.Minute,
+		Keep:      24 * time.Hour,
+	}
+}
