@@ -10,23 +10,31 @@ import (
 // of its name.
 type cli struct {
 	Restore restoreCmd `cmd:"" help:"Restore a database from a replica."`
+	Verify  verifyCmd  `cmd:"" help:"Read a whole replica and check it."`
+	Drill   drillCmd   `cmd:"" help:"Restore to a temporary place and check the database."`
 	Ls      lsCmd      `cmd:"" help:"List the files of a replica, by level."`
+	Info    infoCmd    `cmd:"" help:"Show a replica's newest state, what can be restored, sizes and costs."`
+	Dump    dumpCmd    `cmd:"" help:"Show what is in an LTX file."`
 	Demo    demoCmd    `cmd:"" help:"Lose a database and get it back, in a temporary directory."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+
+	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
+	Man        manCmd        `cmd:"" help:"Print the manual page."`
 
 	ShowVersion versionFlag `name:"version" help:"Print the version."`
 }
 
-const description = `Restores SQLite databases that walvfs or Litestream 0.5 replicated, and shows what a replica holds.
+const description = `Restores and checks SQLite databases that walvfs or Litestream 0.5 replicated, and shows what a replica holds.
 
-A replica is named by its URL: file:///directory, s3://bucket/path, s3://bucket.host/path for S3-compatible services, or gs://bucket/path. Credentials come from where each service's own tools look for them.`
+A replica is named by its URL: file:///directory, s3://bucket/path, s3://bucket.host/path for S3-compatible services, or gs://bucket/path. Credentials come from where each service's own tools look for them. Or it is named by the path of its database, if a configuration file says where its replica is: --config, the environment variable WALVFS_CONFIG, or /etc/walvfs.yml.`
 
 const details = `Exit statuses:
 
 	0    done, or nothing to do and a flag says that this is fine
 	1    failed; what was there before is untouched
-	2    the command line is wrong
-	3    nothing to restore: there is no replica at the URL
+	2    the command line or the configuration file is wrong
+	3    there is no replica at the URL
+	4    verify or drill found the replica or the database wrong
 	130  interrupted; what was there before is untouched
 
 Flags may be written with one dash, as in -force.`

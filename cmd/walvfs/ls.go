@@ -14,8 +14,8 @@ import (
 )
 
 type lsCmd struct {
-	URL  string `arg:"" help:"The replica, such as s3://bucket/app or file:///backup/app."`
-	JSON bool   `name:"json" help:"Print a JSON array of objects."`
+	replicaArg
+	JSON bool `name:"json" help:"Print a JSON array of objects."`
 }
 
 // Help is shown below the synopsis.
@@ -29,10 +29,10 @@ Examples:
 }
 
 // Validate finds mistakes before anything is done.
-func (c *lsCmd) Validate() error { return checkURL(c.URL) }
+func (c *lsCmd) Validate() error { return c.check() }
 
 func (c *lsCmd) Run(a *app) error {
-	store, err := openStore(a, c.URL)
+	store, _, err := c.open(a)
 	if err != nil {
 		return err
 	}
@@ -74,9 +74,14 @@ func listed(a *app, store storage.Store) ([]listedFile, error) {
 		}
 	}
 	if len(files) == 0 {
-		return files, &restore.Error{Op: "list", Name: store.String(), Err: restore.ErrNoReplica, Hint: "check the path of the URL"}
+		return files, noReplica(store)
 	}
 	return files, nil
+}
+
+// noReplica is the error for a replica without files.
+func noReplica(store storage.Store) error {
+	return &restore.Error{Op: "list", Name: store.String(), Err: restore.ErrNoReplica, Hint: "check the path of the URL"}
 }
 
 func printTable(a *app, files []listedFile) error {

@@ -1,9 +1,14 @@
-// Command walvfs works with replicas of SQLite databases: it restores them and
-// shows what they hold. Replication itself needs no command; it runs inside
-// the application.
+// Command walvfs works with replicas of SQLite databases: it restores them, checks
+// them and shows what they hold. Replication itself needs no command; it runs
+// inside the application.
 //
 //	walvfs restore -o app.db s3://bucket/app
-//	walvfs ls s3://bucket/app
+//	walvfs verify s3://bucket/app
+//	walvfs drill --live /var/lib/app/app.db s3://bucket/app
+//	walvfs info s3://bucket/app
+//
+// README.md beside this file has ready pieces for systemd, Docker, CI and the
+// permissions of buckets.
 package main
 
 import (

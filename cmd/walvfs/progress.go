@@ -19,7 +19,7 @@ import (
 // terminal: a log should not be flooded.
 const lineEvery = 10 * time.Second
 
-// progress shows how far a restore is: a bar on a terminal, lines elsewhere,
+// progress shows how far a restore or a verification is: a bar on a terminal, lines elsewhere,
 // nothing if it is to be quiet.
 type progress struct {
 	out   io.Writer
@@ -30,13 +30,16 @@ type progress struct {
 	bar  *progressbar.ProgressBar // nil before the first update, and where there is no terminal
 	tty  bool
 	next time.Time // of the next line
+
+	begun     time.Time // of the first update, which had begunWith bytes
+	begunWith int64
 }
 
-func (a *app) newProgress(quiet bool, from, to string) *progress {
+func (a *app) newProgress(quiet bool, title string) *progress {
 	return &progress{
 		out:   a.stderr,
 		quiet: quiet,
-		title: fmt.Sprintf("%s: restoring from %s", to, from),
+		title: title,
 		tty:   isTerminal(a.stderr) && a.getenv("TERM") != "dumb",
 	}
 }
@@ -85,9 +88,23 @@ func (p *progress) line(r restore.Progress) {
 	case now.Before(p.next):
 		return
 	default:
-		fmt.Fprintf(p.out, "%d%%: %s of %s\n", 100*r.Bytes/max(r.TotalBytes, 1), humanize.IBytes(uint64(r.Bytes)), humanize.IBytes(uint64(r.TotalBytes)))
+		fmt.Fprintf(p.out, "%d%%: %s of %s%s\n", 100*r.Bytes/max(r.TotalBytes, 1),
+			humanize.IBytes(uint64(r.Bytes)), humanize.IBytes(uint64(r.TotalBytes)), p.pace(r, now))
 	}
 	p.next = now.Add(lineEvery)
+	if p.begun.IsZero() {
+		p.begun, p.begunWith = now, r.Bytes
+	}
+}
+
+// pace tells the rate so far, and how long the rest takes at it.
+func (p *progress) pace(r restore.Progress, now time.Time) string {
+	rate := float64(r.Bytes-p.begunWith) / now.Sub(p.begun).Seconds()
+	if rate <= 0 {
+		return ""
+	}
+	left := time.Duration(float64(r.TotalBytes-r.Bytes) / rate * float64(time.Second))
+	return fmt.Sprintf(", %s/s, %s left", humanize.IBytes(uint64(rate)), left.Round(time.Second))
 }
 
 // end takes the bar off the screen.

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/walvfs/walvfs/shipper/restore"
 )
@@ -47,4 +49,20 @@ func TestProgressLines(t *testing.T) {
 	if want := "app.db: restoring: TXID 0000000000000007, 2 files, 100 B\n"; out.String() != want {
 		t.Errorf("output is %q, want %q", out.String(), want)
 	}
+}
+
+// A slow one says from time to time how fast it is, and how long it takes.
+func TestProgressPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		p := &progress{out: &out, title: "app.db: restoring"}
+		for n := range int64(4) {
+			p.update(restore.Progress{TXID: 7, Bytes: n * 5 << 20, TotalFiles: 2, TotalBytes: 30 << 20})
+			time.Sleep(5 * time.Second)
+		}
+		want := "app.db: restoring: TXID 0000000000000007, 2 files, 30 MiB\n33%: 10 MiB of 30 MiB, 1.0 MiB/s, 20s left\n"
+		if out.String() != want {
+			t.Errorf("output is %q, want %q", out.String(), want)
+		}
+	})
 }

@@ -53,6 +53,38 @@ func mkreplica(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.Remove(src))
 }
 
+// mklevel writes a compacted file of states that mkreplica wrote.
+func mklevel(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 4 {
+		ts.Fatalf("usage: mklevel DIR LEVEL MIN MAX [wrong|lacking]")
+	}
+	var n [3]int
+	for i := range n {
+		var err error
+		n[i], err = strconv.Atoi(args[i+1])
+		ts.Check(err)
+	}
+	level, lo, hi := n[0], n[1], n[2]
+	var before []byte
+	if lo > 1 {
+		before = readBytes(ts, fmt.Sprintf("%d.db", lo-1))
+	}
+	now := readBytes(ts, fmt.Sprintf("%d.db", hi))
+	const pageSize = 4096
+	last := len(now) - pageSize // the last page that changed
+	for last > 0 && last < len(before) && bytes.Equal(before[last:last+pageSize], now[last:last+pageSize]) {
+		last -= pageSize
+	}
+	switch how := append(args, "")[4]; how {
+	case "wrong":
+		now[last+100] ^= 1
+	case "lacking":
+		before = append(before, make([]byte, max(0, last+pageSize-len(before)))...)
+		copy(before[last:], now[last:last+pageSize])
+	}
+	writeLTX(ts, args[0], level, format.TXID(lo), format.TXID(hi), before, now)
+}
+
 // writeLTX writes the pages in which a database changed.
 func writeLTX(ts *testscript.TestScript, dir string, level int, lo, hi format.TXID, before, now []byte) {
 	const pageSize = 4096
@@ -80,6 +112,12 @@ func writeLTX(ts *testscript.TestScript, dir string, level int, lo, hi format.TX
 	ts.Check(os.MkdirAll(filepath.Dir(name), 0o700))
 	ts.Check(os.WriteFile(name, b.Bytes(), 0o600))
 	ts.Check(os.Chtimes(name, at, at))
+}
+
+func readBytes(ts *testscript.TestScript, name string) []byte {
+	b, err := os.ReadFile(ts.MkAbs(name))
+	ts.Check(err)
+	return b
 }
 
 // same is cmp for files that are not text.

@@ -17,6 +17,7 @@ const (
 	statusFailed      = 1
 	statusUsage       = 2
 	statusNoReplica   = 3
+	statusDamaged     = 4
 	statusInterrupted = 130 // 128 and the number of SIGINT, as shells have it
 )
 
@@ -29,6 +30,17 @@ type usageError struct {
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
+// hintedError adds a remedy to an error.
+type hintedError struct {
+	error
+	hint string
+}
+
+func (e *hintedError) Unwrap() error { return e.error }
+
+// errDamaged ends a command that said already what it found.
+var errDamaged = errors.New("damaged")
+
 // report prints an error, with its remedy on a line of its own, and returns the
 // exit status.
 func (a *app) report(err error) int {
@@ -39,8 +51,11 @@ func (a *app) report(err error) int {
 		fmt.Fprintln(a.stderr, "walvfs: interrupted; nothing was changed")
 		return statusInterrupted
 	}
+	if errors.Is(err, errDamaged) {
+		return statusDamaged
+	}
 	message, hint := remedy(err)
-	fmt.Fprintf(a.stderr, "walvfs: %s\n", message)
+	fmt.Fprintf(a.stderr, "walvfs: %s\n", strings.ReplaceAll(message, "\n", "\n        "))
 	if hint != "" {
 		fmt.Fprintf(a.stderr, "        %s\n", hint)
 	}
@@ -74,6 +89,9 @@ func remedy(err error) (message, hint string) {
 	}
 	if e, ok := errors.AsType[*restore.Error](err); ok && e.Hint != "" {
 		hint = e.Hint
+	}
+	if e, ok := errors.AsType[*hintedError](err); ok {
+		hint = e.hint
 	}
 	message = strings.Replace(err.Error(), " ("+hint+")", "", 1)
 	if e, ok := errors.AsType[*restore.Error](err); ok && e.Op == "restore to" && errors.Is(err, fs.ErrExist) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -10,15 +11,14 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/restore"
-	"github.com/walvfs/walvfs/shipper/storage"
 )
 
 type restoreCmd struct {
-	URL    string `arg:"" help:"The replica, such as s3://bucket/app or file:///backup/app."`
-	Output string `short:"o" required:"" placeholder:"FILE" help:"The database to write."`
+	replicaArg
+	Output string `short:"o" placeholder:"FILE" help:"The database to write. By default the one that names the replica."`
 
 	TXID      txidFlag `name:"txid" placeholder:"TXID" help:"Restore this transaction, in hexadecimal, instead of the newest."`
-	Timestamp timeFlag `placeholder:"TIME" help:"Restore the newest state at or before this time, such as 2026-01-02T15:04:05Z."`
+	Timestamp timeFlag `placeholder:"TIME" help:"Restore the newest state at or before this time, such as 2026-01-02T15:04:05Z or '5m ago'."`
 
 	Force           bool `help:"Replace an existing database, with its -wal, -shm and -journal files. It must not be in use."`
 	IfDBNotExists   bool `name:"if-db-not-exists" help:"Do nothing, successfully, if the database exists."`
@@ -37,13 +37,17 @@ Examples:
 	# The newest state.
 	walvfs restore -o app.db s3://bucket/app
 
-	# As it was at noon, beside the live one.
+	# The same, if walvfs.yml says where the replica of this database is.
+	walvfs restore /var/lib/my-app/data.db
+
+	# As it was at noon, or five minutes ago, beside the live one.
 	walvfs restore -o noon.db --timestamp 2026-01-02T12:00:00Z s3://bucket/app
+	walvfs restore -o before.db --timestamp '5m ago' s3://bucket/app
 
 	# When a container starts: restore what is lost, if there is a backup of it.
 	walvfs restore --if-db-not-exists --if-replica-exists -o /data/app.db s3://bucket/app
 
-Exit statuses: 0 done, 1 failed, 2 wrong command line, 3 no replica at the URL, 130 interrupted. After any but 0, whatever was at the path is still there.`
+Exit statuses: 0 done, 1 failed, 2 wrong command line or configuration, 3 no replica at the URL, 130 interrupted. After any but 0, whatever was at the path is still there.`
 }
 
 // Validate finds mistakes before anything is done.
@@ -51,20 +55,24 @@ func (c *restoreCmd) Validate() error {
 	if c.TXID != 0 && !c.Timestamp.IsZero() {
 		return errors.New("--txid and --timestamp exclude each other")
 	}
-	return checkURL(c.URL)
+	if c.Output == "" && isURL(c.Replica) {
+		return errors.New("missing flags: --output=FILE (only a database that the configuration names has a default)")
+	}
+	return c.check()
 }
 
 func (c *restoreCmd) Run(a *app) error {
-	if _, err := os.Lstat(c.Output); err == nil && c.IfDBNotExists {
-		return c.skip(a, "the database exists")
-	}
-	store, err := openStore(a, c.URL)
+	store, path, err := c.open(a)
 	if err != nil {
 		return err
 	}
 	defer store.Close()
+	c.Output = cmp.Or(c.Output, path)
+	if _, err := os.Lstat(c.Output); err == nil && c.IfDBNotExists {
+		return c.skip(a, "the database exists")
+	}
 
-	progress := a.newProgress(c.Quiet, store.String(), c.Output)
+	progress := a.newProgress(c.Quiet, fmt.Sprintf("%s: restoring from %s", c.Output, store))
 	result, err := restore.Restore(a.ctx, store, c.Output, restore.Options{
 		TXID:      format.TXID(c.TXID),
 		Timestamp: c.Timestamp.Time,
@@ -77,27 +85,9 @@ func (c *restoreCmd) Run(a *app) error {
 		return c.skip(a, "there is no replica at "+store.String())
 	}
 	if err != nil {
-		return err
+		return withNearest(a, store, err)
 	}
 	return c.done(a, store.String(), result)
-}
-
-// checkURL finds what is wrong with a replica URL by itself. A missing argument
-// is found elsewhere.
-func checkURL(url string) error {
-	if url == "" {
-		return nil
-	}
-	return storage.Check(url)
-}
-
-// openStore opens a replica. It makes no request: what fails is the URL.
-func openStore(a *app, url string) (storage.Store, error) {
-	store, err := storage.Open(a.ctx, url, storage.Options{})
-	if err != nil {
-		return nil, &usageError{err: err}
-	}
-	return store, nil
 }
 
 // restored is what --json prints. Names are Litestream's where it has them.

@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 //
 //	mkreplica DIR    write a replica of a small database to DIR, and the
 //	                 database as it was at each TXID to 1.db, 2.db, ...
+//	mklevel DIR LEVEL MIN MAX [HOW]
+//	                 add a compacted file to a replica, which agrees with
+//	                 level 0 unless HOW is "wrong", a byte of a page is another,
+//	                 or "lacking", a page is not in it
 //	same FILE FILE   compare two files
 //	flip FILE N      change a bit of byte N of a file
 //	cut FILE N       remove the last N bytes of a file
@@ -39,6 +43,7 @@ func TestScript(t *testing.T) {
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"mkreplica": mkreplica,
+			"mklevel":   mklevel,
 			"same":      same,
 			"flip":      flip,
 			"cut":       cut,

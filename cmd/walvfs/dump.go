@@ -1,0 +1,272 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+type dumpCmd struct {
+	File string `arg:"" help:"An LTX file: a path, an object's URL, or, with --in, an object's key as ls prints it."`
+	In   string `placeholder:"REPLICA" help:"The replica that has the object: its URL, or a database that the configuration file names."`
+
+	Config string `env:"WALVFS_CONFIG" placeholder:"FILE" help:"The configuration file."`
+	JSON   bool   `name:"json" help:"Print a JSON object."`
+}
+
+// Help is shown below the synopsis.
+func (*dumpCmd) Help() string {
+	return `It prints the header, where in the file each page is as the page index has it, and the trailer, and verifies all of them. What the fields mean is in format/README.md.
+
+Examples:
+
+	walvfs dump ltx/0/0000000000000001-0000000000000001.ltx
+	walvfs dump s3://bucket/app/0009/0000000000000001-00000000000000ff.ltx
+	walvfs dump --in s3://bucket/app 0009/0000000000000001-00000000000000ff.ltx
+	walvfs dump --json app.ltx | jq '.pages | length'`
+}
+
+func (c *dumpCmd) Run(a *app) error {
+	file, err := c.open(a)
+	if err != nil {
+		return err
+	}
+	defer file.close()
+	d, err := dump(file)
+	if err != nil {
+		return fmt.Errorf("dump %s: %w", c.File, err)
+	}
+	if c.JSON {
+		return a.printJSON(d)
+	}
+	return d.print(a)
+}
+
+// source is a file that is read in ranges.
+type source struct {
+	name  string
+	read  func(offset, length int64) (io.ReadCloser, error)
+	close func() error
+}
+
+func (c *dumpCmd) open(a *app) (*source, error) {
+	if c.In == "" && !isURL(c.File) {
+		return openLocal(c.File)
+	}
+	arg, key := replicaArg{Replica: c.In, Config: c.Config}, c.File
+	if c.In == "" {
+		var err error
+		if arg.Replica, key, err = splitObject(c.File); err != nil {
+			return nil, &usageError{err: err}
+		}
+	}
+	store, _, err := arg.open(a)
+	if err != nil {
+		return nil, err
+	}
+	return &source{
+		name: store.String() + "/" + key,
+		read: func(offset, length int64) (io.ReadCloser, error) {
+			r, _, err := store.Open(a.ctx, key, offset, length)
+			return r, err
+		},
+		close: store.Close,
+	}, nil
+}
+
+func openLocal(name string) (*source, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return &source{
+		name: name,
+		read: func(offset, length int64) (io.ReadCloser, error) {
+			if length < 0 {
+				length = 1<<63 - 1 - offset
+			}
+			return io.NopCloser(io.NewSectionReader(f, offset, length)), nil
+		},
+		close: f.Close,
+	}, nil
+}
+
+// splitObject splits an object's URL into the replica's and the key, which is the
+// longest end that reads as one.
+func splitObject(raw string) (replica, key string, err error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", "", errors.New("the object's URL cannot be parsed")
+	}
+	parts := strings.Split(u.Path, "/")
+	for _, layout := range []format.Layout{format.LayoutDecimal, format.LayoutHex} {
+		n := len(parts) - strings.Count(layout.Key(0, 1, 1), "/") - 1
+		if n < 1 {
+			continue
+		}
+		key := strings.Join(parts[n:], "/")
+		if _, ok := layout.Parse(key); ok {
+			u.Path, u.RawPath = strings.Join(parts[:n], "/"), ""
+			return u.String(), key, nil
+		}
+	}
+	return "", "", errors.New("the URL is not that of an LTX file of a replica: its key must be as in " + format.LayoutHex.Key(0, 1, 1) + " or " + format.LayoutDecimal.Key(0, 1, 1))
+}
+
+// dumped is what --json prints.
+type dumped struct {
+	File    string        `json:"file"`
+	Size    int64         `json:"size"`
+	Header  dumpedHeader  `json:"header"`
+	Pages   []dumpedPage  `json:"pages"`
+	Index   dumpedIndex   `json:"index"`
+	Trailer dumpedTrailer `json:"trailer"`
+}
+
+type dumpedHeader struct {
+	Flags            uint32          `json:"flags"`
+	PageSize         uint32          `json:"page_size"`
+	Commit           uint32          `json:"commit"` // pages
+	MinTXID          format.TXID     `json:"min_txid"`
+	MaxTXID          format.TXID     `json:"max_txid"`
+	Time             time.Time       `json:"time"`
+	PreApplyChecksum format.Checksum `json:"pre_apply_checksum"`
+	WALOffset        int64           `json:"wal_offset"`
+	WALSize          int64           `json:"wal_size"`
+	WALSalt1         uint32          `json:"wal_salt1"`
+	WALSalt2         uint32          `json:"wal_salt2"`
+	NodeID           uint64          `json:"node_id,string"`
+}
+
+type dumpedPage struct {
+	Page   uint32 `json:"page"`
+	Offset int64  `json:"offset"`
+	Size   int64  `json:"size"` // in the file, with the page's header
+}
+
+type dumpedIndex struct {
+	Offset int64 `json:"offset"`
+	Size   int64 `json:"size"`
+}
+
+type dumpedTrailer struct {
+	PostApplyChecksum format.Checksum `json:"post_apply_checksum"`
+	FileChecksum      format.Checksum `json:"file_checksum"`
+}
+
+// dump reads a file to its end, and then its page index.
+func dump(file *source) (*dumped, error) {
+	d := &dumped{File: file.name, Pages: []dumpedPage{}}
+	body, err := file.read(0, -1)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	counted := &countingReader{Reader: body}
+	var pages []uint32
+	h, t, err := format.Decode(counted, func(_ format.LTXHeader, number uint32, _ []byte) error {
+		pages = append(pages, number)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.Size = counted.n
+	d.Header = dumpedHeader{h.Flags, h.PageSize, h.Commit, h.MinTXID, h.MaxTXID, time.UnixMilli(h.Timestamp).UTC(),
+		h.PreApplyChecksum, h.WALOffset, h.WALSize, h.WALSalt1, h.WALSalt2, h.NodeID}
+	d.Trailer = dumpedTrailer{t.PostApplyChecksum, t.FileChecksum}
+	return d, d.readIndex(file, pages)
+}
+
+// readIndex reads the page index, whose length stands before the trailer.
+func (d *dumped) readIndex(file *source, pages []uint32) error {
+	end := d.Size - format.LTXTrailerSize - 8
+	var length [8]byte
+	if err := readRange(file, end, 8, func(r *bufio.Reader) error {
+		_, err := io.ReadFull(r, length[:])
+		return err
+	}); err != nil {
+		return err
+	}
+	d.Index.Size = int64(binary.BigEndian.Uint64(length[:]))
+	d.Index.Offset = end - d.Index.Size
+	if d.Index.Size < 1 || d.Index.Offset < format.LTXHeaderSize {
+		return fmt.Errorf("page index: %w: it cannot have %d bytes", format.ErrCorrupt, d.Index.Size)
+	}
+	return readRange(file, d.Index.Offset, d.Index.Size, func(r *bufio.Reader) error {
+		for _, number := range pages {
+			var e [3]uint64
+			for i := range e {
+				var err error
+				if e[i], err = binary.ReadUvarint(r); err != nil {
+					return fmt.Errorf("page index: %w: %w", format.ErrCorrupt, err)
+				}
+			}
+			if e[0] != uint64(number) {
+				return fmt.Errorf("page index: %w: page %d is where page %d should be", format.ErrCorrupt, e[0], number)
+			}
+			d.Pages = append(d.Pages, dumpedPage{number, int64(e[1]), int64(e[2])})
+		}
+		return nil
+	})
+}
+
+func readRange(file *source, offset, length int64, fn func(*bufio.Reader) error) error {
+	r, err := file.read(offset, length)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return fn(bufio.NewReader(r))
+}
+
+func (d *dumped) print(a *app) error {
+	w := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
+	h := d.Header
+	fmt.Fprintf(w, "file\t%s\t%s\n", d.File, humanize.IBytes(uint64(d.Size)))
+	fmt.Fprintf(w, "flags\t%d\n", h.Flags)
+	fmt.Fprintf(w, "page size\t%d bytes\n", h.PageSize)
+	fmt.Fprintf(w, "commit\t%d pages\tsize of the database\n", h.Commit)
+	fmt.Fprintf(w, "TXID\t%s to %s\n", h.MinTXID, h.MaxTXID)
+	fmt.Fprintf(w, "time\t%s\n", h.Time.Format(time.RFC3339Nano))
+	fmt.Fprintf(w, "WAL\t%d bytes at %d\tsalts %08x %08x\n", h.WALSize, h.WALOffset, h.WALSalt1, h.WALSalt2)
+	fmt.Fprintf(w, "node ID\t%016x\n", h.NodeID)
+	fmt.Fprintf(w, "database checksum\tbefore %s\tafter %s\n", h.PreApplyChecksum, d.Trailer.PostApplyChecksum)
+	fmt.Fprintf(w, "file checksum\t%s\tverified\n", d.Trailer.FileChecksum)
+	fmt.Fprintf(w, "page index\t%d bytes at %d\t%s\n", d.Index.Size, d.Index.Offset, count(len(d.Pages), "page"))
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if len(d.Pages) == 0 {
+		return nil
+	}
+	w = tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprint(w, "\nPAGE\tOFFSET\tSIZE\t\n")
+	for _, p := range d.Pages {
+		fmt.Fprintf(w, "%d\t%d\t%d\t\n", p.Page, p.Offset, p.Size)
+	}
+	return w.Flush()
+}
+
+// Validate finds mistakes before anything is done.
+func (c *dumpCmd) Validate() error {
+	switch {
+	case c.In != "" && isURL(c.In):
+		return storage.Check(c.In)
+	case c.In == "" && isURL(c.File):
+		return storage.Check(c.File)
+	}
+	return nil
+}

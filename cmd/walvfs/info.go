@@ -1,0 +1,210 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+type infoCmd struct {
+	replicaArg
+	JSON bool `name:"json" help:"Print a JSON object."`
+}
+
+// Help is shown below the synopsis.
+func (*infoCmd) Help() string {
+	return `It shows the newest state and the database's size then, from when to when states can be restored and how many, what each level holds, and what that costs.
+
+The costs are an estimate in US dollars with the list prices of ` + pricesOf + ` for S3 Standard in us-east-1, Cloudflare R2, Google Cloud Storage in a single region, or Backblaze B2, whichever the URL names; check your provider's. They leave out traffic, taxes and free allowances. Uploads are counted over the last 24 hours.
+
+Examples:
+
+	walvfs info s3://bucket/app
+	walvfs info --json /var/lib/my-app/data.db | jq .restorable.to.time`
+}
+
+// Validate finds mistakes before anything is done.
+func (c *infoCmd) Validate() error { return c.check() }
+
+func (c *infoCmd) Run(a *app) error {
+	store, _, err := c.open(a)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	files, err := listed(a, store)
+	if err != nil {
+		return err
+	}
+	i, err := describe(a, store, files)
+	if err != nil {
+		return err
+	}
+	if p, ok := priceOf(store.String(), c.endpoint(a)); ok {
+		i.Cost = estimate(p, files, i.planned, time.Now())
+	}
+	if c.JSON {
+		return a.printJSON(i)
+	}
+	return i.print(a.stdout)
+}
+
+// endpoint returns the one that is not in the URL's host.
+func (c *infoCmd) endpoint(a *app) string {
+	raw, opts, _, err := c.resolve()
+	if err != nil {
+		return ""
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return cmp.Or(opts.Endpoint, u.Query().Get("endpoint"), a.getenv("AWS_ENDPOINT_URL_S3"), a.getenv("AWS_ENDPOINT_URL"))
+}
+
+// info is what --json prints.
+type info struct {
+	Replica    string      `json:"replica"`
+	Tip        tip         `json:"tip"`
+	Restorable *window     `json:"restorable,omitempty"` // nil if nothing is
+	Problem    string      `json:"problem,omitempty"`    // why the tip cannot be restored
+	Files      int         `json:"files"`
+	Bytes      int64       `json:"bytes"`
+	Levels     []levelInfo `json:"levels"`
+	Cost       *cost       `json:"cost,omitempty"` // nil if the store has no known price
+
+	planned int // files that a restore of the tip takes
+}
+
+// tip is the newest state.
+type tip struct {
+	point
+	PageSize uint32 `json:"page_size"`
+	Pages    uint32 `json:"pages"`
+}
+
+type point struct {
+	TXID format.TXID `json:"txid"`
+	Time time.Time   `json:"time"` // when it was committed
+}
+
+type window struct {
+	From   point `json:"from"`
+	To     point `json:"to"`
+	Points int   `json:"points"` // TXIDs that can be restored, both included
+}
+
+type levelInfo struct {
+	Level   int         `json:"level"`
+	Files   int         `json:"files"`
+	Bytes   int64       `json:"bytes"`
+	MinTXID format.TXID `json:"min_txid"`
+	MaxTXID format.TXID `json:"max_txid"`
+	Written time.Time   `json:"written"` // the newest
+}
+
+// describe makes a few requests: the headers of the files that end at the newest
+// TXID and at the ends of what can be restored.
+func describe(a *app, store storage.Store, files []listedFile) (*info, error) {
+	i := &info{Replica: store.String(), Files: len(files)}
+	all := make([]format.FileInfo, len(files))
+	var newest format.TXID
+	for n, f := range files {
+		all[n] = format.FileInfo{Level: f.Level, MinTXID: f.MinTXID, MaxTXID: f.MaxTXID, Size: f.Size}
+		newest = max(newest, f.MaxTXID)
+		i.Bytes += f.Size
+		i.addLevel(f)
+	}
+	h, err := cutOf(a, store, all, newest)
+	if err != nil {
+		return nil, err
+	}
+	i.Tip = tip{pointOf(h), h.PageSize, h.Commit}
+	plan, planErr := format.Plan(all, newest)
+	if planErr != nil {
+		i.Problem = strings.TrimPrefix(planErr.Error(), "format: ")
+	}
+	if i.Restorable, err = windowOf(a, store, all); err != nil {
+		return nil, err
+	}
+	i.planned = len(plan)
+	return i, nil
+}
+
+func (i *info) addLevel(f listedFile) {
+	if n := len(i.Levels); n == 0 || i.Levels[n-1].Level != f.Level {
+		i.Levels = append(i.Levels, levelInfo{Level: f.Level, MinTXID: f.MinTXID})
+	}
+	l := &i.Levels[len(i.Levels)-1]
+	l.Files++
+	l.Bytes += f.Size
+	l.MaxTXID = max(l.MaxTXID, f.MaxTXID)
+	if f.Written.After(l.Written) {
+		l.Written = f.Written
+	}
+}
+
+func windowOf(a *app, store storage.Store, files []format.FileInfo) (*window, error) {
+	points := format.Restorable(files)
+	if len(points) == 0 {
+		return nil, nil
+	}
+	w := &window{Points: len(points)}
+	for _, end := range []struct {
+		txid format.TXID
+		at   *point
+	}{{points[0], &w.From}, {points[len(points)-1], &w.To}} {
+		h, err := cutOf(a, store, files, end.txid)
+		if err != nil {
+			return nil, err
+		}
+		*end.at = pointOf(h)
+	}
+	return w, nil
+}
+
+func pointOf(h format.LTXHeader) point {
+	return point{h.MaxTXID, time.UnixMilli(h.Timestamp).UTC()}
+}
+
+func (i *info) print(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "%s\t"+format+"\n", append([]any{name}, args...)...)
+	}
+	line("replica", "%s", i.Replica)
+	line("newest state", "TXID %s of %s (%s)", i.Tip.TXID, i.Tip.Time.Format(time.RFC3339), humanize.Time(i.Tip.Time))
+	line("database", "%s: %s pages of %d bytes", humanize.IBytes(uint64(i.Tip.Pages)*uint64(i.Tip.PageSize)), humanize.Comma(int64(i.Tip.Pages)), i.Tip.PageSize)
+	if r := i.Restorable; r == nil {
+		line("restorable", "nothing")
+	} else {
+		line("restorable", "%s, from TXID %s of %s to TXID %s of %s", count(r.Points, "state"),
+			r.From.TXID, r.From.Time.Format(time.RFC3339), r.To.TXID, r.To.Time.Format(time.RFC3339))
+	}
+	if i.Problem != "" {
+		line("problem", "%s", i.Problem)
+	}
+	line("size", "%s, %s", count(i.Files, "file"), humanize.IBytes(uint64(i.Bytes)))
+	if c := i.Cost; c != nil {
+		line("cost", "%s a month to store, %s a month for %s uploads a day, %s to restore once, without traffic",
+			dollars(c.StorageMonth), dollars(c.UploadsMonth), humanize.Comma(int64(c.UploadsDay)), dollars(c.Restore))
+		line("", "an estimate with prices of %s, %s", c.Store, c.Prices)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprint(w, "\nLEVEL\tFILES\tSIZE\tMIN TXID\tMAX TXID\tWRITTEN\n")
+	for _, l := range i.Levels {
+		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\n", l.Level, l.Files, humanize.IBytes(uint64(l.Bytes)), l.MinTXID, l.MaxTXID, l.Written.Format(time.RFC3339))
+	}
+	return w.Flush()
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/vfs/config"
+)
+
+// replicaArg is how every command names a replica.
+type replicaArg struct {
+	Replica string `arg:"" help:"The replica's URL, such as s3://bucket/app or file:///backup/app, or a database whose replica the configuration file names."`
+
+	Config string `env:"WALVFS_CONFIG" placeholder:"FILE" help:"The configuration file. By default /etc/walvfs.yml, if the replica is not named by its URL."`
+}
+
+// check finds what is wrong by itself, before anything is done. A missing
+// argument is found elsewhere.
+func (r *replicaArg) check() error {
+	if r.Replica == "" || !isURL(r.Replica) {
+		return nil
+	}
+	return storage.Check(r.Replica)
+}
+
+// open opens the replica. It makes no request: what fails is the command line or
+// the configuration. The path is the database's if the replica is named by it.
+func (r *replicaArg) open(a *app) (store storage.Store, path string, err error) {
+	url, opts, path, err := r.resolve()
+	if err != nil {
+		return nil, "", err
+	}
+	store, err = storage.Open(a.ctx, url, opts)
+	if err != nil {
+		return nil, "", &usageError{err: err}
+	}
+	return store, path, nil
+}
+
+// resolve looks the replica up. With a URL, the configuration is read only if it
+// was named: what a machine has in /etc is no reason for a URL to fail, or to be
+// read with other credentials than the environment's.
+func (r *replicaArg) resolve() (url string, opts storage.Options, path string, err error) {
+	if isURL(r.Replica) {
+		if r.Config == "" {
+			return r.Replica, opts, "", nil
+		}
+		c, err := config.Load(r.Config)
+		if err != nil {
+			return "", opts, "", &usageError{err: err}
+		}
+		return r.Replica, c.Replica(r.Replica), "", nil
+	}
+	c, err := config.Find(r.Config)
+	if err != nil {
+		return "", opts, "", &usageError{err: err}
+	}
+	db, ok := c.DB(r.Replica)
+	if !ok {
+		return "", opts, "", unknownReplica(r.Replica, c)
+	}
+	return db.URL, db.Options, db.Path, nil
+}
+
+func unknownReplica(name string, c *config.Config) error {
+	why := fmt.Sprintf("%s does not name it", filepath.ToSlash(c.Path))
+	if c.Path == "" {
+		why = "there is no " + config.DefaultPath
+	}
+	return &usageError{
+		err:  fmt.Errorf("%s is not a URL, and as a database its replica is not known: %s", name, why),
+		hint: "expected file:///dir, s3://bucket/path or gs://bucket/path, or a database in the configuration file",
+	}
+}
+
+var scheme = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]+:`) // longer than a drive's letter
+
+// isURL tells a URL from the path of a database.
+func isURL(s string) bool {
+	return scheme.MatchString(s) && !strings.HasPrefix(s, "sqlite://") && !strings.HasPrefix(s, "sqlite3://")
+}

@@ -1,0 +1,148 @@
+// Package config reads walvfs.yml, which says where the replicas of databases are.
+//
+//	access-key-id: AKIAxxxxxxxxxxxxxxxx        # of all s3:// replicas below;
+//	secret-access-key: ${WALVFS_SECRET}       # without them, the AWS SDK's own chain
+//
+//	dbs:
+//	  - path: /var/lib/my-app/data.db
+//	    replicas:
+//	      - url: s3://bucket/data
+//	        endpoint: https://storage.example.com
+//	        region: eu-central-1
+//	        force-path-style: true
+//	  - path: /var/lib/my-app/users.db
+//	    replica:
+//	      url: gs://bucket/users
+//
+// A database has one replica, written as a list or not. Endpoint, region and the
+// rest may also stand at the top, for all replicas that do not say otherwise.
+//
+// In values, ${NAME} and $NAME are environment variables, which must be set; $$
+// is a dollar sign. A value is what the variable holds, whatever characters are
+// in it: it is not read as YAML.
+//
+// # Litestream's file
+//
+// A configuration file of Litestream 0.5 is read too. What means the same here is
+// taken, and what only concerns the process that Litestream runs is passed over.
+// Other keys are of three kinds:
+//
+//   - with them, a replica would not be the one that Litestream has, or could not
+//     be read: an error
+//   - they matter to who writes the replica, and walvfs does it otherwise:
+//     [DB.CheckWrite] says so, and who only reads goes on
+//   - neither Litestream nor walvfs knows them, which Litestream does not mind: an
+//     error, with the key that may have been meant
+//
+// No error tells a value: it may be a secret.
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// DefaultPath is where the configuration is if nobody says otherwise.
+const DefaultPath = "/etc/walvfs.yml"
+
+// EnvPath is the environment variable that says otherwise.
+const EnvPath = "WALVFS_CONFIG"
+
+// Config is what a configuration file says.
+type Config struct {
+	Path string // the file's; empty if there is none
+	DBs  []DB
+
+	// Defaults are the settings at the top of the file, which hold for each s3://
+	// replica that does not say otherwise.
+	Defaults storage.Options
+}
+
+// DB is a database and its replica.
+type DB struct {
+	Path    string // absolute
+	URL     string // of the replica
+	Options storage.Options
+
+	// Interval is Litestream's sync-interval: the least time between two uploads.
+	// Zero: the file does not say; negative: none.
+	Interval time.Duration
+
+	// RestoreIfMissing is Litestream's restore-if-db-not-exists.
+	RestoreIfMissing bool
+
+	writing []error
+}
+
+// CheckWrite reports what the file asks of the replica's writer that walvfs does
+// not do. Who only reads the replica need not care.
+func (db DB) CheckWrite() error { return errors.Join(db.writing...) }
+
+// Load reads a configuration file.
+func Load(path string) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return parse(path, data, os.LookupEnv)
+}
+
+// Find reads the file that explicit names or, if that is empty, the environment
+// variable WALVFS_CONFIG or, if that is empty too, [DefaultPath], which need not
+// exist: without it, the configuration is empty.
+func Find(explicit string) (*Config, error) {
+	return find(explicit, DefaultPath, os.Getenv)
+}
+
+func find(explicit, byDefault string, getenv func(string) string) (*Config, error) {
+	if named := cmp.Or(explicit, getenv(EnvPath)); named != "" {
+		return Load(named)
+	}
+	c, err := Load(byDefault)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Config{}, nil
+	}
+	return c, err
+}
+
+// DB finds a database by its file, which need not exist. The path may be
+// relative, and lead through symbolic links other than those in the file.
+func (c *Config) DB(path string) (DB, bool) {
+	name, err := absolute(path)
+	if err != nil {
+		return DB{}, false
+	}
+	for _, db := range c.DBs {
+		if db.Path == name {
+			return db, true
+		}
+	}
+	name = resolve(name)
+	for _, db := range c.DBs {
+		if resolve(db.Path) == name {
+			return db, true
+		}
+	}
+	return DB{}, false
+}
+
+// Replica returns the options of a replica URL: those of the database that has
+// it, or the settings at the top.
+func (c *Config) Replica(url string) storage.Options {
+	for _, db := range c.DBs {
+		if db.URL == url {
+			return db.Options
+		}
+	}
+	if !strings.HasPrefix(url, "s3://") {
+		return storage.Options{}
+	}
+	return c.Defaults
+}

@@ -1,0 +1,138 @@
+package config
+
+import (
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// settings may stand at a replica, or at the top for all.
+type settings struct {
+	options   storage.Options
+	pathStyle *bool
+	bucket    string
+	interval  time.Duration
+	writing   []error
+}
+
+const (
+	otherStore = "it is of a kind of store that walvfs does not have: it has file, s3 and gs"
+	encrypted  = "objects that were encrypted with a key of one's own cannot be read: let the bucket encrypt them"
+	kept       = "walvfs keeps every file: remove the key, or let Litestream apply it"
+)
+
+// settingKeys are the keys that a replica and the top of the file have in common.
+func (p *parser) settingKeys(s *settings) keys {
+	k := keys{
+		"access-key-id":     {read: p.text(&s.options.AccessKeyID)},
+		"secret-access-key": {read: p.text(&s.options.SecretAccessKey)},
+		"endpoint":          {read: p.text(&s.options.Endpoint)},
+		"region":            {read: p.text(&s.options.Region)},
+		"bucket":            {read: p.text(&s.bucket)},
+		"force-path-style":  {read: p.boolean(func(b bool) { s.pathStyle = &b })},
+		"sync-interval":     {read: p.duration(&s.interval)},
+
+		"storage-class":  {write: "walvfs writes to the bucket's default class: set a lifecycle rule there"},
+		"sse-kms-key-id": {write: "walvfs does not name a key: set it as the bucket's default encryption"},
+
+		"sse-customer-algorithm": {refuse: encrypted},
+		"sse-customer-key":       {refuse: encrypted},
+		"sse-customer-key-path":  {refuse: encrypted},
+		"age":                    {refuse: "encrypted replicas cannot be read, nor can Litestream 0.5 read them"},
+	}
+	// A connection without verification is not one to send a secret over.
+	k["skip-verify"] = key{read: func(name string, n *yaml.Node) {
+		p.boolean(func(skip bool) {
+			if skip {
+				p.fail(n.Line, "%s: walvfs verifies certificates: name the server's in the environment variable AWS_CA_BUNDLE", name)
+			}
+		})(name, n)
+	}}
+	ignore(k, // how Litestream sends requests and checks itself
+		"sign-payload", "sign-accept-encoding", "require-content-md5", "put-object-content-md5",
+		"part-size", "concurrency", "max-sync-ltx-files", "auto-recover", "validation-interval")
+	for _, name := range []string{
+		"account-name", "account-key", "sas-token", // Azure
+		"host", "user", "password", "key-path", "concurrent-writes", "host-key", // SFTP
+		"webdav-url", "webdav-username", "webdav-password",
+		"jwt", "seed", "creds", "nkey", "username", "token", "tls", "root-cas", "client-cert", "client-key", // NATS
+		"max-reconnects", "reconnect-wait", "timeout",
+	} {
+		k[name] = key{refuse: otherStore}
+	}
+	return k
+}
+
+// topKeys are those at the top of the file.
+func (p *parser) topKeys(s *settings, dbs func(*yaml.Node)) keys {
+	k := p.settingKeys(s)
+	k["dbs"] = key{read: p.sequence(dbs)}
+	for _, name := range []string{"levels", "snapshot", "retention", "l0-retention", "l0-retention-check-interval"} {
+		k[name] = key{write: kept}
+	}
+	k["validation"] = key{write: "walvfs does not validate by itself: run walvfs verify regularly"}
+	k["exec"] = key{write: "walvfs runs inside the application and starts no program"}
+	for _, name := range []string{"heartbeat-url", "heartbeat-interval"} {
+		k[name] = key{write: "walvfs sends no heartbeat: watch its status"}
+	}
+	ignore(k, // how Litestream's process runs
+		"addr", "socket", "mcp-addr", "logging", "verify-compaction",
+		"shutdown-timeout", "shutdown-sync-timeout", "shutdown-sync-interval")
+	return k
+}
+
+// dbKeys are those of a database.
+func (p *parser) dbKeys(db *DB, path *string, replica, replicas func(string, *yaml.Node)) keys {
+	k := keys{
+		"path":                     {read: p.text(path)},
+		"replica":                  {read: replica},
+		"replicas":                 {read: replicas},
+		"restore-if-db-not-exists": {read: p.boolean(func(b bool) { db.RestoreIfMissing = b })},
+		"snapshot":                 {write: kept},
+	}
+	for _, name := range []string{"dir", "pattern", "recursive", "watch"} {
+		k[name] = key{refuse: "directories are not searched for databases: name each one by its path"}
+	}
+	ignore(k, // how Litestream watches and checkpoints the database
+		"meta-path", "meta-dir", "monitor-interval", "checkpoint-interval", "busy-timeout",
+		"min-checkpoint-page-count", "max-checkpoint-page-count", "truncate-page-n", "max-sync-wal-bytes")
+	return k
+}
+
+// replicaKeys are those of a replica.
+func (p *parser) replicaKeys(r *replica) keys {
+	k := p.settingKeys(&r.settings)
+	k["type"] = key{read: p.text(&r.kind)}
+	k["url"] = key{read: p.text(&r.url)}
+	k["path"] = key{read: p.text(&r.path)}
+	ignore(k, "name", // and what versions before 0.5 kept their replicas by
+		"retention", "retention-check-interval", "snapshot-interval")
+	return k
+}
+
+func ignore(k keys, names ...string) {
+	for _, name := range names {
+		k[name] = key{}
+	}
+}
+
+// placeOf says where a key belongs that stands at the wrong place, or "".
+func placeOf(name string) string {
+	var p parser
+	switch {
+	case has(p.topKeys(&settings{}, nil), name):
+		return "at the top of the file"
+	case has(p.dbKeys(&DB{}, nil, nil, nil), name):
+		return "to a database, under dbs"
+	case has(p.replicaKeys(&replica{}), name):
+		return "to a replica, under replicas of a database"
+	}
+	return ""
+}
+
+func has(k keys, name string) bool {
+	_, ok := k[name]
+	return ok
+}
