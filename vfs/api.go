@@ -21,7 +21,9 @@
 //	replica=URL        where to: file:///dir, s3://bucket/path, gs://bucket/path.
 //	                   Escape & and ? in it. Without it, the environment variable
 //	                   WALVFS_REPLICA is a base URL to which "/" and the
-//	                   database's file name are appended.
+//	                   database's file name are appended; without that, the
+//	                   configuration file that package config describes names
+//	                   the replica by the database's path.
 //	interval=1s        at most one upload in this time; 0 for as many as fit
 //	close_timeout=10s  how long the last close waits for the replica
 //	lock_timeout=0s    how long to wait for another process that has the database

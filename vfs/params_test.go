@@ -141,3 +141,32 @@ func (o overwriting) Create(ctx context.Context, key string, body storage.Body, 
 	}
 	return o.Store.Create(ctx, key, body, attrs)
 }
+
+// A database that nothing else names a replica for is looked up in the configuration
+// file.
+func TestConfigFile(t *testing.T) {
+	dir := t.TempDir()
+	path, replica, file := filepath.Join(dir, "app.db"), filepath.Join(dir, "replica"), filepath.Join(dir, "walvfs.yml")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("dbs:\n- path: " + path + "\n  sync-interval: [\n")
+	t.Setenv("WALVFS_REPLICA", "")
+	t.Setenv("WALVFS_CONFIG", file)
+	if got := openError(t, "file:"+path+"?vfs=replicated"); !strings.Contains(got, "walvfs.yml:") {
+		t.Error(got)
+	}
+	write("dbs:\n- path: " + path + "\n  replica: {url: 'file://" + replica + "', sync-interval: 0s}\n")
+	conn := open(t, "file:"+path+"?vfs=replicated")
+	exec(t, conn, "CREATE TABLE t (x)")
+	settled(t, path)
+	conn.Close()
+	if _, err := os.Stat(filepath.Join(replica, "ltx", "0", "0000000000000001-0000000000000001.ltx")); err != nil {
+		t.Error(err)
+	}
+	if got := openError(t, "file:"+path+".other?vfs=replicated"); !strings.Contains(got, "no replica for this database") {
+		t.Error(got)
+	}
+}

@@ -10,12 +10,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ncruces/go-sqlite3/vfs"
 
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/vfs/config"
 )
 
 // settings are what one database is opened with.
@@ -40,7 +42,6 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 		return s, false, nil
 	}
 	s = settings{
-		replica:      v.replicaOf(name),
 		interval:     max(0, cmp.Or(v.opts.Interval, time.Second)),
 		closeTimeout: max(0, cmp.Or(v.opts.CloseTimeout, 10*time.Second)),
 		lockTimeout:  v.opts.LockTimeout,
@@ -55,11 +56,14 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
+	if err := v.findReplica(name, &s); err != nil {
+		return s, true, err
+	}
 	if s.policy.IsZero() {
 		s.policy = shipper.DefaultPolicy()
 	}
 	if s.replica == "" {
-		return s, true, errors.New("walvfs: no replica for this database: add &replica=URL to its URI, or set WALVFS_REPLICA to a base URL")
+		return s, true, errors.New("walvfs: no replica for this database: add &replica=URL to its URI, set WALVFS_REPLICA to a base URL, or name the database in walvfs.yml")
 	}
 	err = errors.Join(
 		storage.Check(s.replica),
@@ -86,18 +90,52 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 	return s, true, err
 }
 
-func (v *replicated) replicaOf(name *vfs.Filename) string {
-	if url := name.URIParameter("replica"); url != "" {
-		return url
-	}
+// findReplica finds out where the replica is: from the URI, the options, the
+// environment or the configuration file, in this order.
+func (v *replicated) findReplica(name *vfs.Filename, s *settings) error {
 	path := name.String()
-	if url := v.opts.Replicas[path]; url != "" {
-		return url
+	if s.replica = cmp.Or(name.URIParameter("replica"), v.opts.Replicas[path]); s.replica != "" {
+		return nil
 	}
 	if base := os.Getenv("WALVFS_REPLICA"); base != "" {
-		return strings.TrimRight(base, "/") + "/" + filepath.Base(path)
+		s.replica = strings.TrimRight(base, "/") + "/" + filepath.Base(path)
+		return nil
 	}
-	return ""
+	file, err := readConfig(os.Getenv(config.EnvPath))
+	if err != nil {
+		return fmt.Errorf("walvfs: %w", err)
+	}
+	db, ok := file.DB(path)
+	if !ok {
+		return nil
+	}
+	if err := db.CheckWrite(); err != nil {
+		return fmt.Errorf("walvfs: %w", err)
+	}
+	s.replica, s.storage = db.URL, cmp.Or(v.opts.Storage, db.Options)
+	if v.opts.Interval == 0 && db.Interval != 0 {
+		s.interval = max(0, db.Interval)
+	}
+	if v.opts.Policy.IsZero() {
+		s.policy = db.Policy
+	}
+	s.ifMissing = s.ifMissing || db.RestoreIfMissing
+	return nil
+}
+
+// configs are the configuration files that were read, by what named them: a process
+// may open thousands of databases.
+var configs sync.Map
+
+func readConfig(named string) (*config.Config, error) {
+	if c, ok := configs.Load(named); ok {
+		return c.(*config.Config), nil
+	}
+	c, err := config.Find(named)
+	if err == nil {
+		configs.Store(named, c)
+	}
+	return c, err
 }
 
 func duration(name *vfs.Filename, key string, d *time.Duration) error {

@@ -46,6 +46,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
@@ -74,6 +75,9 @@ type DB struct {
 	// Interval is Litestream's sync-interval: the least time between two uploads.
 	// Zero: the file does not say; negative: none.
 	Interval time.Duration
+
+	// Policy is of levels and retention. Zero: the file does not say.
+	Policy shipper.Policy
 
 	// RestoreIfMissing is Litestream's restore-if-db-not-exists.
 	RestoreIfMissing bool

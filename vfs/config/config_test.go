@@ -3,10 +3,12 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
@@ -176,7 +178,7 @@ func TestParseAllErrors(t *testing.T) {
 // What only matters to who writes the replica does not keep a reader from it.
 func TestCheckWrite(t *testing.T) {
 	c, err := parse("litestream.yml", []byte(`
-snapshot: {interval: 1h, retention: 720h}
+exec: my-app
 dbs:
   - path: /data/app.db
     replica: {url: s3://bucket/app, storage-class: GLACIER_IR}
@@ -187,7 +189,7 @@ dbs:
 		t.Fatal(err)
 	}
 	db, _ := c.DB("/data/app.db")
-	for _, want := range []string{"litestream.yml:2: snapshot: walvfs keeps every file", "litestream.yml:5: storage-class: "} {
+	for _, want := range []string{"litestream.yml:2: exec: walvfs runs inside the application", "litestream.yml:5: storage-class: "} {
 		if err := db.CheckWrite(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
@@ -195,6 +197,53 @@ dbs:
 	db, _ = c.DB("/data/other.db")
 	if err := db.CheckWrite(); err == nil || strings.Contains(err.Error(), "storage-class") {
 		t.Errorf("of the other database: %v", err)
+	}
+}
+
+// Levels and retention are Litestream's keys; a database may have its own snapshots.
+func TestPolicy(t *testing.T) {
+	c, err := parse("walvfs.yml", []byte(`
+levels: [{interval: 10s}, {interval: 10m}]
+snapshot: {interval: 1h, retention: 720h}
+l0-retention: 1m
+l0-retention-check-interval: 15s
+dbs:
+  - path: /data/app.db
+    replica: {url: s3://bucket/app}
+  - path: /data/other.db
+    replica: {url: s3://bucket/other}
+    snapshot: {interval: 0s}
+`), lookup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := shipper.Policy{
+		Levels:    []time.Duration{10 * time.Second, 10 * time.Minute},
+		Snapshots: time.Hour,
+		KeepRaw:   time.Minute,
+		Keep:      720 * time.Hour,
+	}
+	db, _ := c.DB("/data/app.db")
+	if err := db.CheckWrite(); err != nil || !reflect.DeepEqual(db.Policy, want) {
+		t.Errorf("%+v, %v", db.Policy, err)
+	}
+	db, _ = c.DB("/data/other.db")
+	want.Snapshots = 0
+	if !reflect.DeepEqual(db.Policy, want) {
+		t.Errorf("%+v", db.Policy)
+	}
+	c, err = parse("walvfs.yml", []byte("retention: {enabled: false}\ndbs: [{path: /a, replica: {url: 's3://b'}}]"), lookup)
+	if err != nil || c.DBs[0].Policy.Keep != 0 || c.DBs[0].Policy.Snapshots != 24*time.Hour {
+		t.Errorf("%+v, %v", c, err)
+	}
+	c, err = parse("walvfs.yml", []byte("dbs: [{path: /a, replica: {url: 's3://b'}}]"), lookup)
+	if err != nil || !c.DBs[0].Policy.IsZero() {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for _, bad := range []string{"levels: [{interval: 10s}, {interval: 5s}]", "levels: [{every: 10s}]", "retention: 24h", "snapshot: {retention: soon}"} {
+		if _, err := parse("walvfs.yml", []byte(bad), lookup); err == nil {
+			t.Errorf("%s is accepted", bad)
+		}
 	}
 }
 

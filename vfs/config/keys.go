@@ -14,13 +14,13 @@ type settings struct {
 	pathStyle *bool
 	bucket    string
 	interval  time.Duration
+	policy    policy
 	writing   []error
 }
 
 const (
 	otherStore = "it is of a kind of store that walvfs does not have: it has file, s3 and gs"
 	encrypted  = "objects that were encrypted with a key of one's own cannot be read: let the bucket encrypt them"
-	kept       = "walvfs keeps every file: remove the key, or let Litestream apply it"
 )
 
 // settingKeys are the keys that a replica and the top of the file have in common.
@@ -69,28 +69,26 @@ func (p *parser) settingKeys(s *settings) keys {
 func (p *parser) topKeys(s *settings, dbs func(*yaml.Node)) keys {
 	k := p.settingKeys(s)
 	k["dbs"] = key{read: p.sequence(dbs)}
-	for _, name := range []string{"levels", "snapshot", "retention", "l0-retention", "l0-retention-check-interval"} {
-		k[name] = key{write: kept}
-	}
+	p.policyKeys(k, &s.policy, &s.writing)
 	k["validation"] = key{write: "walvfs does not validate by itself: run walvfs verify regularly"}
 	k["exec"] = key{write: "walvfs runs inside the application and starts no program"}
 	for _, name := range []string{"heartbeat-url", "heartbeat-interval"} {
 		k[name] = key{write: "walvfs sends no heartbeat: watch its status"}
 	}
 	ignore(k, // how Litestream's process runs
-		"addr", "socket", "mcp-addr", "logging", "verify-compaction",
+		"l0-retention-check-interval", "addr", "socket", "mcp-addr", "logging", "verify-compaction",
 		"shutdown-timeout", "shutdown-sync-timeout", "shutdown-sync-interval")
 	return k
 }
 
 // dbKeys are those of a database.
-func (p *parser) dbKeys(db *DB, path *string, replica, replicas func(string, *yaml.Node)) keys {
+func (p *parser) dbKeys(db *DB, path *string, own *policy, replica, replicas func(string, *yaml.Node)) keys {
 	k := keys{
 		"path":                     {read: p.text(path)},
 		"replica":                  {read: replica},
 		"replicas":                 {read: replicas},
 		"restore-if-db-not-exists": {read: p.boolean(func(b bool) { db.RestoreIfMissing = b })},
-		"snapshot":                 {write: kept},
+		"snapshot":                 {read: p.snapshot(own, &db.writing)},
 	}
 	for _, name := range []string{"dir", "pattern", "recursive", "watch"} {
 		k[name] = key{refuse: "directories are not searched for databases: name each one by its path"}
@@ -124,7 +122,7 @@ func placeOf(name string) string {
 	switch {
 	case has(p.topKeys(&settings{}, nil), name):
 		return "at the top of the file"
-	case has(p.dbKeys(&DB{}, nil, nil, nil), name):
+	case has(p.dbKeys(&DB{}, nil, &policy{}, nil, nil), name):
 		return "to a database, under dbs"
 	case has(p.replicaKeys(&replica{}), name):
 		return "to a replica, under replicas of a database"

@@ -38,9 +38,11 @@ func (p *parser) root(n *yaml.Node, c *Config) {
 func (p *parser) db(n *yaml.Node, top *settings, c *Config) {
 	db := DB{writing: slices.Clone(top.writing)}
 	var name string
+	var own policy
 	var replicas []*yaml.Node
 	add := func(n *yaml.Node) { replicas = append(replicas, n) }
-	p.mapping(n, "a database", p.dbKeys(&db, &name, func(_ string, n *yaml.Node) { add(n) }, p.sequence(add)), &db.writing)
+	p.mapping(n, "a database", p.dbKeys(&db, &name, &own, func(_ string, n *yaml.Node) { add(n) }, p.sequence(add)), &db.writing)
+	db.Policy = own.policy(top.policy)
 	if name == "" {
 		p.fail(n.Line, "a database: its path is missing")
 		return
