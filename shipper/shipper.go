@@ -15,7 +15,16 @@
 // the next cut, so the batch grows with the load and the number of uploads does
 // not. The first commit after a quiet time ships at once, then at most one
 // upload an interval. A database without commits has no goroutine, no timer and
-// no request.
+// no request, once its levels are up to date.
+//
+// Files of higher levels, of the pages that changed since the level's last one, are
+// cut together with a level 0 file, at its boundary. They are uploaded beside what
+// goes on, after that file is acknowledged, and followed by what retention deletes:
+//
+//	level 0   1 2 3 4 5 6 7 8 9 …       each commit, or batch of commits
+//	level 1       1…3     4…6           every 30 s
+//	level 2               1…6           every 5 min
+//	level 9                 snapshot    every 24 h
 //
 // An upload whose outcome is unknown is settled before anything is cut again:
 // the same bytes are sent under the same key until the store says that they, or
