@@ -24,6 +24,7 @@ type levels struct {
 	retainAt time.Time    // when there may be files to delete, zero for never
 	ready    []*levelFile // acknowledged up to their TXIDs, to be uploaded
 	tending  bool         // somebody does
+	closed   bool         // nobody may begin to
 }
 
 // A level is what one level lacks.

@@ -208,8 +208,7 @@ func (s *Shipper) Close() error {
 	s.cancel()
 	s.Drain(context.Background()) // a last round, which ends what is pending
 	s.schedule()
-	s.levels.mu.Lock() // who passed tend's check has begun by now
-	s.levels.mu.Unlock()
+	s.levels.close()
 	s.tenders.Wait()
 	s.drop()
 	return nil

@@ -17,7 +17,7 @@ func (s *Shipper) tend(files []*levelFile) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ready = append(l.ready, files...)
-	if l.tending || len(l.ready) == 0 && !l.hasChores(time.Now()) || s.ctx.Err() != nil {
+	if l.tending || len(l.ready) == 0 && !l.hasChores(time.Now()) || l.closed {
 		return
 	}
 	l.tending = true
@@ -26,6 +26,13 @@ func (s *Shipper) tend(files []*levelFile) {
 		}
 		s.schedule()
 	})
+}
+
+// close has nobody begin to tend any more.
+func (l *levels) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
 }
 
 // hasChores reports whether there is something to learn or to delete. l.mu must be
