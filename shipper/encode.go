@@ -2,6 +2,7 @@ package shipper
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -28,7 +29,11 @@ func (s *Shipper) encodeAll(up *upload, due []*level) (err error) {
 		}
 		f := s.levels.take(v, up.TXID, up.Time)
 		f.body = s.newSpool()
-		if _, err := s.encode(up, f.body, s.levelHeader(up, f), f.pages(info)); err != nil {
+		switch _, err := s.encode(up, f.body, s.levelHeader(up, f), f.pages(info)); {
+		case errors.Is(err, errFinishing):
+			s.levels.giveBack(f, time.Now().Add(v.retry()))
+			continue
+		case err != nil:
 			s.levels.giveBack(f, time.Now().Add(v.retry()))
 			s.log.Warn("a file of a higher level cannot be made and will be tried again", "level", v.number, "error", err, "retry_in", v.retry())
 			continue
@@ -37,6 +42,9 @@ func (s *Shipper) encodeAll(up *upload, due []*level) (err error) {
 	}
 	return s.ctx.Err()
 }
+
+// errFinishing: the database is being closed, and the level 0 file waits.
+var errFinishing = errors.New("the database is being closed")
 
 // pages returns the pages of a file at the boundary of a cut.
 func (f *levelFile) pages(info CutInfo) *roaring.Bitmap {
@@ -90,6 +98,9 @@ func (s *Shipper) encode(up *upload, w *spool, h format.LTXHeader, pages *roarin
 	for it := pages.Iterator(); it.HasNext(); {
 		if s.ctx.Err() != nil {
 			return 0, context.Cause(s.ctx)
+		}
+		if w != up.body && s.finishing.Load() > 0 {
+			return 0, errFinishing
 		}
 		pgno := it.Next()
 		if err := up.cut.ReadPage(pgno, page); err != nil {

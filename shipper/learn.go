@@ -38,19 +38,22 @@ const mostLearned = 1000
 // learn finds out what the levels lack of what was in the replica when this run
 // began, from the page indexes of the files that they lack.
 func (s *Shipper) learn(ctx context.Context) error {
+	l := s.levels
+	l.mu.Lock()
+	log, from := l.log, l.from
+	l.mu.Unlock()
 	files, err := s.list(ctx)
 	if err != nil {
 		return err
 	}
-	l := s.levels
 	lacks := make([]lack, len(l.list))
 	indexes := map[format.FileInfo]*roaring.Bitmap{}
 	for i, v := range l.list {
-		if lacks[i], err = s.lackOf(ctx, v, files, indexes); err != nil {
+		if lacks[i], err = s.lackOf(ctx, v, from, files, indexes); err != nil {
 			return err
 		}
 	}
-	l.learned(lacks, time.Now())
+	l.learned(lacks, log, time.Now())
 	return nil
 }
 
@@ -61,15 +64,15 @@ type lack struct {
 	since time.Time       // of the oldest file that it lacks, zero for none
 }
 
-func (s *Shipper) lackOf(ctx context.Context, v *level, files []object, indexes map[format.FileInfo]*roaring.Bitmap) (lack, error) {
-	after, since := newestOf(v, files, s.levels.from)
+func (s *Shipper) lackOf(ctx context.Context, v *level, from format.TXID, files []object, indexes map[format.FileInfo]*roaring.Bitmap) (lack, error) {
+	after, since := newestOf(v, files, from)
 	if v.number == format.LevelSnapshot {
 		return lack{after, roaring.New(), since}, nil
 	}
 	out := lack{after: after, pages: roaring.New()}
-	chain, ok := chainOf(v.number, files, after, s.levels.from)
+	chain, ok := chainOf(v.number, files, after, from)
 	if !ok {
-		return lack{after: s.levels.from}, nil
+		return lack{after: from}, nil
 	}
 	for _, f := range chain {
 		pages := indexes[f.FileInfo]
@@ -77,7 +80,7 @@ func (s *Shipper) lackOf(ctx context.Context, v *level, files []object, indexes 
 			var err error
 			pages, err = s.pageIndex(ctx, f.FileInfo)
 			if errors.Is(err, format.ErrCorrupt) {
-				return lack{after: s.levels.from}, nil
+				return lack{after: from}, nil
 			}
 			if err != nil {
 				return out, err
@@ -155,10 +158,10 @@ func (s *Shipper) pageIndex(ctx context.Context, f format.FileInfo) (*roaring.Bi
 }
 
 // learned adds to the sets what they lacked at the start.
-func (l *levels) learned(lacks []lack, now time.Time) {
+func (l *levels) learned(lacks []lack, log int, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.known {
+	if l.known || l.log != log {
 		return
 	}
 	unknown := false

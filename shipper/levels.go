@@ -17,13 +17,15 @@ type levels struct {
 	policy Policy
 
 	mu       sync.Mutex
-	list     []*level     // 1, 2, ... and then that of snapshots
-	from     format.TXID  // the tip at the start: sets hold only what came after it, until known
+	list     []*level    // 1, 2, ... and then that of snapshots
+	log      int         // counts begin: what is from another log than the replica's now does not count
+	from     format.TXID // the tip at the start: sets hold only what came after it, until known
+	fromTime time.Time
 	known    bool         // sets hold what was there at the start, too
 	learnAt  time.Time    // when to find out, zero until something is shipped
 	retainAt time.Time    // when there may be files to delete, zero for never
 	ready    []*levelFile // acknowledged up to their TXIDs, to be uploaded
-	tending  bool         // somebody does
+	tending  bool         // somebody does, and has the first of them
 	closed   bool         // nobody may begin to
 }
 
@@ -40,6 +42,7 @@ type level struct {
 // A levelFile is a file of a higher level on its way to the replica.
 type levelFile struct {
 	level *level
+	log   int // of the levels when it was cut
 	taken *roaring.Bitmap
 	min   format.TXID
 	max   format.TXID
@@ -59,15 +62,41 @@ func newLevels(p Policy) *levels {
 }
 
 // begin is told the replica's tip, 0 for none.
-func (l *levels) begin(tip format.TXID) {
+func (l *levels) begin(tip format.TXID, at time.Time) {
+	l.forget()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.from, l.known = tip, tip == 0
+	l.from, l.fromTime, l.known = tip, at, tip == 0
 	for _, v := range l.list {
-		v.max, v.due = tip, time.Time{}
+		v.max = tip
+	}
+}
+
+// forget drops what was cut, and what is known: the bucket may be another one.
+func (l *levels) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.log++
+	for _, v := range l.list {
+		v.cut, v.due = nil, time.Time{}
 		v.pages.Clear()
 	}
 	l.learnAt = time.Time{}
+	first := 0
+	if l.tending {
+		first = min(1, len(l.ready))
+	}
+	for _, f := range l.ready[first:] {
+		f.body.Close()
+	}
+	l.ready = l.ready[:first]
+}
+
+// isOld reports whether a file is of another log.
+func (l *levels) isOld(f *levelFile) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return f.log != l.log
 }
 
 // add is told an acknowledged level 0 file.
@@ -76,6 +105,9 @@ func (l *levels) add(txid format.TXID, info CutInfo, now time.Time) {
 	defer l.mu.Unlock()
 	if !l.known && l.learnAt.IsZero() && len(l.list) > 0 {
 		l.learnAt = now.Add(l.list[0].every)
+		if now.Sub(l.fromTime) > l.list[0].every {
+			l.learnAt = now // short runs, too, compact what earlier ones left
+		}
 	}
 	whole := isLarge(info)
 	for _, v := range l.list {
@@ -137,7 +169,7 @@ func (l *levels) due(now time.Time) (due []*level) {
 func (l *levels) take(v *level, txid format.TXID, at time.Time) *levelFile {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f := &levelFile{level: v, taken: v.pages, min: v.max + 1, max: txid, time: at}
+	f := &levelFile{level: v, log: l.log, taken: v.pages, min: v.max + 1, max: txid, time: at}
 	if v.number == format.LevelSnapshot {
 		f.min = 1
 	}
@@ -150,6 +182,9 @@ func (l *levels) giveBack(f *levelFile, due time.Time) {
 	f.body.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if f.log != l.log {
+		return
+	}
 	f.level.cut = nil
 	if f.level.number == format.LevelSnapshot || f.level.max < f.min { // not begun anew since
 		f.level.add(f.taken, due)
@@ -159,11 +194,15 @@ func (l *levels) giveBack(f *levelFile, due time.Time) {
 // retry is how long to wait before a file is made that could not be.
 func (v *level) retry() time.Duration { return max(10*time.Second, min(v.every/10, 10*time.Minute)) }
 
-// done is told that a file is there.
+// done is told that the first of the files that are ready is there, or not needed.
 func (l *levels) done(f *levelFile, now time.Time) {
 	f.body.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.ready = l.ready[1:]
+	if f.log != l.log {
+		return
+	}
 	f.level.cut = nil
 	f.level.max = max(f.level.max, f.max)
 	if l.policy.Keep > 0 && l.retainAt.IsZero() {

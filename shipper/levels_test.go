@@ -84,3 +84,61 @@ func TestLevelsAreNotInTheWay(t *testing.T) {
 		}
 	})
 }
+
+// A file that was cut for a bucket that is gone does not get into the one that takes
+// its place.
+func TestLevelsOfAnotherBucket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, db := newStore(t), newDB(10)
+		db.recognize = func(tip *shipper.Tip) error {
+			db.mu.Lock()
+			defer db.mu.Unlock()
+			if tip == nil {
+				db.dirty.AddRange(1, 11)
+			}
+			return nil
+		}
+		s := shipper.New(db, store, shipper.Options{Interval: time.Second, Policy: shipper.DefaultPolicy()})
+		defer s.Close()
+		work := func(n int) {
+			for i := range uint32(n) {
+				db.commit(i%10 + 1)
+				drain(t, s)
+				time.Sleep(4 * time.Second)
+			}
+		}
+		work(5)
+		fail := func(_ context.Context, op, key string) error {
+			if f, ok := store.Layout().Parse(key); ok && op == "create" && f.Level > format.LevelRaw {
+				return storage.ErrNoBucket
+			}
+			return nil
+		}
+		store.SetBefore(fail)
+		work(20) // a file of level 1 waits
+		gone := func(context.Context, string, string) error { return storage.ErrNoBucket }
+		store.SetBefore(gone)
+		db.commit(1)
+		s.Wake()
+		time.Sleep(time.Minute)
+		store.SetBefore(nil)
+		for obj := range store.List(t.Context(), "", "") {
+			if err := store.Delete(t.Context(), obj.Key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again := time.Now()
+		s.Wake()
+		time.Sleep(time.Minute)
+		work(40)
+		time.Sleep(time.Minute)
+		for obj := range store.List(t.Context(), "", "") {
+			if obj.ModTime.Before(again) {
+				t.Errorf("%s is of the other bucket", obj.Key)
+			}
+		}
+		if tip := s.Status().Tip.TXID; tip > 60 {
+			t.Errorf("the log goes on at %s", tip)
+		}
+	})
+}

@@ -13,7 +13,8 @@ type Policy struct {
 	// 9; zero for never.
 	Snapshots time.Duration
 
-	// KeepRaw is how long a level 0 file is kept once it is compacted.
+	// KeepRaw is how long a level 0 file is kept once it is compacted, 5 minutes at
+	// least: a writer that slept for less finds the file that took its TXID.
 	KeepRaw time.Duration
 
 	// Keep is how far back points in time can be restored: as often as level 0

@@ -22,7 +22,7 @@ func (s *Shipper) retain(ctx context.Context) error {
 	var out []object
 	var again bool
 	if newestTXID(files) <= s.Status().Tip.TXID+1 { // one more may be on its way
-		out, again = expired(files, s.opts.Policy, began)
+		out, again = expired(files, s.opts.Policy, s.storeTime(files, began))
 	}
 	keys := make([]string, len(out))
 	for i, f := range out {
@@ -36,6 +36,23 @@ func (s *Shipper) retain(ctx context.Context) error {
 	}
 	s.levels.retained(again, time.Now())
 	return nil
+}
+
+// storeTime returns the time by this machine's clock or the store's, whichever is
+// earlier: a clock that has jumped ahead must not make files expire.
+func (s *Shipper) storeTime(files []object, now time.Time) time.Time {
+	var newest time.Time
+	for _, f := range files {
+		if f.age.After(newest) {
+			newest = f.age
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if byStore := newest.Add(now.Sub(s.ackedAt)); byStore.Before(now) {
+		return byStore
+	}
+	return now
 }
 
 // retained is told whether there are files that expire without anything being
@@ -86,7 +103,7 @@ func expired(files []object, p Policy, now time.Time) (out []object, again bool)
 			out = append(out, f)
 		default:
 			rest = append(rest, f)
-			again = again || ok
+			again = again || ok && !at.After(now)
 		}
 	}
 	if !leadsTo(rest, infos(files)) {

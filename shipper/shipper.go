@@ -74,15 +74,18 @@ type Shipper struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	work   atomic.Int32  // idle, running or again
-	oldest atomic.Int64  // sinceStart of the oldest commit that no cut took, 0 for none
-	urgent chan struct{} // do not wait for the interval or a backoff
+	work      atomic.Int32  // idle, running or again
+	finishing atomic.Int32  // callers of Finish
+	lost      atomic.Bool   // the bucket was gone: if it comes back, nothing is known of it
+	oldest    atomic.Int64  // sinceStart of the oldest commit that no cut took, 0 for none
+	urgent    chan struct{} // do not wait for the interval or a backoff
 
 	mu       sync.Mutex
 	waiters  []chan error // of Drain, answered when what is committed by now is acknowledged
 	timer    *time.Timer  // to the next thing that is due, nil if there never was one
 	status   Status
-	inFlight int64 // sinceStart of the oldest commit in the pending upload, 0 for none
+	ackedAt  time.Time // of the newest file
+	inFlight int64     // sinceStart of the oldest commit in the pending upload, 0 for none
 
 	// Owned by the one run under way.
 	recognized bool
@@ -106,6 +109,7 @@ const (
 
 // New returns a shipper. It does nothing until [Shipper.Wake] is called.
 func New(source Source, store storage.Store, opts Options) *Shipper {
+	opts.Policy.KeepRaw = max(opts.Policy.KeepRaw, 2*lateAfter)
 	s := &Shipper{
 		source:  source,
 		store:   store,
@@ -186,6 +190,13 @@ func (s *Shipper) Drain(ctx context.Context) error {
 	}
 }
 
+// Finish is Drain for a database that is being closed: level 0 comes before all else.
+func (s *Shipper) Finish(ctx context.Context) error {
+	s.finishing.Add(1)
+	defer s.finishing.Add(-1)
+	return s.Drain(ctx)
+}
+
 // hurry ends a sleep.
 func (s *Shipper) hurry() {
 	select {
@@ -258,9 +269,8 @@ func (s *Shipper) round() {
 			s.halt(err)
 		default:
 			if errors.Is(err, storage.ErrNoBucket) {
-				// If it comes back, it is another one: nothing is known of it.
-				s.settle()
-				s.recognized = false
+				s.lost.Store(true)
+				s.levels.forget()
 			}
 			s.sleep(s.failed(err))
 			err = s.stopped()
@@ -296,6 +306,10 @@ func (s *Shipper) sleep(d time.Duration) {
 // step does the next thing that the replica needs, and reports whether there
 // may be more to do before it equals the database.
 func (s *Shipper) step() (more bool, err error) {
+	if s.lost.Swap(false) {
+		s.settle()
+		s.recognized = false
+	}
 	if !s.recognized {
 		if err := s.recognize(s.ctx); err != nil {
 			return false, err

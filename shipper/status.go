@@ -71,7 +71,7 @@ func (s *Shipper) setInFlight(oldest int64) {
 
 func (s *Shipper) acknowledged(up *upload) {
 	s.mu.Lock()
-	s.inFlight = 0
+	s.inFlight, s.ackedAt = 0, time.Now()
 	s.status.Tip = up.Position
 	s.status.Uploads++
 	s.status.Bytes += up.body.size

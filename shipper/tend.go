@@ -52,7 +52,7 @@ func (s *Shipper) chore() bool {
 	case s.ctx.Err() != nil:
 	case len(l.ready) > 0:
 		f := l.ready[0]
-		do = func(ctx context.Context) error { return s.uploadLevel(ctx, f) }
+		do = func(context.Context) error { return s.uploadLevel(f) }
 	case !l.learnAt.IsZero() && !now.Before(l.learnAt):
 		do = s.learn
 	case !l.retainAt.IsZero() && !now.Before(l.retainAt):
@@ -68,6 +68,9 @@ func (s *Shipper) chore() bool {
 	return true
 }
 
+// choreTime bounds a look at the replica, or a deletion: nothing may hang for ever.
+const choreTime = 10 * time.Minute
+
 // persist tries until it works, or the shipper stops.
 func (s *Shipper) persist(do func(context.Context) error) {
 	told := false
@@ -75,7 +78,15 @@ func (s *Shipper) persist(do func(context.Context) error) {
 		if s.stopped() != nil {
 			return struct{}{}, backoff.Permanent(ErrClosed)
 		}
-		return struct{}{}, do(s.ctx)
+		ctx, cancel := context.WithTimeout(s.ctx, choreTime)
+		defer cancel()
+		err := do(ctx)
+		if errors.Is(err, storage.ErrNoBucket) {
+			s.levels.forget()
+			s.lost.Store(true)
+			s.start()
+		}
+		return struct{}{}, err
 	},
 		backoff.WithBackOff(newBackOff()),
 		backoff.WithMaxElapsedTime(0),
@@ -103,18 +114,24 @@ func (s *Shipper) drop() {
 }
 
 // uploadLevel uploads the first of the files that are ready.
-func (s *Shipper) uploadLevel(ctx context.Context, f *levelFile) error {
-	ctx, cancel := context.WithTimeout(ctx, uploadTime(f.body.size))
+func (s *Shipper) uploadLevel(f *levelFile) error {
+	l := s.levels
+	if l.isOld(f) {
+		l.done(f, time.Now())
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, uploadTime(f.body.size))
 	defer cancel()
 	key := s.store.Layout().Key(f.level.number, f.min, f.max)
 	err := s.store.Create(ctx, key, f.body, storage.Attrs{Time: f.time})
 	if err != nil && !errors.Is(err, storage.ErrExists) { // of TXIDs that are acknowledged, whoever made it
 		return err
 	}
-	l := s.levels
-	l.mu.Lock()
-	l.ready = l.ready[1:]
-	l.mu.Unlock()
+	if l.isOld(f) { // it came into another bucket
+		if err := s.store.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
 	l.done(f, time.Now())
 	s.log.Debug("compacted", "level", f.level.number, "from", f.min, "to", f.max, "bytes", f.body.size)
 	s.count(f.body.size)
@@ -129,9 +146,9 @@ func (s *Shipper) poke() {
 
 // schedule sees to it that somebody looks when the next thing is due.
 func (s *Shipper) schedule() {
-	next := s.levels.next()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	next := s.levels.next()
 	switch {
 	case next.IsZero() || s.ctx.Err() != nil || s.status.State == Halted:
 		if s.timer != nil {

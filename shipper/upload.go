@@ -31,7 +31,7 @@ func (s *Shipper) recognize(ctx context.Context) error {
 		s.tip = Position{Time: s.tip.Time}
 	}
 	s.setTip(s.tip)
-	s.levels.begin(s.tip.TXID)
+	s.levels.begin(s.tip.TXID, s.tip.Time)
 	s.recognized = true
 	return nil
 }
@@ -52,7 +52,10 @@ type upload struct {
 
 // cut takes the next file from the source, nil if there is nothing to ship.
 func (s *Shipper) cut() (_ *upload, err error) {
-	due := s.levels.due(time.Now())
+	var due []*level
+	if s.finishing.Load() == 0 {
+		due = s.levels.due(time.Now())
+	}
 	oldest := s.oldest.Swap(0)
 	cut, err := s.source.Cut(s.ctx, len(due) > 0)
 	if err == nil && cut == nil {
