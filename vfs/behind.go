@@ -3,6 +3,7 @@ package vfs
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
@@ -26,7 +27,7 @@ func behind(ctx context.Context, path string, store storage.Store) (why string, 
 	}
 	f := look(path)
 	at, err := prove(side.State, path, f)
-	lost := errors.Is(err, errDiskLost) && f.last < side.State.Scanned
+	lost := errors.Is(err, errDiskLost) && wasCutAt(side.State, path, f)
 	if !lost && (err != nil || !allAcked(side, at, f)) {
 		return "", nil
 	}
@@ -45,6 +46,17 @@ func behind(ctx context.Context, path string, store storage.Store) (why string, 
 		return "", err
 	}
 	return "another machine has gone on from it", nil
+}
+
+// wasCutAt reports whether the WAL ends with a commit that a file of the replica was
+// cut at: all that is in it, the replica has. What was committed between two cuts is
+// not told from what somebody committed after the loss.
+func wasCutAt(s *sidecar.State, path string, f found) bool {
+	if f.last == 0 {
+		return s.Scanned > 0 && f.wal.Salt == s.Epoch
+	}
+	sum, err := frameChecksum(path, f.wal, f.last)
+	return err == nil && slices.Contains(s.Trail, sidecar.Frame{Number: f.last, Checksum: sum})
 }
 
 // allAcked reports whether the replica has acknowledged all that was ever committed.

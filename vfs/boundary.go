@@ -81,7 +81,7 @@ func (c *capture) adopt(wal io.ReaderAt, to format.WALIndex, x *frameIndex) (don
 		default:
 			c.fold(wal, pageSize)
 		}
-		c.epoch, c.scanned, c.change = salt, 0, to.Change
+		c.epoch, c.scanned, c.change, c.trail = salt, 0, to.Change, nil
 		x.reset(format.Salt{})
 		return true, nil
 	}
@@ -92,7 +92,7 @@ func (c *capture) adopt(wal io.ReaderAt, to format.WALIndex, x *frameIndex) (don
 		// Every page is dirty, so nothing depends on which ones the frames name.
 		c.resync(foreignReset)
 		c.closed = nil
-		c.epoch, c.scanned, c.checksum = salt, to.MxFrame, to.FrameChecksum
+		c.epoch, c.scanned, c.checksum, c.trail = salt, to.MxFrame, to.FrameChecksum, nil
 	}
 	if x.epoch != salt {
 		x.reset(salt)

@@ -37,7 +37,9 @@ type capture struct {
 	epoch    format.Salt     // of the WAL, zero if it is empty
 	scanned  uint32          // frames of the epoch whose pages were made dirty
 	checksum [2]uint32       // of the last one
+	trail    []sidecar.Frame // of the epoch that the replica was cut at
 	resets   int             // since the start
+	told     int             // states that the journal was told
 	index    io.ReaderAt     // the WAL index, nil until it is open
 	change   uint32          // the index's when the WAL was last seen empty
 	closed   *sidecar.Closed // the database file when the WAL became empty, nil if it has changed or is not known
@@ -111,7 +113,7 @@ func (c *capture) reset(wal io.ReaderAt, next format.Salt, do func() error) erro
 	// previous ones.
 	c.resets++
 	s := c.outline()
-	s.Epoch, s.Scanned, s.Checksum, s.Closed = next, 0, [2]uint32{}, c.closed
+	s.Epoch, s.Scanned, s.Checksum, s.Closed, s.Trail = next, 0, [2]uint32{}, c.closed, nil
 	if next != c.epoch {
 		s.Previous, s.PreviousScanned = c.epoch, committed
 	}
@@ -119,7 +121,7 @@ func (c *capture) reset(wal io.ReaderAt, next format.Salt, do func() error) erro
 	if err := do(); err != nil {
 		return err
 	}
-	c.epoch, c.scanned = next, 0
+	c.epoch, c.scanned, c.trail = next, 0, nil
 	if next.IsZero() {
 		c.seenEmpty()
 	}
@@ -320,10 +322,16 @@ func (c *capture) distrust() {
 	}
 }
 
+// mostTrail bounds the sidecar.
+const mostTrail = 16
+
 // settle ends a cut that the replica has, and remembers that.
-func (c *capture) settle(acked *sidecar.Mark) {
+func (c *capture) settle(acked *sidecar.Mark, at format.WALIndex) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if at.MxFrame > 0 && at.Salt == c.epoch {
+		c.trail = append(c.trail[max(0, len(c.trail)+1-mostTrail):], sidecar.Frame{Number: at.MxFrame, Checksum: at.FrameChecksum})
+	}
 	c.inFlight, c.acked = nil, acked
 	c.journal(c.state(), c.state)
 	c.fresh.Clear()

@@ -34,6 +34,7 @@ func (c *capture) outline() sidecar.State {
 	if c.epoch.IsZero() {
 		s.Closed = c.closed
 	}
+	s.Trail = c.trail
 	if c.inFlight != nil {
 		s.Floor = min(s.Floor, c.inFlight.floor)
 	}
@@ -55,6 +56,7 @@ func withPages(s sidecar.State, dirty *roaring.Bitmap) sidecar.State {
 // some more: an application waits for it, and the set may be large. c.mu must be
 // held.
 func (c *capture) tellMore(s sidecar.State) {
+	c.told++
 	more := withPages(s, c.fresh)
 	more.More = true
 	c.journal(more, func() sidecar.State {
@@ -100,6 +102,9 @@ func (c *capture) resume(s *sidecar.State, path string, f found) error {
 	defer c.mu.Unlock()
 	c.epoch, c.scanned, c.checksum = at.epoch, at.scanned, at.checksum
 	c.dirty, c.floor, c.pageSize = dirty, s.Floor, s.PageSize
+	if at.epoch == s.Epoch {
+		c.trail = s.Trail
+	}
 	if at.epoch.IsZero() {
 		c.closed = s.Closed
 	}

@@ -246,7 +246,8 @@ func (k *cut) Acknowledge(pos shipper.Position) {
 	restored := d.memory.Restored
 	d.claim.Store(false)
 	d.memory.Restored = false
-	d.capture.settle(d.memory.acknowledge(pos))
+	d.unproven = nil
+	d.capture.settle(d.memory.acknowledge(pos), k.at)
 	if restored {
 		d.memory.save() // the file says so in its first line
 	}

@@ -159,7 +159,7 @@ func (d *database) drain() {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), d.cfg.closeTimeout,
 		fmt.Errorf("close_timeout=%s is over", d.cfg.closeTimeout))
 	defer cancel()
-	if err := d.ship.Drain(ctx); err != nil {
+	if err := d.ship.Finish(ctx); err != nil {
 		st := d.ship.Status()
 		d.capture.log.Error("closed before the replica had every commit", "error", err, "tip", st.Tip.TXID, "lag", st.Lag)
 	}

@@ -119,12 +119,12 @@ func (m *memory) warn(err error) {
 	}
 }
 
-// trySave reports false if the WAL was reset meanwhile: the state that was
-// written is not the newest.
+// trySave reports false if the journal was told of a state meanwhile, as at each
+// reset of the WAL: the one that was written is not the newest.
 func (m *memory) trySave(locked bool) (done bool, err error) {
 	c := m.capture
 	c.mu.Lock()
-	resets := c.resets
+	told := c.told
 	state := c.state()
 	if !locked {
 		c.mu.Unlock()
@@ -142,7 +142,7 @@ func (m *memory) trySave(locked bool) (done bool, err error) {
 	switch {
 	case err != nil:
 		return false, err
-	case c.resets != resets:
+	case c.told != told:
 		draft.Discard()
 		return false, nil
 	}

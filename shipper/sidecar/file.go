@@ -32,6 +32,7 @@ type File struct {
 	path string
 	f    *os.File // nil: nothing is published, or a write failed
 	head int64    // bytes of the last draft
+	base int64    // bytes up to the last whole state
 	size int64    // bytes
 }
 
@@ -48,7 +49,7 @@ func (s *File) Continue() error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	s.f, s.head, s.size = f, info.Size(), info.Size()
+	s.f, s.head, s.base, s.size = f, info.Size(), info.Size(), info.Size()
 	return nil
 }
 
@@ -85,7 +86,7 @@ func (d *Draft) Publish() error {
 	if d.file.f != nil {
 		d.file.f.Close()
 	}
-	d.file.f, d.file.head, d.file.size = d.f, d.size, d.size
+	d.file.f, d.file.head, d.file.base, d.file.size = d.f, d.size, d.size, d.size
 	return nil
 }
 
@@ -107,7 +108,7 @@ func (d *Draft) Discard() error {
 	return errors.Join(d.f.Close(), os.Remove(d.file.path+".tmp"))
 }
 
-// mostAppended bounds what is appended between two drafts, in bytes.
+// mostAppended bounds what is appended after a whole state, in bytes.
 const mostAppended = 1 << 20
 
 // Append adds a state, not durably: a crash of the process does not lose it, a
@@ -120,13 +121,14 @@ func (s *File) Append(state State, all func() State) error {
 		return nil
 	}
 	b, err := line(nil, state)
-	if err == nil && s.size+int64(len(b)) > s.head+mostAppended {
+	if err == nil && s.size+int64(len(b)) > s.base+mostAppended {
 		if state.More {
 			b, err = line(nil, all())
 		}
 		if err == nil {
 			err = s.rewind()
 		}
+		s.base = s.head + int64(len(b))
 	}
 	if err == nil {
 		_, err = s.f.WriteAt(b, s.size)

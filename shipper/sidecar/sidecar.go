@@ -92,6 +92,9 @@ type State struct {
 	Scanned  uint32      `json:"scanned,omitempty"` // frames whose pages are in Dirty, or in the replica
 	Checksum [2]uint32   `json:"checksum"`          // of frame Scanned
 
+	// Trail are frames of the epoch that the replica was cut at, ascending.
+	Trail []Frame `json:"trail,omitempty"`
+
 	Previous        format.Salt `json:"previous,omitzero"`          // the epoch before
 	PreviousScanned uint32      `json:"previous_scanned,omitempty"` // in it
 
@@ -99,6 +102,12 @@ type State struct {
 	Floor    uint32  `json:"floor"`            // pages; 0: every page is dirty
 	Dirty    []byte  `json:"dirty,omitempty"`  // page numbers, a Roaring bitmap in the portable format
 	Closed   *Closed `json:"closed,omitempty"` // the database file, if it was closed without a WAL
+}
+
+// A Frame of a WAL. Its checksum covers all frames before it.
+type Frame struct {
+	Number   uint32    `json:"frame"`
+	Checksum [2]uint32 `json:"checksum"`
 }
 
 // FileID tells a file from its copies. Devices are left out: their numbers change
