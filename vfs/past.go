@@ -27,7 +27,11 @@ var errNotPast = errors.New("this database, which wrote it, does not hold it any
 // Without a sidecar, nothing less proves that what the replica holds is not newer.
 func (d *database) requirePast(ctx context.Context, tip *shipper.Tip) error {
 	d.capture.log.Warn("what is on this disk does not tell whether it goes on from the replica: that is downloaded and compared", "tip", tip.MaxTXID)
-	copied, err := d.download(ctx, tip.MaxTXID)
+	err := d.mayBePast(tip)
+	var copied *os.File
+	if err == nil {
+		copied, err = d.download(ctx, tip.MaxTXID)
+	}
 	if err == nil {
 		err = d.compare(ctx, tip, copied)
 		err = errors.Join(err, copied.Close())
@@ -37,6 +41,17 @@ func (d *database) requirePast(ctx context.Context, tip *shipper.Tip) error {
 			shipper.ErrDiverged, tip.MaxTXID, tip.Time.UTC().Format(time.RFC3339), err)
 	}
 	return err
+}
+
+// mayBePast fails with errNotPast where a download would tell nothing new.
+func (d *database) mayBePast(tip *shipper.Tip) error {
+	if frames, ok := cutFrames(tip.Header, d.found.wal); d.found.err != nil || ok && frames > int64(d.found.last) {
+		return errNotPast
+	}
+	if d.found.last == 0 && d.found.size != int64(tip.Header.Commit)*int64(tip.Header.PageSize) {
+		return errNotPast
+	}
+	return nil
 }
 
 const comparedSuffix = "-walvfs-compare"
@@ -52,6 +67,10 @@ func removeCompared(path string) {
 func (d *database) download(ctx context.Context, txid format.TXID) (*os.File, error) {
 	name := d.path + comparedSuffix
 	defer removeCompared(d.path)
+	// As secret as the database is.
+	if f, err := os.OpenFile(name+"-walvfs-restore", os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
+		f.Close()
+	}
 	if _, err := restore.Restore(ctx, d.store, name, restore.Options{TXID: txid, Force: true, Logger: d.capture.log}); err != nil {
 		return nil, err
 	}

@@ -120,7 +120,7 @@ func (c *campaign) round(t *testing.T, number int) {
 func (c *campaign) run(t *testing.T) {
 	t.Helper()
 	m := c.owner
-	opened := m.size("") > 0
+	opened := len(m.commits) > 0 // and has its tables
 	if opened && c.chance(15) {
 		c.note("others write before")
 		c.finish(t, m, c.start(t, m, c.order(m, plain), c.seldom()))

@@ -147,14 +147,8 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 	if err != nil {
 		return Result{}, err
 	}
-	undo, err := tmp.remember(store, mark, db)
-	if err != nil {
-		return Result{}, err
-	}
-	if err := tmp.publish(ctx, db); err != nil {
-		if !tmp.done {
-			undo()
-		}
+	remember := func() (undo func(), err error) { return tmp.remember(store, mark, db) }
+	if err := tmp.publish(ctx, db, remember); err != nil {
 		return Result{}, err
 	}
 	result.Duration = time.Since(start)

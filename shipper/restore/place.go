@@ -35,6 +35,9 @@ func openPlace(target string, opts Options) (*place, error) {
 		target = real
 	}
 	p := &place{path: target, force: opts.Force, keep: opts.Keep, hooks: opts.hooks}
+	if err := p.recover(); err != nil {
+		return nil, err
+	}
 	if err := p.check(); err != nil {
 		return nil, err
 	}

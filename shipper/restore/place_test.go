@@ -13,6 +13,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/sidecar"
 )
 
 // Without Force, nothing is replaced, and nothing that SQLite would apply to
@@ -328,5 +329,47 @@ func TestKeep(t *testing.T) {
 		if files["app.db-kept"] != "old database" || files["app.db-kept-wal"] != wal {
 			t.Errorf("kept %.20q, log %q", files["app.db-kept"], files["app.db-kept-wal"])
 		}
+	}
+}
+
+// A crash after an old database was put aside, and before the new one came, leaves
+// the old one to the next restore, with its log.
+func TestRecover(t *testing.T) {
+	s := smallReplica(t)
+	for _, aside := range [][]string{{""}, {"", "-wal"}, {"", "-wal", "-shm"}} {
+		target := oldDatabase(t)
+		for _, suffix := range aside {
+			if err := os.Rename(target+suffix, target+suffix+asideSuffix); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := Restore(t.Context(), s.store, target, Options{}); !errors.Is(err, ErrExists) {
+			t.Fatalf("%v: %v", aside, err)
+		}
+		files := readDir(t, filepath.Dir(target))
+		if files["app.db"] != "old database" || files["app.db-wal"] != "old log" {
+			t.Errorf("%v: the database is %.20q, its log %q", aside, files["app.db"], files["app.db-wal"])
+		}
+		if _, err := Restore(t.Context(), s.store, target, Options{Force: true}); err != nil {
+			t.Fatal(err)
+		}
+		checkFile(t, target, s.images[smallTip])
+		checkNames(t, filepath.Dir(target), "app.db")
+	}
+}
+
+// What is said of the new database is not beside the old one, at any moment.
+func TestSidecarComesLate(t *testing.T) {
+	s := smallReplica(t)
+	target := oldDatabase(t)
+	look := func(do func() error) error {
+		files := readDir(t, filepath.Dir(target))
+		if _, ok := files["app.db"+sidecar.Suffix]; ok && files["app.db"] == "old database" {
+			t.Error("the new sidecar is beside the old database")
+		}
+		return do()
+	}
+	if _, err := Restore(t.Context(), s.store, target, Options{Force: true, hooks: hooks{step: look}}); err != nil {
+		t.Fatal(err)
 	}
 }

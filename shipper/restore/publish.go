@@ -33,7 +33,10 @@ func (t *temp) discard() {
 // one comes. In between there is no database, which everyone notices; and a
 // log without a database is deleted by SQLite. Whatever fails, the old files
 // get their names back.
-func (t *temp) publish(ctx context.Context, db *database) error {
+//
+// What remember leaves beside the database is of the new one: it comes when the old
+// one is out of the way.
+func (t *temp) publish(ctx context.Context, db *database, remember func() (undo func(), err error)) error {
 	p := t.place
 	lock, err := p.lockOld()
 	if err != nil {
@@ -53,10 +56,17 @@ func (t *temp) publish(ctx context.Context, db *database) error {
 		return err
 	}
 	old, err := p.setAside()
+	var undo func()
+	if err == nil && remember != nil {
+		undo, err = remember()
+	}
 	if err == nil {
 		err = p.rename(t.name, p.path)
 	}
 	if err != nil {
+		if undo != nil {
+			undo()
+		}
 		return errors.Join(err, p.putBack(old))
 	}
 	t.done = true
@@ -110,6 +120,21 @@ func (p *place) putBack(done []string) error {
 	return errors.Join(errs...)
 }
 
+// recover puts back an old database that a crash left aside, before another one got
+// its name.
+func (p *place) recover() error {
+	if exists(p.path) || !exists(p.path+asideSuffix) {
+		return nil
+	}
+	var aside []string
+	for _, name := range p.parts() {
+		if exists(name + asideSuffix) {
+			aside = append(aside, name)
+		}
+	}
+	return p.putBack(aside)
+}
+
 // removeOld deletes what setAside put aside, now or before an earlier crash, or
 // moves it to where it is to be kept.
 func (p *place) removeOld() error {
@@ -117,10 +142,12 @@ func (p *place) removeOld() error {
 		return nil
 	}
 	for _, name := range p.parts() {
-		old, suffix := name+asideSuffix, strings.TrimPrefix(name, p.path)
-		if err := p.unkeep(suffix); err != nil {
+		if err := p.unkeep(strings.TrimPrefix(name, p.path)); err != nil {
 			return err
 		}
+	}
+	for _, name := range p.parts() {
+		old, suffix := name+asideSuffix, strings.TrimPrefix(name, p.path)
 		if !exists(old) {
 			continue
 		}
