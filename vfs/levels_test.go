@@ -23,14 +23,13 @@ func init() {
 	vfs.Register("replicated-fast", vfs.Options{Policy: shipper.Policy{
 		Levels:    []time.Duration{60 * time.Millisecond, 250 * time.Millisecond, time.Second},
 		Snapshots: 2 * time.Second,
-		KeepRaw:   300 * time.Millisecond,
 		Keep:      4 * time.Second,
 	}})
 }
 
 // Whatever level a restore takes its files from, it gives the database as it was at
 // one commit, a later one for a later TXID: ours and Litestream's, over restarts,
-// with retention at work.
+// with retention at work above level 0.
 func TestLevels(t *testing.T) {
 	replica := storagetest.File(t)
 	store, err := storage.Open(t.Context(), replica.URL, replica.Options)
@@ -62,13 +61,11 @@ func TestLevels(t *testing.T) {
 			t.Errorf("no file of level %d", level)
 		}
 	}
-	if levels[0] > int(tip)/2 {
-		t.Errorf("%d files of level 0 are left, at TXID %s", levels[0], tip)
-	}
 	points := format.Restorable(files)
 	t.Logf("files by level: %v, of %s TXIDs; %d can be restored", levels, tip, len(points))
 	before := 0
-	for _, txid := range points {
+	for i := 0; i < len(points); i += 1 + len(points)/60 {
+		txid := points[i]
 		_, conn := restored(t, store, txid)
 		at := requireBank(t, conn, fmt.Sprint("TXID ", txid))
 		conn.Close()
