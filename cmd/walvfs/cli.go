@@ -10,6 +10,7 @@ import (
 // of its name.
 type cli struct {
 	Restore restoreCmd `cmd:"" help:"Restore a database from a replica."`
+	Push    pushCmd    `cmd:"" help:"Replicate an existing database, once."`
 	Verify  verifyCmd  `cmd:"" help:"Read a whole replica and check it."`
 	Drill   drillCmd   `cmd:"" help:"Restore to a temporary place and check the database."`
 	Ls      lsCmd      `cmd:"" help:"List the files of a replica, by level."`

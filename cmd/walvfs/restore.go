@@ -24,13 +24,18 @@ type restoreCmd struct {
 	IfDBNotExists   bool `name:"if-db-not-exists" help:"Do nothing, successfully, if the database exists."`
 	IfReplicaExists bool `name:"if-replica-exists" help:"Do nothing, successfully, if there is no replica. One that cannot be reached is an error."`
 
-	JSON  bool `name:"json" help:"Print the result as a JSON object."`
+	Follow   bool          `help:"Then keep this copy up to date, for others to read, until interrupted."`
+	Interval time.Duration `default:"1s" help:"With --follow, how often to look for what is new: one LIST request each time."`
+
+	JSON  bool `name:"json" help:"Print the result as a JSON object; with --follow, one a line for each change."`
 	Quiet bool `short:"q" help:"Print errors only."`
 }
 
 // Help is shown below the synopsis.
 func (*restoreCmd) Help() string {
 	return `The database is written to a temporary name, checked, and appears under its own only when all of it is right: it is the database as it was at one commit, or it is not there. An existing database is never replaced without --force.
+
+With --follow, the copy is then kept up to date. Programs may read it through SQLite meanwhile, and see it at one commit or a later one. Nobody may write to it: that is noticed, and ends it with an error. It is in rollback mode: while a reader stays in a transaction, the copy stays as it is, and while changes are written, readers wait, so that they should have a busy_timeout. Started again, it goes on from where it was. FILE-walvfs-follow says where that is.
 
 Examples:
 
@@ -44,16 +49,25 @@ Examples:
 	walvfs restore -o noon.db --timestamp 2026-01-02T12:00:00Z s3://bucket/app
 	walvfs restore -o before.db --timestamp '5m ago' s3://bucket/app
 
+	# A copy to read from, at most two seconds or so behind.
+	walvfs restore --follow -o copy.db s3://bucket/app
+
 	# When a container starts: restore what is lost, if there is a backup of it.
 	walvfs restore --if-db-not-exists --if-replica-exists -o /data/app.db s3://bucket/app
 
-Exit statuses: 0 done, 1 failed, 2 wrong command line or configuration, 3 no replica at the URL, 130 interrupted. After any but 0, whatever was at the path is still there.`
+Exit statuses: 0 done, 1 failed, 2 wrong command line or configuration, 3 no replica at the URL, 130 interrupted. After any but 0, whatever was at the path is still there. --follow ends with 0 when it is interrupted.`
 }
 
 // Validate finds mistakes before anything is done.
 func (c *restoreCmd) Validate() error {
 	if c.TXID != 0 && !c.Timestamp.IsZero() {
 		return errors.New("--txid and --timestamp exclude each other")
+	}
+	if c.Follow && (c.TXID != 0 || !c.Timestamp.IsZero() || c.IfDBNotExists) {
+		return errors.New("--follow excludes --txid, --timestamp and --if-db-not-exists")
+	}
+	if c.Interval <= 0 {
+		return errors.New("--interval: expected more than 0")
 	}
 	if c.Output == "" && isURL(c.Replica) {
 		return errors.New("missing flags: --output=FILE (only a database that the configuration names has a default)")
@@ -72,6 +86,9 @@ func (c *restoreCmd) Run(a *app) error {
 		return c.skip(a, "the database exists")
 	}
 
+	if c.Follow {
+		return c.follow(a, store)
+	}
 	progress := a.newProgress(c.Quiet, fmt.Sprintf("%s: restoring from %s", c.Output, store))
 	result, err := restore.Restore(a.ctx, store, c.Output, restore.Options{
 		TXID:      format.TXID(c.TXID),

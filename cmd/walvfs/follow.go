@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// follow is restore --follow: it ends when it is interrupted, which is a success
+// once there is a copy.
+func (c *restoreCmd) follow(a *app, store storage.Store) error {
+	progress := a.newProgress(c.Quiet, fmt.Sprintf("%s: restoring from %s", c.Output, store))
+	w := &followWriter{app: a, cmd: c, replica: store.String(), tty: isTerminal(a.stdout) && a.getenv("TERM") != "dumb"}
+	err := restore.Follow(a.ctx, store, c.Output, restore.FollowOptions{
+		Options:  restore.Options{Force: c.Force, Progress: progress.update, Logger: progress.logger()},
+		Interval: c.Interval,
+		Report: func(r restore.Followed) {
+			if !w.begun {
+				progress.end()
+			}
+			w.report(r)
+		},
+	})
+	progress.end()
+	switch {
+	case errors.Is(err, restore.ErrNoReplica) && c.IfReplicaExists && !w.begun:
+		return c.skip(a, "there is no replica at "+store.String())
+	case w.begun && errors.Is(err, context.Cause(a.ctx)) && w.err == nil:
+		return w.end()
+	case w.err != nil:
+		return w.err
+	}
+	return err
+}
+
+// followWriter tells how a copy is: a line that is written over on a terminal, a
+// line for each change elsewhere.
+type followWriter struct {
+	*app
+	cmd     *restoreCmd
+	replica string
+	tty     bool
+
+	begun bool // there is a copy
+	drawn bool // the cursor is in the line
+	last  restore.Followed
+	err   error // of the output
+}
+
+// followed is a line that --json prints.
+type followed struct {
+	DBPath        string      `json:"db_path"`
+	Replica       string      `json:"replica"`
+	TXID          format.TXID `json:"txid"`
+	Time          time.Time   `json:"time"`
+	Tip           format.TXID `json:"tip"`
+	Behind        uint64      `json:"behind"` // TXIDs
+	BehindSeconds float64     `json:"behind_seconds"`
+	PageSize      uint32      `json:"page_size"`
+	Pages         uint32      `json:"pages"`
+	Files         int         `json:"files"`
+	Bytes         int64       `json:"bytes"`
+	DurationMS    int64       `json:"duration_ms"`
+	Resumed       bool        `json:"resumed,omitempty"`
+	Waiting       bool        `json:"waiting,omitempty"` // for a reader
+	Error         string      `json:"error,omitempty"`
+}
+
+func (w *followWriter) report(r restore.Followed) {
+	w.begun, w.last = true, r
+	switch {
+	case w.err != nil:
+	case w.cmd.JSON:
+		w.err = w.json(r)
+	case r.Err != nil:
+		w.newLine()
+		message, hint := remedy(r.Err)
+		fmt.Fprintf(w.stderr, "walvfs: %s\n", message)
+		if hint != "" {
+			fmt.Fprintf(w.stderr, "        %s\n", hint)
+		}
+	case w.cmd.Quiet:
+	case w.tty:
+		_, w.err = fmt.Fprintf(w.stdout, "\r\x1b[K%s", w.line(r))
+		w.drawn = true
+	default:
+		_, w.err = fmt.Fprintln(w.stdout, w.line(r))
+	}
+}
+
+func (w *followWriter) json(r restore.Followed) error {
+	f := followed{
+		DBPath:        w.cmd.Output,
+		Replica:       w.replica,
+		TXID:          r.TXID,
+		Time:          r.Time,
+		Tip:           r.Tip,
+		Behind:        uint64(r.Tip - r.TXID),
+		BehindSeconds: r.Behind.Seconds(),
+		PageSize:      r.PageSize,
+		Pages:         r.Pages,
+		Files:         r.Files,
+		Bytes:         r.Bytes,
+		DurationMS:    r.Duration.Milliseconds(),
+		Resumed:       r.Resumed,
+		Waiting:       r.Waiting,
+	}
+	if r.Err != nil {
+		f.Error = r.Err.Error()
+	}
+	return json.NewEncoder(w.stdout).Encode(f)
+}
+
+func (w *followWriter) line(r restore.Followed) string {
+	line := w.cmd.Output + ": " + r.String()
+	switch {
+	case r.Resumed:
+		line += ", as it was left"
+	case r.Waiting:
+		line += ", waiting for a reader of the copy"
+	case r.Files > 0:
+		line += fmt.Sprintf(", from %s (%s) in %s", count(r.Files, "file"), humanize.IBytes(uint64(r.Bytes)), r.Duration.Round(time.Millisecond))
+	}
+	return line
+}
+
+func (w *followWriter) newLine() {
+	if w.drawn {
+		fmt.Fprintln(w.stdout)
+		w.drawn = false
+	}
+}
+
+func (w *followWriter) end() error {
+	w.newLine()
+	if w.cmd.JSON || w.cmd.Quiet {
+		return nil
+	}
+	_, err := fmt.Fprintf(w.stdout, "%s: stopped at TXID %s\n", w.cmd.Output, w.last.TXID)
+	return err
+}

@@ -1,0 +1,257 @@
+package restore_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/vfs"
+)
+
+const (
+	schema = "CREATE TABLE t (x BLOB)"
+)
+
+func manyRows(n int) string {
+	return fmt.Sprintf("INSERT INTO t (x) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT %d) SELECT randomblob(1500) FROM n", n)
+}
+
+// Readers of the copy see it at one commit after another, never at none, while the
+// database changes, grows and shrinks.
+func TestFollowReaders(t *testing.T) {
+	for _, size := range []int{512, 4096, 65536} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) { testFollowReaders(t, size) })
+	}
+}
+
+func testFollowReaders(t *testing.T, size int) {
+	l := newLive(t, size)
+	l.commit("CREATE TABLE account (id INTEGER PRIMARY KEY, amount INT, pad BLOB); CREATE INDEX by_amount ON account (amount);"+
+		"INSERT INTO account WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT 100) SELECT i, 100, randomblob(300) FROM n",
+		"CREATE TABLE version (n INT); INSERT INTO version VALUES (0)", schema)
+	store := l.store()
+	path := filepath.Join(t.TempDir(), "copy.db")
+	f := follow(t, store, path, restore.FollowOptions{})
+	f.at(tip(t, store))
+
+	var stop atomic.Bool
+	var reads, versions atomic.Int64
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop.Store(true)
+	for i := range 3 {
+		wg.Go(func() {
+			r := &copyReader{path: path, keep: i > 0}
+			for !stop.Load() {
+				fresh, err := r.read()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				reads.Add(1)
+				if fresh {
+					versions.Add(1)
+				}
+			}
+			r.close()
+		})
+	}
+	for deadline, i := time.Now().Add(3*time.Second), 0; time.Now().Before(deadline); i++ {
+		l.exec(fmt.Sprintf("BEGIN; UPDATE account SET amount = amount - 7, pad = randomblob(300) WHERE id = 1 + %d %% 100;"+
+			"UPDATE account SET amount = amount + 7 WHERE id = 1 + %d %% 100; UPDATE version SET n = n + 1; COMMIT", i*31, i*17+5))
+		switch i % 40 {
+		case 10:
+			l.exec(manyRows(100))
+		case 30:
+			l.exec("DELETE FROM t", "VACUUM")
+		}
+	}
+	if err := vfs.Drain(t.Context(), l.path); err != nil {
+		t.Fatal(err)
+	}
+	f.at(tip(t, store))
+	stop.Store(true)
+	wg.Wait()
+	f.stop()
+	requireCopy(t, store, path, tip(t, store))
+	t.Logf("%d reads, %d of a new version, %d TXIDs, %d reports", reads.Load(), versions.Load(), tip(t, store), len(f.seen))
+	if versions.Load() < 10 {
+		t.Errorf("only %d reads saw a new version", versions.Load())
+	}
+}
+
+// copyReader reads a copy as an application does.
+type copyReader struct {
+	path string
+	keep bool // the connection, and with it what SQLite has in its cache
+	conn *sqlite3.Conn
+	last int
+}
+
+func (r *copyReader) close() {
+	if r.conn != nil {
+		r.conn.Close()
+		r.conn = nil
+	}
+}
+
+// read checks everything in one transaction, and reports whether it saw a new version.
+func (r *copyReader) read() (fresh bool, err error) {
+	if r.conn == nil {
+		if r.conn, err = sqlite3.Open("file:" + r.path + "?mode=ro"); err != nil {
+			return false, err
+		}
+		if err := r.conn.BusyTimeout(20 * time.Second); err != nil {
+			return false, err
+		}
+	}
+	if !r.keep {
+		defer r.close()
+	}
+	if err := r.conn.Exec("BEGIN"); err != nil {
+		return false, err
+	}
+	defer r.conn.Exec("ROLLBACK")
+	text, err := first(r.conn, "SELECT n FROM version")
+	if err != nil {
+		return false, err
+	}
+	var n int
+	fmt.Sscan(text, &n)
+	for sql, want := range map[string]string{
+		"SELECT sum(amount) FROM account": "10000",
+		"PRAGMA integrity_check":          "ok",
+		"SELECT n FROM version":           text,
+	} {
+		got, err := first(r.conn, sql)
+		if err == nil && got != want {
+			err = errors.New(got)
+		}
+		if err != nil {
+			return false, fmt.Errorf("at version %d: %s: %w", n, sql, err)
+		}
+	}
+	if n < r.last {
+		return false, fmt.Errorf("version %d came after %d", n, r.last)
+	}
+	fresh, r.last = n > r.last, n
+	return fresh, nil
+}
+
+// A quiet replica costs one listing a poll, and nothing is written.
+func TestFollowQuiet(t *testing.T) {
+	l := newLive(t, 4096)
+	l.commit(schema, manyRows(10))
+	store := l.store()
+	path := filepath.Join(t.TempDir(), "copy.db")
+	f := follow(t, store, path, restore.FollowOptions{})
+	f.at(2)
+	time.Sleep(50 * time.Millisecond)
+	opens := store.opens.Load()
+	lists := store.lists.Load()
+	for store.lists.Load() < lists+10 {
+		time.Sleep(time.Millisecond)
+	}
+	if n := store.opens.Load(); n != opens {
+		t.Errorf("%d downloads for nothing", n-opens)
+	}
+	f.stop()
+	if len(f.reports) > 0 {
+		t.Errorf("it reports %+v", <-f.reports)
+	}
+	for _, suffix := range []string{"-walvfs", "-journal", "-walvfs-apply", "-wal"} {
+		if _, err := os.Lstat(path + suffix); err == nil {
+			t.Errorf("there is a %s", suffix)
+		}
+	}
+
+	// The copy is gone on with, not downloaded.
+	l.commit(manyRows(1))
+	f = follow(t, store, path, restore.FollowOptions{})
+	if r := f.until("the copy", func(restore.Followed) bool { return true }); !r.Resumed || r.TXID != 2 {
+		t.Errorf("it begins with %+v", r)
+	}
+	if r := f.at(3); r.Files != 1 {
+		t.Errorf("it went on with %d files", r.Files)
+	}
+	f.stop()
+	requireCopy(t, store, path, 3)
+}
+
+// A connection that has everything in its cache sees a change that changes nothing
+// else, which the counter in page 1 alone tells.
+func TestFollowCachedReader(t *testing.T) {
+	l := newLive(t, 4096)
+	l.commit("CREATE TABLE n (i INT)", "INSERT INTO n VALUES (0)")
+	store := l.store()
+	path := filepath.Join(t.TempDir(), "copy.db")
+	f := follow(t, store, path, restore.FollowOptions{})
+	f.at(2)
+	conn, err := sqlite3.Open("file:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.BusyTimeout(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 {
+		if got, err := first(conn, "SELECT i FROM n"); err != nil || got != fmt.Sprint(i) {
+			t.Fatalf("%s at %d: %v", got, i, err)
+		}
+		l.commit("UPDATE n SET i = i + 1")
+		f.at(tip(t, store))
+	}
+	f.stop()
+}
+
+// A reader that stays keeps the copy as it is, and others from nothing.
+func TestFollowWaitsForReader(t *testing.T) {
+	l := newLive(t, 4096)
+	l.commit(schema, manyRows(10))
+	store := l.store()
+	path := filepath.Join(t.TempDir(), "copy.db")
+	f := follow(t, store, path, restore.FollowOptions{})
+	f.at(2)
+	conn, err := sqlite3.Open("file:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.Exec("BEGIN; SELECT * FROM t"); err != nil {
+		t.Fatal(err)
+	}
+	l.commit("DELETE FROM t")
+	f.until("waiting", func(r restore.Followed) bool { return r.Waiting && r.TXID == 2 && r.Tip == 3 })
+	other := &copyReader{path: path}
+	other.conn, err = sqlite3.Open("file:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.close()
+	other.conn.BusyTimeout(10 * time.Second)
+	for range 5 {
+		if n, err := first(other.conn, "SELECT count(*) FROM t"); err != nil || n != "10" {
+			t.Fatalf("%s rows, %v", n, err)
+		}
+	}
+	if n, err := first(conn, "SELECT count(*) FROM t"); err != nil || n != "10" {
+		t.Fatalf("%s rows, %v", n, err)
+	}
+	if err := conn.Exec("COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	f.at(3)
+	if n, err := first(conn, "SELECT count(*) FROM t"); err != nil || n != "0" {
+		t.Fatalf("%s rows, %v", n, err)
+	}
+	f.stop()
+}
