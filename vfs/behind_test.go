@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ncruces/go-sqlite3"
+
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/restore"
@@ -174,6 +176,29 @@ func TestNotBehind(t *testing.T) {
 			exec(r.t, other.conn, "INSERT INTO t VALUES ('other')")
 			settled(r.t, other.path)
 			copyReplica(r.t, other.store, r.store)
+		}},
+		{"a commit of a run that never reached the store", "mine", true, func(r *run) {
+			r.conn.Close()
+			down(r.store)
+			r.open()
+			exec(r.t, r.conn, "INSERT INTO t VALUES ('mine')")
+			checkpoint(r.t, r.conn, sqlite3.CHECKPOINT_TRUNCATE)
+			r.conn.Close()
+			r.store.SetBefore(nil)
+			r.rival()
+		}},
+		{"a commit without syncs", "mine", true, func(r *run) {
+			exec(r.t, r.conn, "PRAGMA synchronous=off", "INSERT INTO t VALUES ('mine')")
+			settled(r.t, r.path)
+			save(r.t, r.path).crash(r.t, r.store, r.path, r.conn)
+			r.rival()
+		}},
+		{"a commit of a run that knew of the loss", "mine", true, func(r *run) {
+			r.loseCommit()
+			r.open()
+			exec(r.t, r.conn, "INSERT INTO t VALUES ('mine')")
+			vfs.Drain(r.t.Context(), r.path)
+			r.conn.Close()
 		}},
 		{"a commit in place of those that the disk lost", "mine", true, func(r *run) {
 			exec(r.t, r.conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 200")

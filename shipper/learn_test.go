@@ -1,0 +1,97 @@
+package shipper
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
+)
+
+// uploadFile puts a file with every so many pages into a store, cut off by some bytes.
+func uploadFile(t *testing.T, store storage.Store, f format.FileInfo, every uint32, cut int) format.FileInfo {
+	t.Helper()
+	const pages = 90_000
+	var b bytes.Buffer
+	enc, err := format.NewEncoder(&b, format.LTXHeader{PageSize: 512, Commit: pages, MinTXID: f.MinTXID, MaxTXID: f.MaxTXID, Timestamp: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pgno := every; pgno <= pages; pgno += every {
+		if err := enc.Page(pgno, make([]byte, 512)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := enc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	body := bytes.NewReader(b.Bytes()[:b.Len()-cut])
+	f.Size = body.Size()
+	key := store.Layout().Key(f.Level, f.MinTXID, f.MaxTXID)
+	if err := store.Create(t.Context(), key, body, storage.Attrs{Time: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// A page index is read whole, however long it is, and a damaged one is not taken for
+// an empty one.
+func TestPageIndexOfFile(t *testing.T) {
+	store := &storagetest.Memory{Name: "index"}
+	s := New(nil, store, Options{})
+	for i, every := range []uint32{1, 3, 100, 90_000} {
+		f := uploadFile(t, store, format.FileInfo{MinTXID: format.TXID(i + 2), MaxTXID: format.TXID(i + 2)}, every, 0)
+		pages, err := s.pageIndex(t.Context(), f)
+		if err != nil || pages.GetCardinality() != uint64(90_000/every) || pages.Maximum() != 90_000 {
+			t.Errorf("every %d: %v", every, err)
+		}
+	}
+	f := uploadFile(t, store, format.FileInfo{MinTXID: 9, MaxTXID: 9}, 50, 3)
+	if pages, err := s.pageIndex(t.Context(), f); !errors.Is(err, format.ErrCorrupt) {
+		t.Errorf("%v, %v", pages, err)
+	}
+}
+
+// What cannot be learned has the levels begin anew, after a snapshot that is due at
+// once; and what can be is due when it would have been.
+func TestLearn(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		damage func(store storage.Store)
+		max    format.TXID
+		known  bool
+	}{
+		{"whole", func(storage.Store) {}, 2, true},
+		{"gap", func(store storage.Store) { store.Delete(context.Background(), store.Layout().Key(0, 4, 4)) }, 5, false},
+		{"damaged", func(store storage.Store) {
+			store.Delete(context.Background(), store.Layout().Key(0, 4, 4))
+			uploadFile(t, store, format.FileInfo{MinTXID: 4, MaxTXID: 4}, 100, 5)
+		}, 5, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			store := &storagetest.Memory{Name: "learn"}
+			uploadFile(t, store, format.FileInfo{MinTXID: 1, MaxTXID: 1}, 1, 0)
+			uploadFile(t, store, format.FileInfo{Level: 1, MinTXID: 2, MaxTXID: 2}, 50, 0)
+			uploadFile(t, store, format.FileInfo{MinTXID: 3, MaxTXID: 3}, 300, 0)
+			uploadFile(t, store, format.FileInfo{MinTXID: 4, MaxTXID: 4}, 100, 0)
+			uploadFile(t, store, format.FileInfo{MinTXID: 5, MaxTXID: 5}, 3000, 0)
+			test.damage(store)
+			s := New(nil, store, Options{Policy: DefaultPolicy()})
+			s.levels.begin(5, time.Now())
+			if err := s.learn(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			v, snapshot := s.levels.list[0], s.levels.list[3]
+			if want := uint64(900); test.known && v.pages.GetCardinality() != want || !test.known && !v.pages.IsEmpty() || v.max != test.max {
+				t.Errorf("level 1 lacks %d pages after TXID %s", v.pages.GetCardinality(), v.max)
+			}
+			if due := time.Until(snapshot.due); test.known != (due > time.Hour) {
+				t.Errorf("a snapshot is due in %s", due)
+			}
+		})
+	}
+}
