@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/RoaringBitmap/roaring/v2"
+
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
@@ -93,5 +95,33 @@ func TestLearn(t *testing.T) {
 				t.Errorf("a snapshot is due in %s", due)
 			}
 		})
+	}
+}
+
+// A level's file has neither the lock page nor pages beyond the end, and a database
+// that is whole but for the lock page is whole.
+func TestLevelPages(t *testing.T) {
+	const pageSize = 65536
+	lock := format.LockPage(pageSize)
+	info := CutInfo{PageSize: pageSize, Commit: lock + 10, Pages: roaring.BitmapOf(3)}
+	l := newLevels(DefaultPolicy())
+	first, snapshot := l.list[0], l.list[3]
+	first.pages.AddMany([]uint32{1, 2, lock, lock + 10, lock + 11})
+	if got := l.take(first, 7, time.Now()).pages(info); !got.Equals(roaring.BitmapOf(1, 2, 3, lock+10)) {
+		t.Errorf("level 1: %s", got)
+	}
+	all := roaring.New()
+	all.AddRange(1, uint64(lock)+11)
+	all.Remove(lock)
+	if got := l.take(snapshot, 7, time.Now()).pages(info); !got.Equals(all) {
+		t.Errorf("snapshot: %d pages, %t", got.GetCardinality(), got.Contains(lock))
+	}
+	info.Pages = all
+	if !isLarge(info) {
+		t.Error("not whole without the lock page")
+	}
+	info.Pages.Remove(5)
+	if isLarge(info) {
+		t.Error("whole without page 5")
 	}
 }
