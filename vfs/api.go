@@ -119,7 +119,8 @@ type Options struct {
 	// nothing which its replica lacks, while the replica has gone on: another
 	// machine has taken over meanwhile, or the disk has lost commits. Opening such
 	// a database asks the store, and fails if that does not answer. The replaced
-	// database is kept beside it, as "-walvfs-behind".
+	// database is kept beside it, as "-walvfs-behind". If retention has removed the
+	// file that both had last, the replica is taken for this database's.
 	RestoreIfBehind bool
 
 	// Unfenced goes on with a store that does not support put-if-absent: nothing

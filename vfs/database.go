@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
@@ -32,9 +33,13 @@ type database struct {
 	found   found // at open
 
 	// Of the shipper's goroutine.
-	unproven      error  // why the database may differ from the replica in any page, nil if it cannot
-	theirPageSize uint32 // of the replica's newest file, 0 if it has none
-	rebase        bool   // the replica lacks the snapshot that has to follow a changed page size
+	unproven      error    // why the database may differ from the replica in any page, nil if it cannot
+	theirPageSize uint32   // of the replica's newest file, 0 if it has none
+	full          struct { // of a comparison that found no room on the disk
+		err   error
+		until time.Time
+	}
+	rebase bool // the replica lacks the snapshot that has to follow a changed page size
 
 	inWAL      atomic.Bool  // the database is known to be in WAL mode
 	unsettled  atomic.Int32 // connections that wrote a commit frame without a success since

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/walvfs/walvfs/format"
@@ -29,8 +30,14 @@ func (d *database) requirePast(ctx context.Context, tip *shipper.Tip) error {
 	d.capture.log.Warn("what is on this disk does not tell whether it goes on from the replica: that is downloaded and compared", "tip", tip.MaxTXID)
 	err := d.mayBePast(tip)
 	var copied *os.File
+	if err == nil && time.Now().Before(d.full.until) {
+		return d.full.err // there is no room yet, and it was a long download
+	}
 	if err == nil {
 		copied, err = d.download(ctx, tip.MaxTXID)
+	}
+	if errors.Is(err, syscall.ENOSPC) {
+		d.full.err, d.full.until = err, time.Now().Add(fullPause)
 	}
 	if err == nil {
 		err = d.compare(ctx, tip, copied)
@@ -42,6 +49,9 @@ func (d *database) requirePast(ctx context.Context, tip *shipper.Tip) error {
 	}
 	return err
 }
+
+// fullPause is how long a comparison waits that found no room on the disk.
+const fullPause = 10 * time.Minute
 
 // mayBePast fails with errNotPast where a download would tell nothing new.
 func (d *database) mayBePast(tip *shipper.Tip) error {
