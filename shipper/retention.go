@@ -68,8 +68,9 @@ func (l *levels) retained(again bool, now time.Time) {
 
 // expired returns the files that a policy does not keep:
 //
-//	level 0      kept for KeepRaw after a file of level 1 to 8 compacts it, or while a
-//	             point in time that is kept may need it; the newest one always
+//	level 0      kept for KeepRaw after a file of level 1 to 8 compacts it that ends
+//	             near it, and else while a point in time that is kept may need it;
+//	             the newest one always
 //	level 1 to 8 kept while a point in time that is kept may need them
 //	from TXID 1  kept for Keep, and the newest one before that
 //
@@ -98,7 +99,7 @@ func expired(files []object, p Policy, now time.Time) (out []object, again bool)
 		return f.Level == format.LevelRaw || f.Level == format.LevelSnapshot && f.MaxTXID != base
 	})
 	for _, f := range raw {
-		switch at, ok := coveredSince(f, compacted); {
+		switch at, ok := coveredSince(f, compacted, base); {
 		case ok && !at.After(now.Add(-p.KeepRaw)):
 			out = append(out, f)
 		default:
@@ -112,9 +113,18 @@ func expired(files []object, p Policy, now time.Time) (out []object, again bool)
 	return out, again
 }
 
-// coveredSince returns since when another file has held what a file does.
-func coveredSince(f object, by []object) (at time.Time, ok bool) {
+// near is the time within which one state stands for another. A file of level 1 may
+// span more, where the application rested or the process did: what was the newest
+// state for hours stays.
+const near = 2 * time.Minute
+
+// coveredSince returns since when another file has held what a file does, and ends
+// near it, or is the base, before which no state is promised.
+func coveredSince(f object, by []object, base format.TXID) (at time.Time, ok bool) {
 	for _, g := range by {
+		if g.age.Sub(f.age) > near && g.MaxTXID != base {
+			continue
+		}
 		if g.MinTXID <= f.MinTXID && f.MaxTXID <= g.MaxTXID && (!ok || g.age.Before(at)) {
 			at, ok = g.age, true
 		}
