@@ -151,3 +151,29 @@ func TestLevelsOfAnotherBucket(t *testing.T) {
 		}
 	})
 }
+
+// A database that is being closed does not wait for a snapshot that is due, nor for
+// one that is being made.
+func TestFinishDoesNotWaitForLevels(t *testing.T) {
+	for _, begun := range []time.Duration{0, 5 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			store, db := newStore(t), newDB(1000)
+			s := shipper.New(db, store, shipper.Options{Policy: shipper.Policy{Snapshots: time.Minute}})
+			defer s.Close()
+			drain(t, s)
+			db.slow = 100 * time.Millisecond // 100 s for all pages
+			if begun > 0 {
+				time.Sleep(time.Minute + begun)
+			} else {
+				time.Sleep(time.Minute - time.Millisecond)
+			}
+			db.commit(7)
+			s.Wake()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := s.Finish(ctx); err != nil {
+				t.Errorf("%s after a snapshot was begun: %v", begun, err)
+			}
+		})
+	}
+}
