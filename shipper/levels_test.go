@@ -158,10 +158,10 @@ func TestFinishDoesNotWaitForLevels(t *testing.T) {
 	for _, begun := range []time.Duration{0, 5 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			store, db := newStore(t), newDB(1000)
+			db.slow = 100 * time.Millisecond // 100 s for all pages
 			s := shipper.New(db, store, shipper.Options{Policy: shipper.Policy{Snapshots: time.Minute}})
 			defer s.Close()
 			drain(t, s)
-			db.slow = 100 * time.Millisecond // 100 s for all pages
 			if begun > 0 {
 				time.Sleep(time.Minute + begun)
 			} else {
