@@ -45,7 +45,9 @@
 // The database is put into WAL mode, and kept there: an empty one after its
 // first commit, so that its page_size and auto_vacuum are the application's.
 // Beside the database stands one more file, "-walvfs", which holds what this
-// copy remembers of its replica. Nothing else changes: no tables are added, no
+// copy remembers of its replica; for a while there may be others whose names begin
+// so, of a restore, a comparison or a large upload, and "-walvfs-behind" is what
+// restore=if-behind replaced. Nothing else changes: no tables are added, no
 // checkpoint is forced or held up for longer than a cut takes to read.
 //
 // # Where it runs

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -324,4 +325,37 @@ func TestDiskThatLies(t *testing.T) {
 		r.conn.Close()
 		requireEqual(t, r.store, r.path)
 	}
+}
+
+// A store that fails while the disk's loss is looked into is asked again: what is lost
+// was never in the replica.
+func TestLossIsLookedIntoAgain(t *testing.T) {
+	const size = 4096
+	r := newRun(t)
+	side, err := sidecar.Load(r.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shipped := side.State.Scanned
+	hold(t, r.store, r.conn) // cut, and never there
+	d := save(t, r.path)
+	clear(d["-wal"][format.FrameOffset(size, shipped+1):])
+	d.crash(t, r.store, r.path, r.conn)
+	var read, failed atomic.Bool
+	r.store.SetBefore(func(_ context.Context, op, _ string) error {
+		if op == "open" {
+			read.Store(true)
+		}
+		if op == "list" && read.Load() && failed.CompareAndSwap(false, true) {
+			return errInjected
+		}
+		return nil
+	})
+	r.open()
+	settled(t, r.path)
+	if !failed.Load() {
+		t.Error("nothing failed")
+	}
+	r.conn.Close()
+	requireEqual(t, r.store, r.path)
 }

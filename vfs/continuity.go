@@ -248,11 +248,15 @@ func (d *database) Recognize(ctx context.Context, tip *shipper.Tip) error {
 	case d.cfg.overwrite:
 		d.memory.DiskLost = false
 		d.capture.replicaNeedsAll("diverged=overwrite")
-	case known && d.requirePast(ctx, tip) == nil:
+	case known:
+		switch err := d.requirePast(ctx, tip); {
+		case errors.Is(err, shipper.ErrDiverged):
+			return fmt.Errorf("%w: %w: restore the replica to have them back, or set diverged=overwrite to go on without", shipper.ErrDiverged, d.unproven)
+		case err != nil:
+			return err
+		}
 		d.memory.DiskLost = false
 		d.capture.replicaNeedsAll("the disk has lost commits, but none that the replica has")
-	case known:
-		return fmt.Errorf("%w: %w: restore the replica to have them back, or set diverged=overwrite to go on without", shipper.ErrDiverged, d.unproven)
 	case tip.Header.NodeID == d.memory.NodeID:
 		// This file wrote it, and does not remember. It may be older than that now.
 		if err := d.requirePast(ctx, tip); err != nil {
