@@ -90,3 +90,11 @@ func TestStoreTime(t *testing.T) {
 		t.Errorf("%s, want %s", got, now)
 	}
 }
+
+// Level 0 is kept for long enough that a sleeper finds who took its TXID.
+func TestKeepRawIsEnough(t *testing.T) {
+	s := New(nil, nil, Options{Policy: Policy{KeepRaw: time.Second, Keep: time.Hour}})
+	if s.opts.Policy.KeepRaw < 2*lateAfter || s.levels.policy.KeepRaw < 2*lateAfter {
+		t.Errorf("%+v", s.opts.Policy)
+	}
+}

@@ -237,3 +237,29 @@ func FuzzSidecar(f *testing.F) {
 		}
 	})
 }
+
+// However large the whole state is, it is written once for many that add to it.
+func TestAppendIsCheap(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.db")
+	if err := sample.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	f := sidecar.Open(path)
+	defer f.Close()
+	if err := f.Continue(); err != nil {
+		t.Fatal(err)
+	}
+	wholes, whole := 0, make([]byte, 1_200_000)
+	for range 3000 {
+		err := f.Append(sidecar.State{More: true, Floor: 2, Dirty: whole[:3000]}, func() sidecar.State {
+			wholes++
+			return sidecar.State{Floor: 2, Dirty: whole}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if wholes == 0 || wholes > 20 {
+		t.Errorf("the whole state was written %d times", wholes)
+	}
+}
