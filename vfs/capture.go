@@ -38,7 +38,7 @@ type capture struct {
 	scanned  uint32          // frames of the epoch whose pages were made dirty
 	checksum [2]uint32       // of the last one
 	trail    []sidecar.Frame // of the epoch that the replica was cut at
-	resets   int             // since the start
+	resets   int             // since the start, but for those of a WAL without a commit
 	told     int             // states that the journal was told
 	index    io.ReaderAt     // the WAL index, nil until it is open
 	change   uint32          // the index's when the WAL was last seen empty
@@ -111,7 +111,9 @@ func (c *capture) reset(wal io.ReaderAt, next format.Salt, do func() error) erro
 	}
 	// What is told holds both ways: until the WAL has the new salts, it has the
 	// previous ones.
-	c.resets++
+	if c.epoch.IsZero() || c.index == nil || c.committedUnseen() {
+		c.resets++
+	}
 	s := c.outline()
 	s.Epoch, s.Scanned, s.Checksum, s.Closed, s.Trail = next, 0, [2]uint32{}, c.closed, nil
 	if next != c.epoch {
@@ -166,10 +168,10 @@ func (c *capture) attach(index io.ReaderAt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.index = index
-	if !c.epoch.IsZero() || c.all() {
+	if !c.epoch.IsZero() {
 		return
 	}
-	if now := closedNow(c.path); c.closed == nil || now == nil || !c.closed.Equal(now) {
+	if now := closedNow(c.path); !c.all() && (c.closed == nil || now == nil || !c.closed.Equal(now)) {
 		c.resync("the database was written to while it was being opened")
 	}
 	c.seenEmpty()

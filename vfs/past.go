@@ -178,7 +178,10 @@ func (d *database) sameWAL(at format.WALIndex) bool {
 	c := d.capture
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return at.MxFrame == 0 && c.resets == 0 || at.MxFrame > 0 && c.resets == 1 && at.Salt == c.epoch
+	if at.MxFrame == 0 {
+		return at.Salt.IsZero() && c.resets <= 1 // a first transaction may have begun
+	}
+	return c.resets == 1 && at.Salt == c.epoch
 }
 
 // scan finds the frames of each page up to a frame, and after it.

@@ -81,6 +81,36 @@ func TestLostSidecar(t *testing.T) {
 	}
 }
 
+// A first transaction that has begun, or was given up, has changed nothing yet.
+func TestLostSidecarBesideATransaction(t *testing.T) {
+	for _, end := range []string{"COMMIT", "ROLLBACK"} {
+		t.Run(end, func(t *testing.T) {
+			r := newRun(t)
+			r.conn.Close()
+			os.Remove(r.path + sidecar.Suffix)
+			down(r.store)
+			r.open()
+			// It outgrows the cache, and so writes to the WAL.
+			exec(t, r.conn, "PRAGMA cache_size = 5", "BEGIN", "UPDATE t SET x = randomblob(400)")
+			if wal, err := os.Stat(r.path + "-wal"); err != nil || wal.Size() == 0 {
+				t.Fatal("nothing was written", err)
+			}
+			if end == "ROLLBACK" {
+				exec(t, r.conn, end, "UPDATE t SET x = 'new' WHERE rowid BETWEEN 300 AND 310")
+			}
+			r.store.SetBefore(nil)
+			settled(t, r.path)
+			if end == "COMMIT" {
+				exec(t, r.conn, end)
+			}
+			settled(t, r.path)
+			r.conn.Close()
+			requireEqual(t, r.store, r.path)
+			requireIntact(t, r.store)
+		})
+	}
+}
+
 // A database that is older than its replica, or another one, does not take its
 // place, wherever the two differ, and whatever the application does meanwhile.
 func TestOlderDatabase(t *testing.T) {
