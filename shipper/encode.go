@@ -2,7 +2,7 @@ package shipper
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -11,40 +11,61 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// encodeAll writes a cut as the level 0 file of its TXID, and as those of the levels
-// that are due. One of these that cannot be made is for later.
-func (s *Shipper) encodeAll(up *upload, due []*level) (err error) {
-	info := up.info
-	if !info.Same {
-		if up.Checksum, err = s.encode(up, up.body, s.rawHeader(up), info.Pages); err != nil {
-			return err
-		}
-		if err := up.readHeader(); err != nil {
-			return err
-		}
+// encodeRaw writes a cut as the level 0 file of its TXID.
+func (s *Shipper) encodeRaw(up *upload) (err error) {
+	if up.Checksum, err = s.encode(up.cut, up.body, s.rawHeader(up), up.info.Pages); err != nil {
+		return err
 	}
-	for _, v := range due {
-		if isLarge(info) && v.number != format.LevelSnapshot {
-			continue // it begins anew
-		}
-		f := s.levels.take(v, up.TXID, up.Time)
-		f.body = s.newSpool()
-		switch _, err := s.encode(up, f.body, s.levelHeader(up, f), f.pages(info)); {
-		case errors.Is(err, errFinishing):
-			s.levels.giveBack(f, time.Now().Add(v.retry()))
-			continue
-		case err != nil:
-			s.levels.giveBack(f, time.Now().Add(v.retry()))
-			s.log.Warn("a file of a higher level cannot be made and will be tried again", "level", v.number, "error", err, "retry_in", v.retry())
-			continue
-		}
-		up.levels = append(up.levels, f)
-	}
-	return s.ctx.Err()
+	return up.readHeader()
 }
 
-// errFinishing: the database is being closed, and the level 0 file waits.
-var errFinishing = errors.New("the database is being closed")
+// cutLevels makes files of the levels that are due from a cut, in the background:
+// its own file does not wait for them. It closes the cut.
+func (s *Shipper) cutLevels(up *upload, due []*level) error {
+	if isLarge(up.info) { // the levels begin anew
+		due = slices.DeleteFunc(due, func(v *level) bool { return v.number != format.LevelSnapshot })
+	}
+	if len(due) == 0 || s.ctx.Err() != nil {
+		return up.cut.Close()
+	}
+	files := make([]*levelFile, len(due))
+	for i, v := range due {
+		files[i] = s.levels.take(v, up.TXID, up.Time)
+		files[i].body = s.newSpool()
+	}
+	s.tenders.Go(func() {
+		s.encodeLevels(up, files)
+		s.schedule()
+	})
+	return nil
+}
+
+// encodeLevels writes files of levels, and has them uploaded once the file is there
+// whose TXID they end with. One that cannot be made is for later.
+func (s *Shipper) encodeLevels(up *upload, files []*levelFile) {
+	errs := make([]error, len(files))
+	for i, f := range files {
+		_, errs[i] = s.encode(up.cut, f.body, s.levelHeader(up.info, f), f.pages(up.info))
+	}
+	if err := up.cut.Close(); err != nil {
+		s.log.Warn("a cut cannot be closed", "error", err)
+	}
+	acked := <-up.outcome
+	for i, f := range files {
+		retry := f.level.retry()
+		switch {
+		case !acked:
+			s.levels.giveBack(f, nil, time.Now())
+		case errs[i] != nil:
+			s.levels.giveBack(f, up.info.Pages, time.Now().Add(retry))
+			if s.ctx.Err() == nil {
+				s.log.Warn("a file of a higher level cannot be made and will be tried again", "level", f.level.number, "error", errs[i], "retry_in", retry)
+			}
+		default:
+			s.tend([]*levelFile{f})
+		}
+	}
+}
 
 // pages returns the pages of a file at the boundary of a cut.
 func (f *levelFile) pages(info CutInfo) *roaring.Bitmap {
@@ -75,19 +96,19 @@ func (s *Shipper) rawHeader(up *upload) format.LTXHeader {
 	}
 }
 
-func (s *Shipper) levelHeader(up *upload, f *levelFile) format.LTXHeader {
+func (s *Shipper) levelHeader(info CutInfo, f *levelFile) format.LTXHeader {
 	return format.LTXHeader{
-		PageSize:  up.info.PageSize,
-		Commit:    up.info.Commit,
+		PageSize:  info.PageSize,
+		Commit:    info.Commit,
 		MinTXID:   f.min,
 		MaxTXID:   f.max,
-		Timestamp: up.Time.UnixMilli(),
+		Timestamp: f.time.UnixMilli(),
 		NodeID:    s.opts.NodeID,
 	}
 }
 
 // encode writes pages of a cut as one file.
-func (s *Shipper) encode(up *upload, w *spool, h format.LTXHeader, pages *roaring.Bitmap) (ltx.Checksum, error) {
+func (s *Shipper) encode(cut Cut, w *spool, h format.LTXHeader, pages *roaring.Bitmap) (ltx.Checksum, error) {
 	enc, err := format.NewEncoder(w, h)
 	if err != nil {
 		return 0, err
@@ -99,11 +120,8 @@ func (s *Shipper) encode(up *upload, w *spool, h format.LTXHeader, pages *roarin
 		if s.ctx.Err() != nil {
 			return 0, context.Cause(s.ctx)
 		}
-		if w != up.body && s.finishing.Load() > 0 {
-			return 0, errFinishing
-		}
 		pgno := it.Next()
-		if err := up.cut.ReadPage(pgno, page); err != nil {
+		if err := cut.ReadPage(pgno, page); err != nil {
 			return 0, err
 		}
 		if err := enc.Page(pgno, page); err != nil {

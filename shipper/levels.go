@@ -177,9 +177,14 @@ func (l *levels) take(v *level, txid format.TXID, at time.Time) *levelFile {
 	return f
 }
 
-// giveBack is told that a file will not be there.
-func (l *levels) giveBack(f *levelFile, due time.Time) {
+// giveBack is told that a file will not be there. The pages of the level 0 file of
+// its TXID go back with what it took, if there is that file.
+func (l *levels) giveBack(f *levelFile, raw *roaring.Bitmap, due time.Time) {
 	f.body.Close()
+	pages := f.taken
+	if raw != nil {
+		pages = roaring.Or(pages, raw)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if f.log != l.log {
@@ -187,7 +192,7 @@ func (l *levels) giveBack(f *levelFile, due time.Time) {
 	}
 	f.level.cut = nil
 	if f.level.number == format.LevelSnapshot || f.level.max < f.min { // not begun anew since
-		f.level.add(f.taken, due)
+		f.level.add(pages, due)
 	}
 }
 

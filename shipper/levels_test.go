@@ -152,27 +152,77 @@ func TestLevelsOfAnotherBucket(t *testing.T) {
 	})
 }
 
-// A database that is being closed does not wait for a snapshot that is due, nor for
-// one that is being made.
-func TestFinishDoesNotWaitForLevels(t *testing.T) {
+// Neither a commit nor a close waits for a snapshot that is due, or being made.
+func TestNothingWaitsForLevels(t *testing.T) {
 	for _, begun := range []time.Duration{0, 5 * time.Second} {
+		for _, closing := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				store, db := newStore(t), newDB(1000)
+				s := shipper.New(db, store, shipper.Options{Policy: shipper.Policy{Snapshots: time.Minute}})
+				defer s.Close()
+				drain(t, s)
+				db.slow.Store(int64(100 * time.Millisecond)) // 100 s for all pages
+				if begun > 0 {
+					time.Sleep(time.Minute + begun)
+				} else {
+					time.Sleep(time.Minute)
+				}
+				wait := s.Drain
+				if closing {
+					wait = s.Finish
+				}
+				for range 3 {
+					db.commit(7)
+					s.Wake()
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					if err := wait(ctx); err != nil {
+						t.Errorf("%s after a snapshot was begun: %v", begun, err)
+					}
+					cancel()
+				}
+				if closing {
+					return
+				}
+				time.Sleep(3 * time.Minute)
+				snapshots := 0
+				for obj := range store.List(t.Context(), store.Layout().Dir(format.LevelSnapshot), "") {
+					if obj.Size > 0 {
+						snapshots++
+					}
+				}
+				if snapshots == 0 {
+					t.Error("there is no snapshot")
+				}
+			})
+		}
+	}
+}
+
+// A file of a level is uploaded only once the replica has the TXID that it ends with,
+// which may never be: then its pages are in the next one.
+func TestLevelsFollowAcknowledgement(t *testing.T) {
+	for _, end := range []error{errStore, storage.ErrExists} {
 		synctest.Test(t, func(t *testing.T) {
-			store, db := newStore(t), newDB(1000)
-			db.slow = 100 * time.Millisecond // 100 s for all pages
-			s := shipper.New(db, store, shipper.Options{Policy: shipper.Policy{Snapshots: time.Minute}})
-			defer s.Close()
+			store, db := newStore(t), newDB(10)
+			s := shipper.New(db, store, shipper.Options{Interval: 20 * time.Second, Policy: shipper.DefaultPolicy()})
 			drain(t, s)
-			if begun > 0 {
-				time.Sleep(time.Minute + begun)
-			} else {
-				time.Sleep(time.Minute - time.Millisecond)
-			}
-			db.commit(7)
-			s.Wake()
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-			defer cancel()
-			if err := s.Finish(ctx); err != nil {
-				t.Errorf("%s after a snapshot was begun: %v", begun, err)
+			time.Sleep(12 * time.Second)
+			db.commit(1)
+			drain(t, s)
+			store.SetBefore(func(_ context.Context, op, key string) error {
+				if f, ok := store.Layout().Parse(key); ok && op == "create" && f.Level == format.LevelRaw {
+					return end
+				}
+				return nil
+			})
+			db.commit(2)
+			s.Wake() // is cut after 32 s, when level 1 is due
+			time.Sleep(5 * time.Minute)
+			s.Close()
+			for obj := range store.List(t.Context(), "", "") {
+				if f, ok := store.Layout().Parse(obj.Key); ok && f.MaxTXID > 2 {
+					t.Errorf("%v: %s is there", end, obj.Key)
+				}
 			}
 		})
 	}

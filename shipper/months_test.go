@@ -117,6 +117,7 @@ func (l *life) step(faulty bool) {
 		synctest.Wait()
 		l.open()
 	}
+	l.db.slow.Store(l.rng.Int64N(2) * l.rng.Int64N(int64(2*time.Second)))
 	pause := []time.Duration{time.Second, 20 * time.Second, 2 * time.Minute, 20 * time.Minute, 5 * time.Hour, 30 * time.Hour}[l.rng.IntN(6)]
 	for range 1 + l.rng.IntN(30) {
 		l.change()
@@ -167,6 +168,7 @@ func (l *life) check(faulty bool) {
 func (l *life) checkKept() {
 	l.t.Helper()
 	policy := shipper.DefaultPolicy()
+	l.db.slow.Store(0)
 	for range 30 {
 		l.change()
 		time.Sleep(4 * time.Minute)

@@ -97,7 +97,7 @@ type Shipper struct {
 	failing    failing
 
 	levels  *levels
-	tenders sync.WaitGroup // at most one
+	tenders sync.WaitGroup // who make, upload or delete files of levels
 }
 
 // States of Shipper.work.

@@ -499,13 +499,13 @@ func TestClose(t *testing.T) {
 func TestCloseDuringCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(1000)
-		db.slow = time.Second
+		db.slow.Store(int64(time.Second))
 		s := shipper.New(db, store, shipper.Options{})
 		s.Wake()
 		time.Sleep(time.Minute)
 		start := time.Now()
 		s.Close()
-		if took := time.Since(start); took > 2*db.slow || db.cuts != 1 || db.settled != 1 {
+		if took := time.Since(start); took > 2*time.Second || db.cuts != 1 || db.settled != 1 {
 			t.Errorf("Close took %s; %d cuts, %d settled", took, db.cuts, db.settled)
 		}
 	})

@@ -12,7 +12,8 @@ import (
 )
 
 // A Source is a database as the shipper sees it. The shipper calls its methods
-// from one goroutine at a time.
+// from one goroutine at a time. A cut may still be read, by another goroutine, when
+// the next one begins.
 type Source interface {
 	// Last returns the newest TXID that this copy of the database remembers the
 	// replica to have acknowledged, 0 for none. It is where the search for the
@@ -27,7 +28,8 @@ type Source interface {
 
 	// Cut begins a cut of every page that changed since the last acknowledged
 	// one, as of a commit boundary. It returns nil if there is none, unless a cut
-	// is wanted anyway, to read other pages; and if there is no database yet.
+	// is wanted anyway, to read other pages beside the next cut; and if there is no
+	// database yet.
 	Cut(ctx context.Context, anyway bool) (Cut, error)
 
 	// Intended reports whether this copy of the database meant to upload a file
@@ -36,7 +38,8 @@ type Source interface {
 }
 
 // A Cut is the content of a set of pages as of one commit boundary. It is read
-// until Close, and settled by one call of Acknowledge or Abandon.
+// until Close, and settled by one call of Acknowledge or Abandon, before that or
+// after.
 type Cut interface {
 	// Info describes the cut. It is valid until Close.
 	Info() CutInfo
@@ -45,8 +48,11 @@ type Cut interface {
 	// is the page size. It may be any page up to Commit but the lock page.
 	ReadPage(pgno uint32, p []byte) error
 
-	// Close ends reading and makes durable on the local disk what was read: a
-	// power loss must not leave the replica ahead of the disk.
+	// Sync makes durable on the local disk what was read: a power loss must not
+	// leave the replica ahead of the disk.
+	Sync() error
+
+	// Close ends reading.
 	Close() error
 
 	// Intend records the file that is about to be uploaded, so that after a crash

@@ -35,7 +35,7 @@ type fakeDB struct {
 	states   map[format.TXID][][]uint64 // what the cuts for a TXID held
 
 	noise      bool          // pages do not compress
-	slow       time.Duration // to read a page
+	slow       atomic.Int64  // nanoseconds to read a page
 	readFaults atomic.Int64  // reading one of so many pages fails, 0 for none
 	last       format.TXID
 	recognize  func(*shipper.Tip) error
@@ -130,7 +130,7 @@ func (k *fakeCut) Info() shipper.CutInfo {
 }
 
 func (k *fakeCut) ReadPage(pgno uint32, p []byte) error {
-	time.Sleep(k.db.slow)
+	time.Sleep(time.Duration(k.db.slow.Load()))
 	if n := k.db.readFaults.Load(); n > 0 && mathrand.Int64N(n) == 0 {
 		return errStore
 	}
@@ -142,6 +142,7 @@ func (k *fakeCut) ReadPage(pgno uint32, p []byte) error {
 	return nil
 }
 
+func (k *fakeCut) Sync() error  { return nil }
 func (k *fakeCut) Close() error { return nil }
 
 func (k *fakeCut) Intend(pos shipper.Position) error {

@@ -46,8 +46,8 @@ type upload struct {
 	writeID string
 	header  format.LTXHeader
 	body    *spool
-	oldest  int64 // sinceStart of the oldest commit in it
-	levels  []*levelFile
+	oldest  int64     // sinceStart of the oldest commit in it
+	outcome chan bool // whether the replica has it, for the files of levels cut with it
 }
 
 // cut takes the next file from the source, nil if there is nothing to ship.
@@ -73,26 +73,30 @@ func (s *Shipper) cut() (_ *upload, err error) {
 		writeID:  rand.Text(),
 		body:     s.newSpool(),
 		oldest:   oldest,
+		outcome:  make(chan bool, 1),
 	}
 	if up.info.Same {
 		up.Position = s.tip
 	}
+	if up.info.Same {
+		cut.Abandon()
+		up.outcome <- true
+		return nil, s.cutLevels(up, due)
+	}
 	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)
-	err = s.encodeAll(up, due)
-	if cerr := cut.Close(); err == nil {
+	err = s.encodeRaw(up)
+	if err == nil {
+		err = cut.Sync()
+	}
+	if cerr := s.cutLevels(up, due); err == nil {
 		err = cerr
 	}
-	if err == nil && !up.info.Same {
+	if err == nil {
 		err = cut.Intend(up.Position)
 	}
 	if err != nil {
 		s.abandon(up)
 		return nil, err
-	}
-	if up.info.Same {
-		cut.Abandon()
-		s.tend(up.levels)
-		return nil, nil
 	}
 	s.setInFlight(up.oldest)
 	return up, nil
@@ -102,10 +106,8 @@ func (s *Shipper) newSpool() *spool { return &spool{dir: s.opts.SpoolDir} }
 
 func (s *Shipper) abandon(up *upload) {
 	up.cut.Abandon()
+	up.outcome <- false
 	up.body.Close()
-	for _, f := range up.levels {
-		s.levels.giveBack(f, time.Now())
-	}
 	s.putBack(up.oldest)
 }
 
@@ -176,7 +178,8 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 	up.cut.Acknowledge(up.Position)
 	s.levels.add(up.TXID, up.info, time.Now())
 	s.acknowledged(up)
-	s.tend(up.levels)
+	up.outcome <- true
+	s.tend(nil)
 	if err := up.body.Close(); err != nil {
 		s.log.Warn("cannot remove a temporary file", "error", err)
 	}

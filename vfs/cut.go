@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"time"
 
 	"github.com/ncruces/go-sqlite3/vfs"
@@ -21,6 +22,7 @@ import (
 // file, which stays still.
 type cut struct {
 	db       *database
+	mark     *readMark
 	at       format.WALIndex
 	info     shipper.CutInfo
 	checksum bool              // pages carry a checksum that WAL frames do not have yet
@@ -35,10 +37,10 @@ var _ shipper.Cut = (*cut)(nil)
 // Cut implements [shipper.Source].
 func (d *database) Cut(_ context.Context, anyway bool) (shipper.Cut, error) {
 	d.connMu.Lock()
+	defer d.connMu.Unlock()
 	k, err := d.beginCut(anyway)
 	if k == nil || err != nil {
 		d.recheck()
-		d.connMu.Unlock()
 		d.capture.tell()
 		return nil, err
 	}
@@ -52,16 +54,21 @@ func (d *database) beginCut(anyway bool) (*cut, error) {
 	if ok, err := d.connectWAL(); !ok || err != nil {
 		return nil, err
 	}
-	if err := d.read.begin(); err != nil {
+	mark, err := d.takeMark()
+	if err != nil {
 		return nil, err
+	}
+	if err := mark.begin(); err != nil {
+		return nil, errors.Join(err, d.putMark(mark))
 	}
 	k, err := d.cutAtBoundary(anyway)
 	for try := 0; errors.Is(err, errMoved) && try < 10; try++ {
 		k, err = d.cutAtBoundary(anyway)
 	}
 	if k == nil || err != nil {
-		return nil, errors.Join(err, d.read.end())
+		return nil, errors.Join(err, d.putMark(mark))
 	}
+	k.mark = mark
 	return k, nil
 }
 
@@ -106,6 +113,9 @@ func (d *database) cutAtBoundary(anyway bool) (*cut, error) {
 	}
 	d.lastCut = published
 	k := &cut{db: d, at: at, newest: d.frames.newest}
+	if anyway {
+		k.newest = maps.Clone(k.newest) // it may be read beside the next cut
+	}
 	k.info = shipper.CutInfo{
 		PageSize:  at.PageSize,
 		Commit:    at.NPage,
@@ -215,21 +225,23 @@ func (k *cut) readFrame(n uint32, p []byte) (bool, error) {
 	return err == nil && k.salt == k.at.Salt, nil
 }
 
-// Close implements [shipper.Cut].
-func (k *cut) Close() error {
-	defer k.db.capture.tell()
-	d := k.db
-	defer d.connMu.Unlock()
-	if err := d.read.end(); err != nil {
-		return err
-	}
-	if err := d.wal.Sync(vfs.SYNC_NORMAL); err != nil {
+// Sync implements [shipper.Cut].
+func (k *cut) Sync() error {
+	if err := k.db.wal.Sync(vfs.SYNC_NORMAL); err != nil {
 		return err
 	}
 	if k.readMain {
-		return d.main.Sync(vfs.SYNC_NORMAL)
+		return k.db.main.Sync(vfs.SYNC_NORMAL)
 	}
 	return nil
+}
+
+// Close implements [shipper.Cut].
+func (k *cut) Close() error {
+	k.db.capture.tell()
+	k.db.connMu.Lock()
+	defer k.db.connMu.Unlock()
+	return k.db.putMark(k.mark)
 }
 
 // Intend implements [shipper.Cut].

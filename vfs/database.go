@@ -52,8 +52,8 @@ type database struct {
 	draining int           // closes that wait for the replica
 	closed   chan struct{} // not nil once it is closing, closed when it is gone
 
-	connMu sync.Mutex // held while a cut reads
-	ownConn
+	connMu sync.Mutex
+	own
 	frames  frameIndex
 	lastCut format.WALIndex // its boundary
 }

@@ -65,6 +65,9 @@ func (f *mainFile) settle() {
 // database, this is the first moment at which another connection can turn WAL
 // mode on, and the application's next transaction begins after it.
 func (f *mainFile) Unlock(lock vfs.LockLevel) error {
+	if f.left() {
+		return nil
+	}
 	err := f.File.Unlock(lock)
 	if f.leftWAL && lock == vfs.LOCK_NONE {
 		f.leftWAL = false
@@ -128,13 +131,22 @@ func refuse(name, value string) error {
 
 // Close closes the file. The last connection's close waits for the replica.
 func (f *mainFile) Close() error {
+	if f.left() {
+		return nil
+	}
 	f.settle()
 	err := f.File.Close()
-	if !f.internal {
+	switch {
+	case !f.internal:
 		databases.release(f.db)
+	case f.File == f.db.main:
+		f.db.main = nil
 	}
 	return err
 }
+
+// left reports whether the connection closes and leaves its file open, and locked.
+func (f *mainFile) left() bool { return f.internal && f.db.resting && f.File == f.db.main }
 
 // SetPersistWAL forwards, and keeps the wish for the connection that will be
 // the last to close.

@@ -11,23 +11,25 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// ownConn is the connection that replication has to the database. It turns WAL
-// mode on, keeps the WAL and its index in being until the replica has everything,
-// and is the last to close. Its files are opened through a VFS that captures: its
-// close may be the one that checkpoints and deletes the WAL.
+// own is what replication has open of a database, so that it is not closed while
+// the replica lacks something: the WAL and its index stay in being. The files are
+// those of an internal connection, which turns WAL mode on and is the last to
+// close. They are opened through a VFS that captures: that close may be the one
+// that checkpoints and deletes the WAL.
 //
 // It is guarded by database.connMu.
-type ownConn struct {
-	conn *sqlite3.Conn
-	main vfs.File // conn's database file, below this VFS
-	wal  vfs.File // conn's WAL, below this VFS, nil if there is none yet
-	shm  *os.File // the WAL index
-	read readMark
+type own struct {
+	conn *sqlite3.Conn // nil while it rests: its files stay open without it
+	main vfs.File      // the database file, below this VFS, with a shared lock
+	wal  vfs.File      // the WAL, below this VFS, nil if there is none yet
+	shm  *os.File      // the WAL index
+	mark *readMark     // that no cut uses, nil if there is none
+
+	resting bool // main and wal have been left by their connection
 }
 
-// connectWAL opens the internal connection and puts the database into WAL mode.
-// It reports false if the database is empty: that is for the application to
-// change.
+// connectWAL opens the files and puts the database into WAL mode. It reports false
+// if the database is empty: that is for the application to change.
 func (d *database) connectWAL() (ok bool, err error) {
 	if d.shm != nil && d.inWAL.Load() {
 		return true, nil
@@ -49,20 +51,25 @@ func (d *database) connectWAL() (ok bool, err error) {
 }
 
 // connect opens the internal connection. It needs d.connMu.
-func (d *database) connect() error {
-	if d.conn != nil {
-		return nil
+func (d *database) connect() (err error) {
+	if d.conn == nil {
+		d.conn, err = d.openInternal()
 	}
+	return err
+}
+
+// openInternal opens a connection for replication. The first one's files become
+// the database's.
+func (d *database) openInternal() (*sqlite3.Conn, error) {
 	uri := url.URL{Scheme: "file", Opaque: (&url.URL{Path: d.path}).EscapedPath(), RawQuery: "vfs=" + d.vfsName}
 	conn, err := sqlite3.OpenFlags(uri.String(), sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
 	if err != nil {
-		return fmt.Errorf("open a connection for replication: %w", err)
+		return nil, fmt.Errorf("open a connection for replication: %w", err)
 	}
 	if err := conn.BusyTimeout(time.Second); err != nil {
-		return errors.Join(err, conn.Close())
+		return nil, errors.Join(err, conn.Close())
 	}
-	d.conn = conn
-	return nil
+	return conn, nil
 }
 
 func (d *database) switchToWAL() error {
@@ -77,38 +84,99 @@ func (d *database) switchToWAL() error {
 	return nil
 }
 
-// openIndex has SQLite open the WAL and its index, by reading the database's
-// header and no schema, and opens the index for the cuts to read.
+// openIndex has SQLite open the WAL and its index, and opens the index for the
+// cuts to read.
 func (d *database) openIndex() error {
-	if err := d.conn.Exec("PRAGMA schema_version"); err != nil {
+	if err := touch(d.conn); err != nil {
 		return err
 	}
-	if d.shm != nil {
-		return nil
+	if d.shm == nil {
+		shm, err := d.openSHM()
+		if err != nil {
+			return err
+		}
+		d.shm = shm
+		d.capture.attach(shm)
 	}
+	return d.rest()
+}
+
+func (d *database) openSHM() (*os.File, error) {
 	// Writing is for the locks: an exclusive one would need it on some systems.
 	shm, err := os.OpenFile(d.path+"-shm", os.O_RDWR, 0)
 	if err != nil {
-		return fmt.Errorf("WAL index: %w", err)
+		return nil, fmt.Errorf("WAL index: %w", err)
 	}
-	d.shm, d.read = shm, newReadMark(shm, d.conn)
-	d.capture.attach(shm)
+	return shm, nil
+}
+
+// touch has a connection read the database's header and no schema. SQLite opens
+// the WAL and its index for that, and mends the index if it needs to.
+func touch(conn *sqlite3.Conn) error { return conn.Exec("PRAGMA schema_version") }
+
+// repair has SQLite mend the WAL index.
+func (d *database) repair() error {
+	if err := d.connect(); err != nil {
+		return err
+	}
+	return errors.Join(touch(d.conn), d.rest())
+}
+
+// takeMark returns a read mark for a cut. Most of the time there is one that no
+// other cut uses.
+func (d *database) takeMark() (*readMark, error) {
+	if m := d.mark; m != nil {
+		d.mark = nil
+		return m, nil
+	}
+	return d.newMark()
+}
+
+// putMark ends a read transaction, and takes its mark back.
+func (d *database) putMark(m *readMark) error {
+	err := m.end()
+	if d.mark != nil || err != nil {
+		return errors.Join(err, m.close())
+	}
+	d.mark = m
 	return nil
 }
 
-// disconnect closes the internal connection. If it is the last one, SQLite
-// checkpoints and deletes the WAL. It needs d.connMu.
-func (d *database) disconnect() error {
-	if d.conn == nil {
+// disconnect lets go of the database. If nobody else has it open, SQLite checkpoints
+// and deletes the WAL. It needs d.connMu.
+func (d *database) disconnect() (err error) {
+	if d.main == nil {
 		return nil
+	}
+	if d.mark != nil {
+		err = d.mark.close()
+	}
+	if d.conn != nil || d.shm != nil {
+		err = errors.Join(err, d.closeLast())
+	}
+	if d.shm != nil {
+		err = errors.Join(err, d.shm.Close())
+	}
+	d.own = own{}
+	return err
+}
+
+// closeLast closes the internal connection, once more opened if it rests, after
+// all other files.
+func (d *database) closeLast() (err error) {
+	if d.conn == nil {
+		if d.conn, err = d.openInternal(); err == nil {
+			err = touch(d.conn)
+		}
+	}
+	if d.resting {
+		err = errors.Join(err, d.closeFiles())
+	}
+	if d.conn == nil {
+		return err // the next open finds the WAL
 	}
 	if d.persistWAL.Load() {
 		d.conn.FileControl("main", sqlite3.FCNTL_PERSIST_WAL, true)
 	}
-	err := d.conn.Close()
-	if d.shm != nil {
-		err = errors.Join(err, d.shm.Close())
-	}
-	d.ownConn = ownConn{}
-	return err
+	return errors.Join(err, d.conn.Close())
 }

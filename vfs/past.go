@@ -94,10 +94,14 @@ func (d *database) compare(ctx context.Context, tip *shipper.Tip, copied *os.Fil
 	if ok, err := d.connectWAL(); !ok || err != nil {
 		return errors.Join(err, errNotPast)
 	}
-	if err := d.read.begin(); err != nil {
+	mark, err := d.takeMark()
+	if err != nil {
 		return err
 	}
-	defer d.read.end()
+	defer d.putMark(mark)
+	if err := mark.begin(); err != nil {
+		return err
+	}
 	p, err := d.pastOf(tip)
 	if err != nil {
 		return err

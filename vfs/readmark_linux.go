@@ -8,7 +8,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/ncruces/go-sqlite3"
 	"golang.org/x/sys/unix"
 
 	"github.com/walvfs/walvfs/format"
@@ -26,12 +25,18 @@ import (
 //
 // https://sqlite.org/walformat.html#wal_locks
 type readMark struct {
-	shm  *os.File      // the lock belongs to this open file
-	conn *sqlite3.Conn // has SQLite repair what no mark can be had for
-	held int64         // the locked byte, 0 for none
+	shm    *os.File     // the lock belongs to this open file
+	repair func() error // has SQLite mend what no mark can be had for
+	held   int64        // the locked byte, 0 for none
 }
 
-func newReadMark(shm *os.File, conn *sqlite3.Conn) readMark { return readMark{shm: shm, conn: conn} }
+func (d *database) newMark() (*readMark, error) {
+	shm, err := d.openSHM()
+	if err != nil {
+		return nil, err
+	}
+	return &readMark{shm: shm, repair: d.repair}, nil
+}
 
 // Offsets in the -shm file.
 const (
@@ -39,6 +44,7 @@ const (
 	shmMarks    = 100 // five read marks
 	shmLocks    = 120 // eight lock bytes, of which the marks' begin at 3
 	shmReadLock = shmLocks + 3
+	shmDeadMan  = shmLocks + 8 // locked by everybody who has the index open
 	shmMarkEnd  = shmMarks + 5*4
 )
 
@@ -58,7 +64,7 @@ func (m *readMark) begin() error {
 		// one that only SQLite's recovery mends, and an index that was just made
 		// has no mark. A read of SQLite's own sees to both.
 		if try == markTries/2 {
-			if err := m.conn.Exec("PRAGMA schema_version"); err != nil {
+			if err := m.repair(); err != nil {
 				return err
 			}
 		}
@@ -131,7 +137,7 @@ func (m *readMark) read(b *[shmMarkEnd]byte) error {
 }
 
 func (m *readMark) lock(slot int) (ok bool, err error) {
-	err = m.setLock(unix.F_RDLCK, shmReadLock+int64(slot))
+	err = setLock(m.shm, unix.F_RDLCK, shmReadLock+int64(slot))
 	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 		return false, nil
 	}
@@ -149,13 +155,15 @@ func (m *readMark) end() error {
 	}
 	held := m.held
 	m.held = 0
-	return m.setLock(unix.F_UNLCK, held)
+	return setLock(m.shm, unix.F_UNLCK, held)
 }
+
+func (m *readMark) close() error { return m.shm.Close() }
 
 // setLock sets an open file description lock, as go-sqlite3 does: it conflicts
 // with those of the other connections of this process, too.
-func (m *readMark) setLock(kind int16, offset int64) error {
-	conn, err := m.shm.SyscallConn()
+func setLock(f *os.File, kind int16, offset int64) error {
+	conn, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}

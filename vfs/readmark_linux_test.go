@@ -41,7 +41,7 @@ func setMark(t *testing.T, shm *os.File, slot int, frame uint32) {
 // A checkpoint stops at the mark, and the WAL is not reset.
 func TestReadMark(t *testing.T) {
 	shm, conn := index(t)
-	m := newReadMark(shm, conn)
+	m := &readMark{shm: shm, repair: func() error { return touch(conn) }}
 	if err := m.begin(); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestReadMark(t *testing.T) {
 // it was chosen.
 func TestStaleMark(t *testing.T) {
 	shm, conn := index(t)
-	m := newReadMark(shm, conn)
+	m := &readMark{shm: shm, repair: func() error { return touch(conn) }}
 	var b [shmMarkEnd]byte
 	for _, test := range []struct {
 		frame uint32
@@ -99,7 +99,7 @@ func TestTornIndex(t *testing.T) {
 	if _, err := shm.WriteAt([]byte{0xff}, 16); err != nil {
 		t.Fatal(err)
 	}
-	m := newReadMark(shm, conn)
+	m := &readMark{shm: shm, repair: func() error { return touch(conn) }}
 	if err := m.begin(); err != nil {
 		t.Error(err)
 	}

@@ -4,7 +4,6 @@ package vfs
 
 import (
 	"errors"
-	"os"
 
 	"github.com/ncruces/go-sqlite3"
 )
@@ -14,7 +13,16 @@ type readMark struct {
 	conn *sqlite3.Conn
 }
 
-func newReadMark(_ *os.File, conn *sqlite3.Conn) readMark { return readMark{conn} }
+func (d *database) newMark() (*readMark, error) {
+	conn, err := d.openInternal()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &readMark{conn}, nil
+}
 
 // begin begins the transaction: BEGIN is deferred, so that nothing takes the
 // application's write lock, and the statement after it takes the read mark.
@@ -32,3 +40,5 @@ func (m *readMark) end() error {
 	}
 	return m.conn.Exec("ROLLBACK")
 }
+
+func (m *readMark) close() error { return m.conn.Close() }

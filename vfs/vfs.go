@@ -85,7 +85,9 @@ func (v *replicated) openInternal(name *vfs.Filename, flags vfs.OpenFlag) (vfs.F
 		file.Close()
 		return nil, flags, vfs.SystemError(fmt.Errorf("walvfs: %s was replaced while it is open: close every connection to it first", db.path), sqlite3.CANTOPEN)
 	}
-	db.main = file
+	if db.main == nil {
+		db.main = file
+	}
 	return &mainFile{File: file, db: db, internal: true}, flags, nil
 }
 
@@ -98,7 +100,7 @@ func (v *replicated) openWAL(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, 
 	if !ok {
 		return file, flags, nil
 	}
-	if main.internal {
+	if main.internal && main.db.wal == nil {
 		main.db.wal = file
 	}
 	return &walFile{File: file, main: main}, flags, nil

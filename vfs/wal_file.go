@@ -61,4 +61,15 @@ func (f *walFile) Truncate(size int64) error {
 	return f.main.db.capture.reset(f.File, format.Salt{}, func() error { return f.File.Truncate(0) })
 }
 
+// Close closes the file, unless it is left open without its connection.
+func (f *walFile) Close() error {
+	if d := f.main.db; f.main.internal && f.File == d.wal {
+		if d.resting {
+			return nil
+		}
+		d.wal = nil
+	}
+	return f.File.Close()
+}
+
 func (f *walFile) Unwrap() vfs.File { return f.File }

@@ -1,0 +1,39 @@
+package vfs
+
+import (
+	"errors"
+
+	"github.com/ncruces/go-sqlite3"
+	"golang.org/x/sys/unix"
+)
+
+// rest closes the internal connection, whose memory is a hundred times that of
+// everything else which replication has of a database. Its files stay open: the
+// lock on the database file keeps other connections from being the last to close,
+// and the one on the WAL index keeps the next ones from making it anew.
+//
+// https://sqlite.org/walformat.html#the_dead_man_switch_lock, and os_unix.c
+func (d *database) rest() error {
+	if d.wal == nil {
+		return nil // SQLite has not opened one
+	}
+	if err := setLock(d.shm, unix.F_RDLCK, shmDeadMan); err != nil {
+		return err
+	}
+	if _, err := d.conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {
+		return err
+	}
+	d.resting = true
+	err := d.conn.Close()
+	d.conn = nil
+	return err
+}
+
+// closeFiles closes the files that a connection has left.
+func (d *database) closeFiles() error {
+	err := d.main.Close()
+	if d.wal != nil {
+		err = errors.Join(err, d.wal.Close())
+	}
+	return err
+}

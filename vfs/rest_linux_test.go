@@ -1,0 +1,67 @@
+package vfs_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/vfs"
+)
+
+// At rest replication has no connection. Its files alone keep the WAL in being,
+// whoever closes the database, until the replica has everything.
+func TestRestKeepsWAL(t *testing.T) {
+	r := newRun(t)
+	if vfs.HasConn(r.path) {
+		t.Error("replication has a connection at rest")
+	}
+	r.conn.Close()
+	r.conn = open(t, uri(r.path, r.store)) // with time to close
+	release := hold(t, r.store, r.conn)
+	index, err := os.Stat(r.path + "-shm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		r.conn.Close()
+	}()
+	eventually(t, "the application has closed", func() bool { return vfs.Refs(r.path) == 0 })
+	before := commits(t, r.path)
+	other := open(t, "file:"+r.path)
+	exec(t, other, "INSERT INTO t VALUES ('of others')")
+	if n := commits(t, r.path) - before; n != 1 {
+		t.Errorf("another connection made the WAL index anew: it counts %d commits", n)
+	}
+	other.Close()
+	if wal, err := os.Stat(r.path + "-wal"); err != nil || wal.Size() == 0 {
+		t.Errorf("another connection's close took the WAL away: %v", err)
+	}
+	if now, err := os.Stat(r.path + "-shm"); err != nil || now.Size() == 0 || !os.SameFile(index, now) {
+		t.Errorf("another connection's close took the WAL index away: %v", err)
+	}
+	release()
+	<-closed
+	for _, suffix := range []string{"-wal", "-shm"} {
+		if _, err := os.Stat(r.path + suffix); !os.IsNotExist(err) {
+			t.Errorf("%s is left: %v", suffix, err)
+		}
+	}
+	requireEqual(t, r.store, r.path)
+	requireIntact(t, r.store)
+}
+
+// commits returns how many commits the WAL index of a database has seen.
+func commits(t *testing.T, path string) uint32 {
+	t.Helper()
+	b, err := os.ReadFile(path + "-shm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := format.ParseWALIndex(b[:format.WALIndexHeaderSize])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return index.Change
+}
