@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
 // What expires, by the age of each file in minutes.
@@ -93,7 +94,7 @@ func TestStoreTime(t *testing.T) {
 
 // Level 0 is kept for long enough that a sleeper finds who took its TXID.
 func TestKeepRawIsEnough(t *testing.T) {
-	s := New(nil, nil, Options{Policy: Policy{KeepRaw: time.Second, Keep: time.Hour}})
+	s := New(nil, new(storagetest.Memory), Options{Policy: Policy{KeepRaw: time.Second, Keep: time.Hour}})
 	if s.opts.Policy.KeepRaw < 2*lateAfter || s.levels.policy.KeepRaw < 2*lateAfter {
 		t.Errorf("%+v", s.opts.Policy)
 	}

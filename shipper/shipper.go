@@ -35,11 +35,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/walvfs/walvfs/shipper/storage"
 )
@@ -78,14 +80,19 @@ type Shipper struct {
 	finishing atomic.Int32  // callers of Finish
 	lost      atomic.Bool   // the bucket was gone: if it comes back, nothing is known of it
 	oldest    atomic.Int64  // sinceStart of the oldest commit that no cut took, 0 for none
-	urgent    chan struct{} // do not wait for the interval or a backoff
+	inFlight  atomic.Int64  // sinceStart of the oldest commit in the pending upload, 0 for none
+	fenced    atomic.Bool   // halted, because the replica is somebody else's
+	urgent    chan struct{} // ends a pause after a failure
+	nudge     chan struct{} // somebody has come to wait
+	slots     *semaphore.Weighted
 
-	mu       sync.Mutex
-	waiters  []chan error // of Drain, answered when what is committed by now is acknowledged
-	timer    *time.Timer  // to the next thing that is due, nil if there never was one
-	status   Status
-	ackedAt  time.Time // of the newest file
-	inFlight int64     // sinceStart of the oldest commit in the pending upload, 0 for none
+	mu      sync.Mutex
+	waiters map[*waiter]struct{}
+	came    uint64      // waiters so far
+	acked   Commit      // the end of what the newest file holds
+	ackedAt time.Time   // when it was acknowledged
+	timer   *time.Timer // to the next thing that is due, nil if there never was one
+	status  Status
 
 	// Owned by the one run under way.
 	recognized bool
@@ -116,6 +123,9 @@ func New(source Source, store storage.Store, opts Options) *Shipper {
 		opts:    opts,
 		log:     opts.Logger,
 		urgent:  make(chan struct{}, 1),
+		nudge:   make(chan struct{}, 1),
+		slots:   slotsOf(store),
+		waiters: map[*waiter]struct{}{},
 		backoff: newBackOff(),
 		levels:  newLevels(opts.Policy),
 	}
@@ -169,50 +179,6 @@ func (s *Shipper) start() {
 	}
 }
 
-// Drain ships what is committed by now, without waiting for the interval, and
-// returns when the replica has it. It returns an error when that cannot be:
-// the shipper has halted or is closed, or ctx ends first.
-func (s *Shipper) Drain(ctx context.Context) error {
-	settled := make(chan error, 1)
-	s.mu.Lock()
-	s.waiters = append(s.waiters, settled)
-	s.mu.Unlock()
-	s.hurry()
-	s.Wake()
-	select {
-	case err := <-settled:
-		return err
-	case <-ctx.Done():
-		if err := s.Status().Err; err != nil {
-			return errors.Join(context.Cause(ctx), err)
-		}
-		return context.Cause(ctx)
-	}
-}
-
-// Finish is Drain for a database that is being closed: level 0 comes before all else.
-func (s *Shipper) Finish(ctx context.Context) error {
-	s.finishing.Add(1)
-	defer s.finishing.Add(-1)
-	return s.Drain(ctx)
-}
-
-// hurry ends a sleep.
-func (s *Shipper) hurry() {
-	select {
-	case s.urgent <- struct{}{}:
-	default:
-	}
-}
-
-// calm takes back a hurry that no sleep has heard of.
-func (s *Shipper) calm() {
-	select {
-	case <-s.urgent:
-	default:
-	}
-}
-
 // Close stops shipping at once: what the replica has not acknowledged stays
 // unshipped. It returns when nothing is under way any more.
 func (s *Shipper) Close() error {
@@ -238,29 +204,20 @@ func (s *Shipper) run() {
 }
 
 // round makes the replica equal to the database as it is when the round begins,
-// however long the store takes to answer, and answers those who wait for it.
+// however long the store takes to answer.
 func (s *Shipper) round() {
-	s.mu.Lock()
-	waiters := s.waiters
-	s.waiters = nil
-	s.mu.Unlock()
-	urgent := len(waiters) > 0
-	if urgent {
-		s.calm()
+	if s.someoneWaits() {
+		quiet(s.urgent)
 	}
-
 	err := s.stopped()
 	for err == nil {
-		if !urgent {
-			s.sleep(time.Until(s.lastSent.Add(s.opts.Interval)))
-		}
+		s.pause(time.Until(s.lastSent.Add(s.opts.Interval)))
 		var more bool
-		more, err = s.step()
+		more, err = s.turn()
 		switch {
 		case err == nil:
 			s.succeeded()
 			if !more {
-				s.answer(waiters, nil)
 				return
 			}
 		case s.ctx.Err() != nil:
@@ -272,35 +229,64 @@ func (s *Shipper) round() {
 				s.lost.Store(true)
 				s.levels.forget()
 			}
-			s.sleep(s.failed(err))
+			s.backOff(s.failed(err))
 			err = s.stopped()
 		}
 	}
 	s.settle()
-	s.answer(waiters, err)
+	s.answer(math.MaxUint64, Commit{}, err)
 }
 
 // ErrClosed: the shipper was closed before the replica had everything.
 var ErrClosed = errors.New("shipping was stopped")
 
-func (s *Shipper) answer(waiters []chan error, err error) {
-	for _, w := range waiters {
-		w <- err
-	}
-}
-
-// sleep returns early when somebody is in a hurry or the shipper is closed.
-func (s *Shipper) sleep(d time.Duration) {
-	if d <= 0 {
+// pause waits for the interval, unless somebody waits for the replica.
+func (s *Shipper) pause(d time.Duration) {
+	quiet(s.nudge)
+	if d <= 0 || s.someoneWaits() {
 		return
 	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-s.urgent:
+	case <-s.nudge:
 	case <-s.ctx.Done():
 	}
+}
+
+// impatience is the longest pause after a failure while somebody waits.
+const impatience = 2 * time.Second
+
+// backOff waits after a failure, and less long if somebody waits or comes to.
+func (s *Shipper) backOff(d time.Duration) {
+	end := time.Now().Add(d)
+	t := time.NewTimer(d)
+	defer t.Stop()
+	for {
+		if s.someoneWaits() && !s.failing.denied && time.Until(end) > impatience {
+			end = time.Now().Add(impatience)
+			t.Reset(impatience)
+		}
+		select {
+		case <-t.C:
+			return
+		case <-s.urgent:
+			return
+		case <-s.ctx.Done():
+			return
+		case <-s.nudge:
+		}
+	}
+}
+
+// turn is a step, when it is this database's turn among those of its bucket.
+func (s *Shipper) turn() (more bool, err error) {
+	if err := s.slots.Acquire(s.ctx, 1); err != nil {
+		return false, ErrClosed
+	}
+	defer s.slots.Release(1)
+	return s.step()
 }
 
 // step does the next thing that the replica needs, and reports whether there

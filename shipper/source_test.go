@@ -34,9 +34,9 @@ type fakeDB struct {
 	made     []shipper.Position         // intended, in order, the last one for each TXID
 	states   map[format.TXID][][]uint64 // what the cuts for a TXID held
 
-	noise      bool          // pages do not compress
-	slow       atomic.Int64  // nanoseconds to read a page
-	readFaults atomic.Int64  // reading one of so many pages fails, 0 for none
+	noise      bool         // pages do not compress
+	slow       atomic.Int64 // nanoseconds to read a page
+	readFaults atomic.Int64 // reading one of so many pages fails, 0 for none
 	last       format.TXID
 	recognize  func(*shipper.Tip) error
 	cutErr     func() error

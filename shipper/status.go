@@ -49,13 +49,25 @@ func (s *Shipper) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.status
-	if t := s.inFlight; t != 0 {
-		st.Lag = time.Duration(sinceStart() - t)
-	} else if t := s.oldest.Load(); t != 0 {
-		st.Lag = time.Duration(sinceStart() - t)
-	}
+	st.Lag = s.Lag()
 	return st
 }
+
+// Lag returns the age of the oldest commit that is not acknowledged, 0 if all are. It
+// does not block.
+func (s *Shipper) Lag() time.Duration {
+	if t := s.inFlight.Load(); t != 0 {
+		return time.Duration(sinceStart() - t)
+	}
+	if t := s.oldest.Load(); t != 0 {
+		return time.Duration(sinceStart() - t)
+	}
+	return 0
+}
+
+// Fenced reports whether nothing is shipped any more because the replica is, or may
+// be, somebody else's. It does not block.
+func (s *Shipper) Fenced() bool { return s.fenced.Load() }
 
 func (s *Shipper) setTip(pos Position) {
 	s.mu.Lock()
@@ -63,19 +75,15 @@ func (s *Shipper) setTip(pos Position) {
 	s.status.Tip = pos
 }
 
-func (s *Shipper) setInFlight(oldest int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.inFlight = oldest
-}
-
 func (s *Shipper) acknowledged(up *upload) {
 	s.mu.Lock()
-	s.inFlight, s.ackedAt = 0, time.Now()
+	s.acked, s.ackedAt = up.info.end(), time.Now()
 	s.status.Tip = up.Position
 	s.status.Uploads++
 	s.status.Bytes += up.body.size
+	s.inFlight.Store(0)
 	s.mu.Unlock()
+	s.answer(up.came, up.info.end(), nil)
 	shipped := Shipped{Position: up.Position, Pages: up.info.Pages.GetCardinality(), Bytes: up.body.size}
 	if up.oldest != 0 {
 		shipped.Lag = time.Duration(sinceStart() - up.oldest)
@@ -99,6 +107,7 @@ func (s *Shipper) halt(err error) {
 	s.mu.Lock()
 	s.status.State, s.status.Err = Halted, err
 	s.mu.Unlock()
+	s.fenced.Store(errors.Is(err, ErrFenced) || errors.Is(err, ErrDiverged))
 	s.log.Error("replication halted: the application goes on, the replica does not", "error", err)
 }
 

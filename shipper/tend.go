@@ -78,6 +78,10 @@ func (s *Shipper) persist(do func(context.Context) error) {
 		if s.stopped() != nil {
 			return struct{}{}, backoff.Permanent(ErrClosed)
 		}
+		if s.slots.Acquire(s.ctx, 1) != nil {
+			return struct{}{}, backoff.Permanent(ErrClosed)
+		}
+		defer s.slots.Release(1)
 		ctx, cancel := context.WithTimeout(s.ctx, choreTime)
 		defer cancel()
 		err := do(ctx)

@@ -46,6 +46,7 @@ type upload struct {
 	writeID string
 	header  format.LTXHeader
 	body    *spool
+	came    uint64    // waiters whose commits it holds
 	oldest  int64     // sinceStart of the oldest commit in it
 	outcome chan bool // whether the replica has it, for the files of levels cut with it
 }
@@ -56,9 +57,10 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	if s.finishing.Load() == 0 {
 		due = s.levels.due(time.Now())
 	}
-	oldest := s.oldest.Swap(0)
+	came, oldest := s.arrivals(), s.oldest.Swap(0)
 	cut, err := s.source.Cut(s.ctx, len(due) > 0)
 	if err == nil && cut == nil {
+		s.answer(came, Commit{}, nil)
 		return nil, nil
 	}
 	if err != nil {
@@ -72,6 +74,7 @@ func (s *Shipper) cut() (_ *upload, err error) {
 		info:     cut.Info(),
 		writeID:  rand.Text(),
 		body:     s.newSpool(),
+		came:     came,
 		oldest:   oldest,
 		outcome:  make(chan bool, 1),
 	}
@@ -81,6 +84,7 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	if up.info.Same {
 		cut.Abandon()
 		up.outcome <- true
+		s.answer(came, Commit{}, nil)
 		return nil, s.cutLevels(up, due)
 	}
 	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)
@@ -98,7 +102,7 @@ func (s *Shipper) cut() (_ *upload, err error) {
 		s.abandon(up)
 		return nil, err
 	}
-	s.setInFlight(up.oldest)
+	s.inFlight.Store(up.oldest)
 	return up, nil
 }
 
@@ -130,7 +134,7 @@ func (s *Shipper) settle() {
 	if s.pending != nil {
 		s.abandon(s.pending)
 		s.pending = nil
-		s.setInFlight(0)
+		s.inFlight.Store(0)
 	}
 }
 

@@ -1,0 +1,138 @@
+package shipper
+
+import (
+	"context"
+	"errors"
+
+	"github.com/walvfs/walvfs/format"
+)
+
+// A Commit is a place in the WAL at which a transaction ends. The zero value is no
+// place that is known.
+type Commit struct {
+	Salt format.Salt // of the WAL
+	End  int64       // offset in it, bytes
+}
+
+// end returns where the last transaction that a cut holds ends.
+func (i CutInfo) end() Commit { return Commit{i.Salt, i.WALOffset + i.WALSize} }
+
+// within reports whether a transaction ends at a place or before it, in one life of
+// the WAL. Of two lives, only time tells.
+func (c Commit) within(end Commit) bool {
+	return !c.Salt.IsZero() && c.Salt == end.Salt && c.End <= end.End
+}
+
+// A waiter waits until the replica has what was committed before it came.
+type waiter struct {
+	came   uint64 // counts those before it
+	commit Commit
+	done   chan error
+}
+
+// Wait returns when the replica has a transaction that is committed, and all before
+// it: in what is uploaded just now if that holds it, and else in the next upload,
+// which does not wait for the interval. It fails when that cannot be: the shipper has
+// halted or is closed, or ctx ends first, with what ails replication.
+//
+// Those who wait share uploads. They do not shorten the pauses after a failure to
+// less than a moment.
+func (s *Shipper) Wait(ctx context.Context, c Commit) error {
+	w := s.enter(c)
+	if w == nil {
+		return nil
+	}
+	s.start()
+	return s.await(ctx, w)
+}
+
+// Drain ships what is committed by now, without waiting for the interval or a pause
+// after a failure, and returns when the replica has it. It fails as [Shipper.Wait]
+// does.
+func (s *Shipper) Drain(ctx context.Context) error {
+	w := s.enter(Commit{})
+	signal(s.urgent)
+	s.start()
+	return s.await(ctx, w)
+}
+
+// Finish is Drain for a database that is being closed: level 0 comes before all else.
+func (s *Shipper) Finish(ctx context.Context) error {
+	s.finishing.Add(1)
+	defer s.finishing.Add(-1)
+	return s.Drain(ctx)
+}
+
+// enter adds a waiter. It returns nil if there is nothing to wait for.
+func (s *Shipper) enter(c Commit) *waiter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.within(s.acked) {
+		return nil
+	}
+	s.came++
+	w := &waiter{came: s.came, commit: c, done: make(chan error, 1)}
+	s.waiters[w] = struct{}{}
+	signal(s.nudge)
+	return w
+}
+
+func (s *Shipper) await(ctx context.Context, w *waiter) error {
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	delete(s.waiters, w)
+	err := s.status.Err
+	s.mu.Unlock()
+	select {
+	case err := <-w.done: // just then
+		return err
+	default:
+		return errors.Join(context.Cause(ctx), err)
+	}
+}
+
+// signal has its receiver look once more.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// quiet takes back a signal that nobody has received.
+func quiet(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+	}
+}
+
+// arrivals counts those who have come to wait. What is cut after that holds what they
+// wait for.
+func (s *Shipper) arrivals() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.came
+}
+
+func (s *Shipper) someoneWaits() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiters) > 0
+}
+
+// answer answers those who had come by then, or whose transaction is before an end.
+func (s *Shipper) answer(came uint64, end Commit, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for w := range s.waiters {
+		if w.came <= came || w.commit.within(end) {
+			delete(s.waiters, w)
+			w.done <- err
+		}
+	}
+}
