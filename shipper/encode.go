@@ -13,9 +13,11 @@ import (
 
 // encodeRaw writes a cut as the level 0 file of its TXID.
 func (s *Shipper) encodeRaw(up *upload) (err error) {
+	began := time.Now()
 	if up.Checksum, err = s.encode(up.cut, up.body, s.rawHeader(up), up.info.Pages); err != nil {
 		return err
 	}
+	s.emit(Encoded{Pages: up.info.Pages.GetCardinality(), Bytes: up.body.size, Took: time.Since(began)})
 	return up.readHeader()
 }
 
@@ -45,7 +47,11 @@ func (s *Shipper) cutLevels(up *upload, due []*level) error {
 func (s *Shipper) encodeLevels(up *upload, files []*levelFile) {
 	errs := make([]error, len(files))
 	for i, f := range files {
-		_, errs[i] = s.encode(up.cut, f.body, s.levelHeader(up.info, f), f.pages(up.info))
+		began, pages := time.Now(), f.pages(up.info)
+		f.count = pages.GetCardinality()
+		if _, errs[i] = s.encode(up.cut, f.body, s.levelHeader(up.info, f), pages); errs[i] == nil {
+			s.emit(Encoded{Level: f.level.number, Pages: f.count, Bytes: f.body.size, Took: time.Since(began)})
+		}
 	}
 	if err := up.cut.Close(); err != nil {
 		s.log.Warn("a cut cannot be closed", "error", err)
@@ -59,6 +65,7 @@ func (s *Shipper) encodeLevels(up *upload, files []*levelFile) {
 		case errs[i] != nil:
 			s.levels.giveBack(f, up.info.Pages, time.Now().Add(retry))
 			if s.ctx.Err() == nil {
+				s.levelsFail(errs[i])
 				s.log.Warn("a file of a higher level cannot be made and will be tried again", "level", f.level.number, "error", errs[i], "retry_in", retry)
 			}
 		default:

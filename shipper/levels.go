@@ -48,6 +48,7 @@ type levelFile struct {
 	max   format.TXID
 	time  time.Time
 	body  *spool
+	count uint64 // pages in it
 }
 
 func newLevels(p Policy) *levels {

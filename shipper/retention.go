@@ -33,6 +33,7 @@ func (s *Shipper) retain(ctx context.Context) error {
 			return err
 		}
 		s.log.Debug("deleted what is not kept", "files", len(keys))
+		s.emit(Deleted{len(keys)})
 	}
 	s.levels.retained(again, time.Now())
 	return nil

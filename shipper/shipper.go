@@ -54,22 +54,14 @@ type Options struct {
 	Unfenced bool          // go on with a store that does not tell two writers apart
 	Policy   Policy        // of higher levels and of retention
 	Logger   *slog.Logger
-	Shipped  func(Shipped) // called after each acknowledgement, if not nil
-}
-
-// Shipped tells of one acknowledged level 0 file.
-type Shipped struct {
-	Position
-	Pages uint64        // in the file
-	Bytes int64         // of the file
-	Lag   time.Duration // from the oldest commit in it to the acknowledgement
+	Events   func(Event) // is told what happens, if not nil
 }
 
 // A Shipper ships one database to one replica. Its methods are safe for
 // concurrent use.
 type Shipper struct {
 	source Source
-	store  storage.Store
+	store  *meter
 	opts   Options
 	log    *slog.Logger
 
@@ -119,7 +111,7 @@ func New(source Source, store storage.Store, opts Options) *Shipper {
 	opts.Policy.KeepRaw = max(opts.Policy.KeepRaw, 2*lateAfter)
 	s := &Shipper{
 		source:  source,
-		store:   store,
+		store:   &meter{Store: store},
 		opts:    opts,
 		log:     opts.Logger,
 		urgent:  make(chan struct{}, 1),
@@ -159,6 +151,9 @@ func (s *Shipper) Wake() {
 	}
 	s.start()
 }
+
+// Look is Wake without anything that is known to be committed.
+func (s *Shipper) Look() { s.start() }
 
 // start begins a run, or has the one under way look again.
 func (s *Shipper) start() {

@@ -32,6 +32,14 @@ type Source interface {
 	// database yet.
 	Cut(ctx context.Context, anyway bool) (Cut, error)
 
+	// Behind estimates what the replica lacks: commits since the database was
+	// opened, and bytes of pages. It may be called at any time.
+	Behind() (commits, bytes int64)
+
+	// Rest tells that there is nothing to do for a while: what can be had again need
+	// not take memory. It may be called at any time.
+	Rest()
+
 	// Intended reports whether this copy of the database meant to upload a file
 	// and never heard the outcome, now or in an earlier run.
 	Intended(Position) bool

@@ -84,6 +84,10 @@ func (db *fakeDB) timeOf(txid format.TXID) time.Time {
 	return db.made[txid-1].Time
 }
 
+func (db *fakeDB) Behind() (commits, bytes int64) { return 0, 0 }
+
+func (db *fakeDB) Rest() {}
+
 func (db *fakeDB) Last() format.TXID { return db.last }
 
 func (db *fakeDB) Recognize(_ context.Context, tip *shipper.Tip) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync/atomic"
 
 	"github.com/walvfs/walvfs/shipper/storage"
 )
@@ -13,6 +14,16 @@ import (
 // spoolMemory is the size up to which an encoded file is kept in memory, in
 // bytes. Most commits are a few pages; a snapshot goes to a temporary file.
 const spoolMemory = 4 << 20
+
+// All spools of a process share a limit, beyond which only small ones are kept in
+// memory: during an outage, each database has one.
+const (
+	spoolsMemory = 64 << 20
+	spoolSmall   = 16 << 10
+)
+
+// spooled is the memory that all spools take, in bytes.
+var spooled atomic.Int64
 
 // A spool keeps one encoded LTX file until the replica has acknowledged it, so
 // that the same bytes can be sent again. Its memory is bounded.
@@ -29,7 +40,7 @@ var (
 )
 
 func (s *spool) Write(p []byte) (int, error) {
-	if s.file == nil && s.buf.Len()+len(p) > spoolMemory {
+	if s.file == nil && s.tooLarge(len(p)) {
 		if err := s.spill(); err != nil {
 			return 0, err
 		}
@@ -37,11 +48,24 @@ func (s *spool) Write(p []byte) (int, error) {
 	if s.file == nil {
 		n, err := s.buf.Write(p)
 		s.size += int64(n)
+		spooled.Add(int64(n))
 		return n, err
 	}
 	n, err := s.file.WriteAt(p, s.size)
 	s.size += int64(n)
 	return n, err
+}
+
+// tooLarge reports whether the file is not to be kept in memory with n more bytes.
+func (s *spool) tooLarge(n int) bool {
+	size := s.buf.Len() + n
+	return size > spoolMemory || size > spoolSmall && spooled.Load()+int64(n) > spoolsMemory
+}
+
+// free lets go of the memory.
+func (s *spool) free() {
+	spooled.Add(-int64(s.buf.Len()))
+	s.buf = bytes.Buffer{}
 }
 
 func (s *spool) spill() error {
@@ -55,7 +79,8 @@ func (s *spool) spill() error {
 	if _, err := f.Write(s.buf.Bytes()); err != nil {
 		return errors.Join(err, f.Close(), remove(f.Name()))
 	}
-	s.file, s.buf = f, bytes.Buffer{}
+	s.file = f
+	s.free()
 	return nil
 }
 
@@ -69,7 +94,7 @@ func (s *spool) ReadAt(p []byte, off int64) (int, error) {
 func (s *spool) Size() int64 { return s.size }
 
 func (s *spool) Close() error {
-	s.buf = bytes.Buffer{}
+	s.free()
 	if s.file == nil {
 		return nil
 	}

@@ -21,12 +21,23 @@ const (
 
 // Status is what a shipper knows of its replica.
 type Status struct {
-	State   State
-	Tip     Position      // the newest acknowledged file
-	Lag     time.Duration // age of the oldest commit that is not acknowledged, 0 if all are
-	Err     error         // why it is retrying or halted
-	Uploads int64         // acknowledged files since it started
-	Bytes   int64         // in them
+	State State
+	Tip   Position // the newest acknowledged file
+	Err   error    // why it is retrying or halted
+
+	Lag        time.Duration // age of the oldest commit that is not acknowledged, 0 if all are
+	LagCommits int64         // that are not acknowledged, of those since the database was opened
+	LagBytes   int64         // of pages that the next file holds, about
+
+	// Since the database was opened:
+	Uploads  int64 // acknowledged files
+	Bytes    int64 // in them
+	Requests Requests
+	Failures int64 // of requests and cuts
+
+	// LevelsErr is why a file of a higher level, or a deletion, waits; nil if none
+	// does. Commits reach the replica all the same.
+	LevelsErr error
 
 	Unfenced bool // another writer would not be noticed, by the user's choice
 }
@@ -47,9 +58,10 @@ func (s *Shipper) stopped() error {
 // Status reports the state of replication now.
 func (s *Shipper) Status() Status {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	st := s.status
-	st.Lag = s.Lag()
+	s.mu.Unlock()
+	st.Lag, st.Requests = s.Lag(), s.store.requests()
+	st.LagCommits, st.LagBytes = s.source.Behind()
 	return st
 }
 
@@ -79,35 +91,61 @@ func (s *Shipper) acknowledged(up *upload) {
 	s.mu.Lock()
 	s.acked, s.ackedAt = up.info.end(), time.Now()
 	s.status.Tip = up.Position
-	s.status.Uploads++
-	s.status.Bytes += up.body.size
+	s.count(up.body.size)
 	s.inFlight.Store(0)
 	s.mu.Unlock()
-	s.answer(up.came, up.info.end(), nil)
-	shipped := Shipped{Position: up.Position, Pages: up.info.Pages.GetCardinality(), Bytes: up.body.size}
+	e := Uploaded{
+		MinTXID: up.TXID, MaxTXID: up.TXID, Time: up.Time,
+		Pages: up.info.Pages.GetCardinality(), Bytes: up.body.size, Took: time.Since(s.lastSent),
+	}
 	if up.oldest != 0 {
-		shipped.Lag = time.Duration(sinceStart() - up.oldest)
+		e.Lag = time.Duration(sinceStart() - up.oldest)
 	}
-	s.log.Debug("shipped", "txid", up.TXID, "pages", shipped.Pages, "bytes", up.body.size, "lag", shipped.Lag)
-	if s.opts.Shipped != nil {
-		s.opts.Shipped(shipped)
-	}
+	s.answer(up.came, up.info.end(), nil)
+	s.log.Debug("shipped", "txid", up.TXID, "pages", e.Pages, "bytes", e.Bytes, "lag", e.Lag)
+	s.emit(e)
 }
 
-// count notes an upload of a higher level.
+// count notes an upload. s.mu must be held.
 func (s *Shipper) count(bytes int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.status.Uploads++
 	s.status.Bytes += bytes
 }
 
+// levelsFail notes why the higher levels wait, nil if they do not.
+func (s *Shipper) levelsFail(err error) {
+	s.mu.Lock()
+	s.status.LevelsErr = err
+	if err != nil {
+		s.status.Failures++
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.emit(Failed{ErrorKind(err), err})
+	}
+}
+
+// become changes the state.
+func (s *Shipper) become(state State, err error) {
+	s.mu.Lock()
+	was := s.status.State
+	s.status.State, s.status.Err = state, err
+	if err != nil {
+		s.status.Failures++
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.emit(Failed{ErrorKind(err), err})
+	}
+	if was != state {
+		s.emit(StateChanged{From: was, To: state, Err: err})
+	}
+}
+
 // halt stops shipping for good: only a person can tell what is right.
 func (s *Shipper) halt(err error) {
-	s.mu.Lock()
-	s.status.State, s.status.Err = Halted, err
-	s.mu.Unlock()
 	s.fenced.Store(errors.Is(err, ErrFenced) || errors.Is(err, ErrDiverged))
+	s.become(Halted, err)
 	s.log.Error("replication halted: the application goes on, the replica does not", "error", err)
 }
 
@@ -122,9 +160,7 @@ func (s *Shipper) failed(err error) time.Duration {
 	if denied {
 		wait, level = max(wait, slowRetry), slog.LevelError
 	}
-	s.mu.Lock()
-	s.status.State, s.status.Err = Retrying, err
-	s.mu.Unlock()
+	s.become(Retrying, err)
 	now := time.Now()
 	f := &s.failing
 	switch {
@@ -159,9 +195,7 @@ type failing struct {
 // succeeded notes that the store answers as it should.
 func (s *Shipper) succeeded() {
 	s.backoff.Reset()
-	s.mu.Lock()
-	s.status.State, s.status.Err = Streaming, nil
-	s.mu.Unlock()
+	s.become(Streaming, nil)
 	if !s.failing.since.IsZero() {
 		s.log.Info("replication goes on", "after", time.Since(s.failing.since).Round(time.Millisecond))
 		s.failing = failing{}

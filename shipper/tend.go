@@ -95,6 +95,7 @@ func (s *Shipper) persist(do func(context.Context) error) {
 		backoff.WithBackOff(newBackOff()),
 		backoff.WithMaxElapsedTime(0),
 		backoff.WithNotify(func(err error, wait time.Duration) {
+			s.levelsFail(err)
 			if !told && s.ctx.Err() == nil {
 				told = true
 				s.log.Warn("a file of a higher level, or what it replaces, waits for the store", "error", err, "retry_in", wait)
@@ -102,7 +103,9 @@ func (s *Shipper) persist(do func(context.Context) error) {
 		}))
 	if err != nil {
 		s.drop()
+		return
 	}
+	s.levelsFail(nil)
 }
 
 // drop gives up what is not done when the shipper stops.
@@ -127,6 +130,7 @@ func (s *Shipper) uploadLevel(f *levelFile) error {
 	ctx, cancel := context.WithTimeout(s.ctx, uploadTime(f.body.size))
 	defer cancel()
 	key := s.store.Layout().Key(f.level.number, f.min, f.max)
+	began := time.Now()
 	err := s.store.Create(ctx, key, f.body, storage.Attrs{Time: f.time})
 	if err != nil && !errors.Is(err, storage.ErrExists) { // of TXIDs that are acknowledged, whoever made it
 		return err
@@ -138,7 +142,10 @@ func (s *Shipper) uploadLevel(f *levelFile) error {
 	}
 	l.done(f, time.Now())
 	s.log.Debug("compacted", "level", f.level.number, "from", f.min, "to", f.max, "bytes", f.body.size)
+	s.mu.Lock()
 	s.count(f.body.size)
+	s.mu.Unlock()
+	s.emit(Uploaded{Level: f.level.number, MinTXID: f.min, MaxTXID: f.max, Time: f.time, Pages: f.count, Bytes: f.body.size, Took: time.Since(began)})
 	return nil
 }
 
@@ -147,6 +154,10 @@ func (s *Shipper) poke() {
 	s.tend(nil)
 	s.start()
 }
+
+// restFor is how long nothing is due before the source may forget what it can have
+// again.
+const restFor = time.Minute
 
 // schedule sees to it that somebody looks when the next thing is due.
 func (s *Shipper) schedule() {
@@ -162,5 +173,8 @@ func (s *Shipper) schedule() {
 		s.timer = time.AfterFunc(time.Until(next), s.poke)
 	default:
 		s.timer.Reset(time.Until(next))
+	}
+	if next.IsZero() || time.Until(next) > restFor {
+		s.source.Rest()
 	}
 }

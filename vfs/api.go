@@ -25,6 +25,14 @@
 //	                   configuration file that package config describes names
 //	                   the replica by the database's path.
 //	interval=1s        at most one upload in this time; 0 for as many as fit
+//	durability=async   sync has each commit wait until the replica has it. One that
+//	                   cannot be confirmed fails, although it is made: see
+//	                   ErrUnconfirmed.
+//	sync_timeout=10s   how long a commit waits; off for ever
+//	max_lag=off        writes fail, and reads go on, while the replica lacks a
+//	                   commit that is older than this duration
+//	on_fenced=continue readonly refuses writes as soon as another writer is known to
+//	                   have the replica
 //	close_timeout=10s  how long the last close waits for the replica
 //	lock_timeout=0s    how long to wait for another process that has the database
 //	                   open through this VFS, as in a rolling deployment
@@ -39,6 +47,16 @@
 //	fencing=on         off goes on with a store that does not support put-if-absent:
 //	                   then nothing stops two writers from mixing their histories,
 //	                   one of which may be an earlier run's upload that arrives late
+//
+// # Pragmas
+//
+//	PRAGMA walvfs_durability=sync  sets durability for this connection, or tells it
+//	PRAGMA walvfs_wait             waits until the replica has what this connection
+//	                               has committed, and returns the newest TXID
+//	PRAGMA walvfs_txid             returns the newest TXID that the replica has
+//	PRAGMA walvfs_error            returns why this connection's newest transaction
+//	                               failed that did because of the replica
+//	PRAGMA walvfs_status           returns what is known of the replica, as JSON
 //
 // # What it does to a database
 //
@@ -137,11 +155,28 @@ type Options struct {
 	// holds another history, instead of halting.
 	Overwrite bool
 
+	// Sync has each commit wait until the replica has it. Those of all connections
+	// share uploads, and others read and write meanwhile. A commit that cannot be
+	// confirmed fails with [ErrUnconfirmed], although it is made.
+	Sync bool
+
+	// SyncTimeout is how long a commit waits. The default is 10 s; negative means
+	// for ever.
+	SyncTimeout time.Duration
+
+	// MaxLag refuses writes with [ErrLag] while the replica lacks a commit that is
+	// older. Zero means never.
+	MaxLag time.Duration
+
+	// FencedReadonly refuses writes with [ErrFenced] as soon as another writer is
+	// known to have the replica.
+	FencedReadonly bool
+
 	// Logger defaults to [slog.Default].
 	Logger *slog.Logger
 
-	// Shipped is called after each acknowledged upload with the database's path.
-	Shipped func(path string, s shipper.Shipped)
+	// Events is told what happens to the databases of this VFS. See also [Listen].
+	Events EventListener
 }
 
 // Register makes a replicating VFS available to SQLite under a name, with its
@@ -170,11 +205,11 @@ func Status(path string) (shipper.Status, bool) {
 	return d.ship.Status(), true
 }
 
-// Drain ships what is committed by now to the replica of an open database and
+// Flush ships what is committed by now to the replica of an open database and
 // returns when it is there, without waiting for the interval. It fails with
 // [ErrNotReplicated] if the database is not, and with what ails replication if
 // ctx ends first.
-func Drain(ctx context.Context, path string) error {
+func Flush(ctx context.Context, path string) error {
 	d, err := byName(path)
 	if err != nil {
 		return err

@@ -198,7 +198,7 @@ func TestNotBehind(t *testing.T) {
 			r.loseCommit()
 			r.open()
 			exec(r.t, r.conn, "INSERT INTO t VALUES ('mine')")
-			vfs.Drain(r.t.Context(), r.path)
+			vfs.Flush(r.t.Context(), r.path)
 			r.conn.Close()
 		}},
 		{"a commit in place of those that the disk lost", "mine", true, func(r *run) {
@@ -237,7 +237,7 @@ func TestNotBehind(t *testing.T) {
 			if got := query(t, r.conn, "SELECT x FROM t ORDER BY rowid DESC"); got != test.newest {
 				t.Errorf("the newest row is %s", got)
 			}
-			if err := vfs.Drain(t.Context(), r.path); errors.Is(err, shipper.ErrDiverged) != test.diverged {
+			if err := vfs.Flush(t.Context(), r.path); errors.Is(err, shipper.ErrDiverged) != test.diverged {
 				t.Errorf("got %v", err)
 			}
 			r.conn.Close()
@@ -314,7 +314,7 @@ func TestDiskThatLies(t *testing.T) {
 			certain = certain || f.Number == k
 		}
 		r.conn = open(t, uri(r.path, r.store, "restore=if-behind"))
-		if err := vfs.Drain(t.Context(), r.path); errors.Is(err, shipper.ErrDiverged) && !certain {
+		if err := vfs.Flush(t.Context(), r.path); errors.Is(err, shipper.ErrDiverged) && !certain {
 			r.conn.Close()
 			continue
 		}

@@ -31,7 +31,7 @@ func (nullFile) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
 func BenchmarkCapture(b *testing.B) {
 	d := &database{capture: newCapture("", slog.New(slog.DiscardHandler))}
 	d.inWAL.Store(true)
-	d.ship = shipper.New(nil, &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
+	d.ship = shipper.New(d, &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}}, shipper.Options{})

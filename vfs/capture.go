@@ -42,6 +42,7 @@ type capture struct {
 	told     int             // states that the journal was told
 	index    io.ReaderAt     // the WAL index, nil until it is open
 	change   uint32          // the index's when the WAL was last seen empty
+	shipped  uint32          // the index's at the newest file, or when it was opened
 	closed   *sidecar.Closed // the database file when the WAL became empty, nil if it has changed or is not known
 	acked    *sidecar.Mark   // the newest file that the replica is known to have
 	dirty    *roaring.Bitmap // pages changed since the last cut
@@ -50,16 +51,18 @@ type capture struct {
 	unsynced bool            // a connection has, or had, synchronous=off
 	inFlight *taken          // what the cut under way took, nil if there is none
 	reason   string          // of a resync that no cut has told the log
+	resynced func(reason string)
 }
 
 // newCapture knows nothing, so that every page is dirty.
 func newCapture(path string, log *slog.Logger) *capture {
 	return &capture{
-		path:    path,
-		log:     log,
-		journal: func(sidecar.State, func() sidecar.State) {},
-		dirty:   roaring.New(),
-		fresh:   roaring.New(),
+		path:     path,
+		log:      log,
+		journal:  func(sidecar.State, func() sidecar.State) {},
+		resynced: func(string) {},
+		dirty:    roaring.New(),
+		fresh:    roaring.New(),
 	}
 }
 
@@ -83,6 +86,7 @@ func (c *capture) tell() {
 	c.mu.Unlock()
 	if reason != "" {
 		c.log.Warn("the whole database is uploaded again", "reason", reason)
+		c.resynced(reason)
 	}
 }
 
@@ -168,6 +172,9 @@ func (c *capture) attach(index io.ReaderAt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.index = index
+	if at, err := boundary(index); err == nil {
+		c.shipped = at.Change
+	}
 	if !c.epoch.IsZero() {
 		return
 	}
@@ -334,7 +341,7 @@ func (c *capture) settle(acked *sidecar.Mark, at format.WALIndex) {
 	if at.MxFrame > 0 && at.Salt == c.epoch {
 		c.trail = append(c.trail[max(0, len(c.trail)+1-mostTrail):], sidecar.Frame{Number: at.MxFrame, Checksum: at.FrameChecksum})
 	}
-	c.inFlight, c.acked = nil, acked
+	c.inFlight, c.acked, c.shipped = nil, acked, at.Change
 	c.journal(c.state(), c.state)
 	c.fresh.Clear()
 }

@@ -198,7 +198,7 @@ func TestProvePrevious(t *testing.T) {
 // never became a commit.
 func TestCommitFrameRestartsRechecks(t *testing.T) {
 	d := &database{capture: clean(saltA, 0)}
-	d.ship = shipper.New(nil, &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
+	d.ship = shipper.New(d, &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}}, shipper.Options{})

@@ -328,7 +328,7 @@ func TestDiskLostCommits(t *testing.T) {
 	tip := lastTXID(t, r.store)
 	r.open()
 	exec(t, r.conn, "INSERT INTO t VALUES ('other')")
-	if err := vfs.Drain(t.Context(), r.path); !errors.Is(err, shipper.ErrDiverged) || !strings.Contains(err.Error(), "the disk has lost commits") {
+	if err := vfs.Flush(t.Context(), r.path); !errors.Is(err, shipper.ErrDiverged) || !strings.Contains(err.Error(), "the disk has lost commits") {
 		t.Error(err)
 	}
 	if got := lastTXID(t, r.store); got != tip {
@@ -357,7 +357,7 @@ func TestTakeOver(t *testing.T) {
 		t.Errorf("%d pages were uploaded", got)
 	}
 	exec(t, r.conn, "INSERT INTO t VALUES ('old')")
-	if err := vfs.Drain(t.Context(), r.path); !errors.Is(err, shipper.ErrFenced) {
+	if err := vfs.Flush(t.Context(), r.path); !errors.Is(err, shipper.ErrFenced) {
 		t.Errorf("the old machine got %v", err)
 	}
 	exec(t, conn, "INSERT INTO t VALUES ('new')")

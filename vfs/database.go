@@ -26,6 +26,7 @@ type database struct {
 	cfg     settings
 	lock    *os.File // against other processes, nil where the system has no such lock
 	vfsName string   // of the internal connection
+	events  EventListener
 	capture *capture
 	store   storage.Store
 	ship    *shipper.Shipper
@@ -83,20 +84,59 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 		capture: c,
 		store:   store,
 		memory:  memory,
+		events:  v.opts.Events,
 	}
 	removeCompared(path)
 	d.found = look(path)
 	d.unproven = memory.resume(d.found)
 	d.claim.Store(memory.Restored)
-	opts := shipper.Options{NodeID: d.memory.NodeID, Interval: cfg.interval, SpoolDir: filepath.Dir(path), Unfenced: cfg.unfenced, Policy: cfg.policy, Logger: log}
-	if observe := v.opts.Shipped; observe != nil {
-		opts.Shipped = func(s shipper.Shipped) { observe(path, s) }
-	}
-	d.ship = shipper.New(d, store, opts)
+	c.resynced = func(reason string) { d.emit(shipper.Resynced{Reason: reason}) }
+	d.ship = shipper.New(d, store, shipper.Options{
+		NodeID:   d.memory.NodeID,
+		Interval: cfg.interval,
+		SpoolDir: filepath.Dir(path),
+		Unfenced: cfg.unfenced,
+		Policy:   cfg.policy,
+		Logger:   log,
+		Events:   d.emit,
+	})
 	return d, nil
 }
 
 func (d *database) wake() { d.ship.Wake() }
+
+// Behind implements [shipper.Source].
+func (d *database) Behind() (commits, bytes int64) {
+	c := d.capture
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.index == nil {
+		return 0, 0
+	}
+	at, err := boundary(c.index)
+	if err != nil {
+		return 0, 0
+	}
+	pages := c.dirty.GetCardinality()
+	if c.inFlight != nil {
+		pages += c.inFlight.pages.GetCardinality()
+	}
+	if at.Salt == c.epoch && at.MxFrame > c.scanned {
+		pages += uint64(at.MxFrame - c.scanned)
+	}
+	if c.all() || pages > uint64(at.NPage) {
+		pages = uint64(at.NPage)
+	}
+	return int64(at.Change - c.shipped), int64(pages) * int64(c.pageSize)
+}
+
+// Rest implements [shipper.Source].
+func (d *database) Rest() {
+	if d.connMu.TryLock() {
+		d.frames = frameIndex{}
+		d.connMu.Unlock()
+	}
+}
 
 // noteUnsynced says what PRAGMA synchronous=off risks: after a power loss the
 // database may be corrupt, and lack what the replica has.
@@ -203,4 +243,14 @@ func (d *database) close() {
 	}
 	d.memory.close()
 	d.lock.Close()
+}
+
+// mayLack reports whether the replica is known to lack something, or may.
+func (d *database) mayLack() bool {
+	if !d.capture.clean() {
+		return true
+	}
+	d.capture.mu.Lock()
+	defer d.capture.mu.Unlock()
+	return d.found.last > d.capture.scanned
 }

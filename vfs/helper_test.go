@@ -153,7 +153,7 @@ func settled(t *testing.T, path string) format.TXID {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if err := vfs.Drain(ctx, path); err != nil {
+	if err := vfs.Flush(ctx, path); err != nil {
 		st, _ := vfs.Status(path)
 		t.Fatalf("the replica does not catch up: %v (%+v)", err, st)
 	}

@@ -94,7 +94,7 @@ func runBank(t *testing.T, path, replica string, pageSize int) (commits int) {
 					err = maintain(c, rng)
 				}
 				if expected(err) && rng.IntN(6) == 0 {
-					err = vfs.Drain(ctx, path) // or all fit into a few TXIDs
+					err = vfs.Flush(ctx, path) // or all fit into a few TXIDs
 				}
 			}
 			if !expected(err) {
@@ -359,7 +359,7 @@ func TestAttached(t *testing.T) {
 			for n := range 60 {
 				err := spend(c, rng)
 				if n%10 == 0 {
-					err = errors.Join(err, vfs.Drain(ctx, first), vfs.Drain(ctx, second))
+					err = errors.Join(err, vfs.Flush(ctx, first), vfs.Flush(ctx, second))
 				}
 				if err != nil {
 					t.Error(err)

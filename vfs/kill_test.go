@@ -221,7 +221,7 @@ func victim(path, replica, seed string) {
 				say("committed", n)
 				// The first never waits, the second always, the others sometimes.
 				if i == 1 || i > 1 && rng.IntN(4) == 0 {
-					if err = vfs.Drain(context.Background(), path); err == nil {
+					if err = vfs.Flush(context.Background(), path); err == nil {
 						say("acked", n)
 					}
 				}

@@ -1,9 +1,8 @@
 package vfs
 
 import (
-	"errors"
-	"fmt"
-	"strings"
+	"context"
+	"time"
 
 	"github.com/ncruces/go-sqlite3/util/vfsutil"
 	"github.com/ncruces/go-sqlite3/vfs"
@@ -16,9 +15,14 @@ type mainFile struct {
 	db       *database
 	internal bool // of the connection that cuts
 
-	checkpointing bool // between CheckpointStart and CheckpointDone
-	unsettled     bool // a commit frame was written, but SQLite did not call it a success
-	leftWAL       bool // committed without a WAL
+	checkpointing bool          // between CheckpointStart and CheckpointDone
+	unsettled     bool          // a commit frame was written, but SQLite did not call it a success
+	leftWAL       bool          // committed without a WAL
+	committed     bool          // since it last waited for the replica
+	sync          bool          // commits wait for the replica
+	syncTimeout   time.Duration // for so long, 0 for ever
+	cause         error         // of its newest transaction that failed because of the replica
+	conn          interface{ GetInterrupt() context.Context }
 }
 
 // Every optional interface is forwarded on purpose: one that is missing changes
@@ -46,10 +50,19 @@ var (
 // https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntlcommitphasetwo
 func (f *mainFile) CommitPhaseTwo() error {
 	f.settle()
-	if f.db.inWAL.Load() {
+	switch {
+	case f.internal:
+	case !f.db.inWAL.Load():
+		f.committed, f.leftWAL = true, true
+	default:
+		f.committed = true
 		f.db.wake()
-	} else if !f.internal {
-		f.leftWAL = true
+		if f.sync {
+			// The transaction is committed. Others read and write meanwhile.
+			if err := f.confirm(); err != nil {
+				return err
+			}
+		}
 	}
 	return vfsutil.WrapCommitPhaseTwo(f.File)
 }
@@ -73,8 +86,18 @@ func (f *mainFile) Unlock(lock vfs.LockLevel) error {
 		f.leftWAL = false
 		f.db.enterWAL(f.File)
 		f.db.wake()
+		if f.sync {
+			f.confirmFirst()
+		}
 	}
 	return err
+}
+
+// confirmFirst is confirm for a commit without a WAL, which cannot fail any more.
+func (f *mainFile) confirmFirst() {
+	if err := f.confirm(); err != nil {
+		f.db.capture.log.Error("a new database's first commit has returned all the same", "error", err)
+	}
 }
 
 // WriteAt forwards, and notes what reaches the database past the WAL.
@@ -105,28 +128,6 @@ func (f *mainFile) CheckpointStart() {
 func (f *mainFile) CheckpointDone() {
 	vfsutil.WrapCheckpointDone(f.File)
 	f.checkpointing = false
-}
-
-// Pragma refuses what would take the database out of sight.
-func (f *mainFile) Pragma(name, value string) (string, error) {
-	if !f.internal {
-		if err := refuse(name, value); err != nil {
-			return "", err
-		}
-		f.db.noteUnsynced(name, value)
-	}
-	return vfsutil.WrapPragma(f.File, name, value)
-}
-
-func refuse(name, value string) error {
-	value = strings.Trim(value, `'" `)
-	switch {
-	case name == "journal_mode" && value != "" && !strings.EqualFold(value, "wal"):
-		return fmt.Errorf("walvfs: a replicated database stays in WAL mode: remove journal_mode=%s, or open the database without vfs=replicated", value)
-	case name == "locking_mode" && strings.EqualFold(value, "exclusive"):
-		return errors.New("walvfs: locking_mode=exclusive would lock replication out: remove it, or open the database without vfs=replicated")
-	}
-	return nil
 }
 
 // Close closes the file. The last connection's close waits for the replica.
@@ -173,8 +174,10 @@ func (f *mainFile) RollbackAtomicWrite() error      { return vfsutil.WrapRollbac
 func (f *mainFile) BusyHandler(handler func() bool) { vfsutil.WrapBusyHandler(f.File, handler) }
 func (f *mainFile) SharedMemory() vfs.SharedMemory  { return vfsutil.WrapSharedMemory(f.File) }
 
-// SetDB forwards an interface that package vfs does not export.
+// SetDB forwards an interface that package vfs does not export, and remembers the
+// connection.
 func (f *mainFile) SetDB(db any) {
+	f.conn, _ = db.(interface{ GetInterrupt() context.Context })
 	if base, ok := f.File.(interface{ SetDB(any) }); ok {
 		base.SetDB(db)
 	}

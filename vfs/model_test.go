@@ -254,7 +254,7 @@ func (m *machine) drain(rt *rapid.T) {
 	}
 	ctx, cancel := context.WithTimeout(rt.Context(), 20*time.Second)
 	defer cancel()
-	if err := vfs.Drain(ctx, m.path); err != nil {
+	if err := vfs.Flush(ctx, m.path); err != nil {
 		rt.Fatalf("the replica does not catch up: %v", err)
 	}
 	m.replica.requireTip(rt, m.store, m.path, "after a drain")
@@ -294,7 +294,7 @@ func (m *machine) takeOver(rt *rapid.T) {
 	if err := old.conn.Exec("INSERT INTO t VALUES ('of an old machine')"); err != nil {
 		rt.Fatal(err)
 	}
-	if err := vfs.Drain(rt.Context(), old.path); !errors.Is(err, shipper.ErrFenced) {
+	if err := vfs.Flush(rt.Context(), old.path); !errors.Is(err, shipper.ErrFenced) {
 		rt.Fatalf("the old machine got %v", err)
 	}
 }

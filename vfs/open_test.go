@@ -83,14 +83,14 @@ func TestReplicaFromOptions(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
 	var mu sync.Mutex
-	var shipped []shipper.Shipped
+	var shipped []shipper.Uploaded
 	vfs.Register("replicated-options", vfs.Options{
 		Replicas: map[string]string{path: store.String()},
 		Interval: -1,
-		Shipped: func(at string, s shipper.Shipped) {
+		Events: func(at string, e shipper.Event) {
 			mu.Lock()
 			defer mu.Unlock()
-			if at == path {
+			if s, ok := e.(shipper.Uploaded); ok && at == path {
 				shipped = append(shipped, s)
 			}
 		},
@@ -99,7 +99,7 @@ func TestReplicaFromOptions(t *testing.T) {
 	exec(t, conn, "CREATE TABLE t (x)")
 	conn.Close()
 	requireEqual(t, store, path)
-	if mu.Lock(); len(shipped) == 0 || shipped[0].TXID != 1 || shipped[0].Pages == 0 {
+	if mu.Lock(); len(shipped) == 0 || shipped[0].MaxTXID != 1 || shipped[0].Pages == 0 {
 		t.Errorf("shipped: %+v", shipped)
 	}
 	mu.Unlock()
@@ -385,7 +385,7 @@ func TestUnknownReplica(t *testing.T) {
 	tip := lastTXID(t, store)
 	conn = open(t, uri(copied, store))
 	exec(t, conn, "INSERT INTO t VALUES (1)")
-	if err := vfs.Drain(t.Context(), copied); !errors.Is(err, shipper.ErrDiverged) {
+	if err := vfs.Flush(t.Context(), copied); !errors.Is(err, shipper.ErrDiverged) {
 		t.Error(err)
 	}
 	conn.Close()
@@ -416,7 +416,7 @@ func TestRestoredGoesOn(t *testing.T) {
 	exec(t, conn, "INSERT INTO t VALUES (2)")
 	settled(t, second)
 	exec(t, first, "INSERT INTO t VALUES (3)")
-	if err := vfs.Drain(t.Context(), path); !errors.Is(err, shipper.ErrFenced) {
+	if err := vfs.Flush(t.Context(), path); !errors.Is(err, shipper.ErrFenced) {
 		t.Errorf("the first machine got %v", err)
 	}
 	exec(t, first, "INSERT INTO t VALUES (4)") // its application goes on
@@ -431,7 +431,7 @@ func TestRestoredGoesOn(t *testing.T) {
 	}
 	conn = open(t, uri(third, store))
 	exec(t, conn, "CREATE TABLE u (x)")
-	if err := vfs.Drain(t.Context(), third); !errors.Is(err, shipper.ErrDiverged) {
+	if err := vfs.Flush(t.Context(), third); !errors.Is(err, shipper.ErrDiverged) {
 		t.Errorf("an older state got %v", err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
 
+	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs"
@@ -47,7 +48,11 @@ func newApp(t *testing.T, replica *storagetest.Replica) *app {
 	a := &app{t: t, replica: replica, path: filepath.Join(t.TempDir(), "app.db")}
 	a.vfs, a.log = newVFS(t, vfs.Options{
 		Storage: replica.Options,
-		Shipped: func(string, shipper.Shipped) { a.shipped.Add(1) },
+		Events: func(_ string, e shipper.Event) {
+			if s, ok := e.(shipper.Uploaded); ok && s.Level == format.LevelRaw {
+				a.shipped.Add(1)
+			}
+		},
 	})
 	return a
 }
@@ -152,7 +157,7 @@ func (a *app) status() shipper.Status {
 func (a *app) retry() {
 	now, over := context.WithCancel(context.Background())
 	over()
-	vfs.Drain(now, a.path)
+	vfs.Flush(now, a.path)
 }
 
 // retrying waits until replication is known to fail.

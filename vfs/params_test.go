@@ -116,7 +116,7 @@ func TestFencingOff(t *testing.T) {
 	weak := newAlias(t, overwriting{store})
 	conn := open(t, uri(path, weak))
 	exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
-	if err := vfs.Drain(t.Context(), path); !errors.Is(err, shipper.ErrNoFencing) || !strings.Contains(err.Error(), "fencing=off") {
+	if err := vfs.Flush(t.Context(), path); !errors.Is(err, shipper.ErrNoFencing) || !strings.Contains(err.Error(), "fencing=off") {
 		t.Error(err)
 	}
 	conn.Close()

@@ -137,7 +137,7 @@ func TestOlderDatabase(t *testing.T) {
 					}
 					exec(t, r.conn, "PRAGMA wal_checkpoint("+mode+")")
 					r.store.SetBefore(nil)
-					if err := vfs.Drain(t.Context(), r.path); !errors.Is(err, shipper.ErrDiverged) {
+					if err := vfs.Flush(t.Context(), r.path); !errors.Is(err, shipper.ErrDiverged) {
 						t.Errorf("got %v", err)
 					}
 					r.conn.Close()

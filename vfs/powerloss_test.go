@@ -743,7 +743,7 @@ func (r *powerRun) reopen(t *testing.T, uri, label string) (powerOutcome, *sqlit
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	err = vfs.Drain(ctx, r.path)
+	err = vfs.Flush(ctx, r.path)
 	switch {
 	case err == nil:
 		return converged, conn

@@ -43,7 +43,7 @@ func TestDrainByName(t *testing.T) {
 	}
 	t.Chdir(dir)
 	for _, name := range []string{"app.db", "./app.db", link, path} {
-		if err := vfs.Drain(t.Context(), name); err != nil {
+		if err := vfs.Flush(t.Context(), name); err != nil {
 			t.Error(err)
 		}
 		if _, ok := vfs.Status(name); !ok {
@@ -52,10 +52,10 @@ func TestDrainByName(t *testing.T) {
 	}
 	plain := filepath.Join(dir, "plain.db")
 	exec(t, open(t, "file:"+plain), "CREATE TABLE t (x)")
-	if err := vfs.Drain(t.Context(), plain); !errors.Is(err, vfs.ErrNotReplicated) {
+	if err := vfs.Flush(t.Context(), plain); !errors.Is(err, vfs.ErrNotReplicated) {
 		t.Error(err)
 	}
-	if err := vfs.Drain(t.Context(), "none.db"); !errors.Is(err, os.ErrNotExist) {
+	if err := vfs.Flush(t.Context(), "none.db"); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 }

@@ -22,17 +22,21 @@ import (
 
 // settings are what one database is opened with.
 type settings struct {
-	replica      string
-	interval     time.Duration
-	closeTimeout time.Duration
-	lockTimeout  time.Duration
-	overwrite    bool // a replica with another history
-	ifMissing    bool // restore a database that does not exist
-	ifBehind     bool // or that is behind its replica
-	unfenced     bool
-	policy       shipper.Policy
-	storage      storage.Options
-	logger       *slog.Logger
+	replica        string
+	interval       time.Duration
+	closeTimeout   time.Duration
+	lockTimeout    time.Duration
+	overwrite      bool // a replica with another history
+	ifMissing      bool // restore a database that does not exist
+	ifBehind       bool // or that is behind its replica
+	unfenced       bool
+	sync           bool          // commits wait for the replica
+	syncTimeout    time.Duration // for so long, 0 for ever
+	maxLag         time.Duration // beyond which writes are refused, 0 for never
+	fencedReadonly bool          // refuse writes when another writer has the replica
+	policy         shipper.Policy
+	storage        storage.Options
+	logger         *slog.Logger
 }
 
 // configure reads the settings of a main database. It reports false if the
@@ -42,16 +46,20 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 		return s, false, nil
 	}
 	s = settings{
-		interval:     max(0, cmp.Or(v.opts.Interval, time.Second)),
-		closeTimeout: max(0, cmp.Or(v.opts.CloseTimeout, 10*time.Second)),
-		lockTimeout:  v.opts.LockTimeout,
-		overwrite:    v.opts.Overwrite,
-		ifMissing:    v.opts.RestoreIfMissing || v.opts.RestoreIfBehind,
-		ifBehind:     v.opts.RestoreIfBehind,
-		unfenced:     v.opts.Unfenced,
-		policy:       v.opts.Policy,
-		storage:      v.opts.Storage,
-		logger:       v.opts.Logger,
+		interval:       max(0, cmp.Or(v.opts.Interval, time.Second)),
+		closeTimeout:   max(0, cmp.Or(v.opts.CloseTimeout, 10*time.Second)),
+		lockTimeout:    v.opts.LockTimeout,
+		overwrite:      v.opts.Overwrite,
+		ifMissing:      v.opts.RestoreIfMissing || v.opts.RestoreIfBehind,
+		ifBehind:       v.opts.RestoreIfBehind,
+		unfenced:       v.opts.Unfenced,
+		sync:           v.opts.Sync,
+		syncTimeout:    max(0, cmp.Or(v.opts.SyncTimeout, 10*time.Second)),
+		maxLag:         v.opts.MaxLag,
+		fencedReadonly: v.opts.FencedReadonly,
+		policy:         v.opts.Policy,
+		storage:        v.opts.Storage,
+		logger:         v.opts.Logger,
 	}
 	if s.logger == nil {
 		s.logger = slog.Default()
@@ -70,8 +78,18 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 		duration(name, "interval", &s.interval),
 		duration(name, "close_timeout", &s.closeTimeout),
 		duration(name, "lock_timeout", &s.lockTimeout),
+		durationOrOff(name, "sync_timeout", &s.syncTimeout),
+		durationOrOff(name, "max_lag", &s.maxLag),
 		durationOrOff(name, "retention", &s.policy.Keep),
 		durationOrOff(name, "snapshots", &s.policy.Snapshots),
+		choice(name, "durability", map[string]func(){
+			"async": func() { s.sync = false },
+			"sync":  func() { s.sync = true },
+		}),
+		choice(name, "on_fenced", map[string]func(){
+			"continue": func() { s.fencedReadonly = false },
+			"readonly": func() { s.fencedReadonly = true },
+		}),
 		choice(name, "diverged", map[string]func(){
 			"halt":      func() { s.overwrite = false },
 			"overwrite": func() { s.overwrite = true },

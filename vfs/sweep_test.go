@@ -169,7 +169,7 @@ func hurried(t *testing.T, path, label string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- vfs.Drain(ctx, path) }()
+	go func() { done <- vfs.Flush(ctx, path) }()
 	soon, over := context.WithCancel(ctx)
 	over()
 	for {
@@ -181,7 +181,7 @@ func hurried(t *testing.T, path, label string) {
 			}
 			return
 		case <-time.After(time.Millisecond):
-			vfs.Drain(soon, path)
+			vfs.Flush(soon, path)
 		}
 	}
 }

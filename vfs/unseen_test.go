@@ -167,7 +167,7 @@ func TestDeletedDatabase(t *testing.T) {
 	}
 	r.open()
 	exec(t, r.conn, "CREATE TABLE fresh (x)")
-	if err := vfs.Drain(t.Context(), r.path); !errors.Is(err, shipper.ErrDiverged) {
+	if err := vfs.Flush(t.Context(), r.path); !errors.Is(err, shipper.ErrDiverged) {
 		t.Error(err)
 	}
 	if got := lastTXID(t, r.store); got != tip {
@@ -186,7 +186,7 @@ func TestDiskLostIsNotForgotten(t *testing.T) {
 	for range 3 {
 		r.open()
 		exec(t, r.conn, "INSERT INTO t VALUES ('other')")
-		if err := vfs.Drain(t.Context(), r.path); !errors.Is(err, shipper.ErrDiverged) && lastTXID(t, r.store) != tip {
+		if err := vfs.Flush(t.Context(), r.path); !errors.Is(err, shipper.ErrDiverged) && lastTXID(t, r.store) != tip {
 			t.Errorf("%v; the replica went from %s to %s", err, tip, lastTXID(t, r.store))
 		}
 		r.conn.Close()

@@ -65,10 +65,14 @@ func (v *replicated) openMain(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File,
 		return nil, flags, vfs.SystemError(err, sqlite3.CANTOPEN)
 	}
 	db.enterWAL(file)
-	if !db.nothingToShip() {
-		db.wake() // what an earlier run left, or what others wrote meanwhile
+	switch {
+	case db.nothingToShip():
+	case db.mayLack():
+		db.wake() // what an earlier run left
+	default:
+		db.ship.Look() // what others wrote meanwhile
 	}
-	return &mainFile{File: file, db: db}, outFlags, nil
+	return &mainFile{File: file, db: db, sync: cfg.sync, syncTimeout: cfg.syncTimeout}, outFlags, nil
 }
 
 // openInternal opens the main database for the connection that cuts.

@@ -22,6 +22,11 @@ var _ vfs.FileUnwrap = (*walFile)(nil)
 // fails. With psow=0 headers are also written in pieces, but only those of
 // copies that fill a sector after the commit frame.
 func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
+	if f.main.db.mayRefuse() {
+		if err := f.main.refuse(); err != nil {
+			return 0, err
+		}
+	}
 	if off == 0 {
 		return f.writeHeader(p)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/dustin/go-humanize"
 	_ "github.com/ncruces/go-sqlite3/driver"
 
+	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
@@ -54,7 +55,7 @@ type demo struct {
 	replica string
 
 	mu      sync.Mutex
-	shipped []shipper.Shipped
+	shipped []shipper.Uploaded
 }
 
 func (d *demo) run() error {
@@ -90,7 +91,7 @@ func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.stdout, format, a
 // live is the life of the database: it returns what is in its file at the end.
 func (d *demo) live() ([]byte, error) {
 	const name = "replicated-demo"
-	vfs.Register(name, vfs.Options{Shipped: d.observe})
+	vfs.Register(name, vfs.Options{Events: d.observe})
 	uri := "file:" + d.path + "?vfs=" + name + "&interval=100ms&_pragma=synchronous(normal)&_pragma=busy_timeout(10000)&replica=" + url.QueryEscape(d.replica)
 	d.step("open", "app.db?vfs=replicated&replica=%s", d.replica)
 	db, err := sql.Open("sqlite3", uri)
@@ -110,10 +111,12 @@ func (d *demo) live() ([]byte, error) {
 	return os.ReadFile(d.path)
 }
 
-func (d *demo) observe(_ string, s shipper.Shipped) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.shipped = append(d.shipped, s)
+func (d *demo) observe(_ string, e shipper.Event) {
+	if s, ok := e.(shipper.Uploaded); ok && s.Level == format.LevelRaw {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.shipped = append(d.shipped, s)
+	}
 }
 
 // wait waits for the replica, as an application can, and says how far behind it was.
@@ -121,7 +124,7 @@ func (d *demo) wait() error {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(d.ctx, time.Minute)
 	defer cancel()
-	if err := vfs.Drain(ctx, d.path); err != nil {
+	if err := vfs.Flush(ctx, d.path); err != nil {
 		return err
 	}
 	d.mu.Lock()

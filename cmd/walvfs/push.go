@@ -162,7 +162,7 @@ func (c *pushCmd) push(a *app, db config.DB) (shipper.Status, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(a.ctx, c.Timeout, fmt.Errorf("--timeout=%s is over", c.Timeout))
 	defer cancel()
-	err = vfs.Drain(ctx, path)
+	err = vfs.Flush(ctx, path)
 	status, _ := vfs.Status(path)
 	return status, c.explain(errors.Join(err, conn.Close()))
 }

@@ -245,7 +245,7 @@ func (c *child) settle(rng *rand.Rand) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := vfs.Drain(ctx, c.Path); err != nil {
+	if err := vfs.Flush(ctx, c.Path); err != nil {
 		if !c.watch() {
 			c.bad("the replica does not catch up: %v", err)
 		}
@@ -410,7 +410,7 @@ func (w *worker) drain() {
 	wait := time.Duration(20+w.rng.IntN(1500)) * time.Millisecond
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	if err := vfs.Drain(ctx, w.Path); err == nil && w.last.n > 0 {
+	if err := vfs.Flush(ctx, w.Path); err == nil && w.last.n > 0 {
 		w.say("drained %d %d", w.last.n, w.last.id)
 	}
 }

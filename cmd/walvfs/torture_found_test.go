@@ -99,7 +99,7 @@ func (f found) ship(t *testing.T) error {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	return vfs.Drain(ctx, f.path)
+	return vfs.Flush(ctx, f.path)
 }
 
 // loseFrames removes the last commit from the WAL.
@@ -127,7 +127,7 @@ func (c *child) script() {
 	}
 	for _, sql := range c.Script {
 		if sql == "drain" {
-			err = vfs.Drain(context.Background(), c.Path)
+			err = vfs.Flush(context.Background(), c.Path)
 		} else {
 			err = conn.Exec(sql)
 		}

@@ -63,7 +63,7 @@ func (l *live) commit(sql ...string) {
 	l.t.Helper()
 	for _, s := range sql {
 		l.exec(s)
-		if err := vfs.Drain(l.t.Context(), l.path); err != nil {
+		if err := vfs.Flush(l.t.Context(), l.path); err != nil {
 			l.t.Fatal(err)
 		}
 	}

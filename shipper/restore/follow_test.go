@@ -74,7 +74,7 @@ func testFollowReaders(t *testing.T, size int) {
 			l.exec("DELETE FROM t", "VACUUM")
 		}
 	}
-	if err := vfs.Drain(t.Context(), l.path); err != nil {
+	if err := vfs.Flush(t.Context(), l.path); err != nil {
 		t.Fatal(err)
 	}
 	f.at(tip(t, store))

@@ -1,0 +1,109 @@
+package shipper
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// An Event is something that happened to the replication of a database: one of the
+// types below. Whoever is told of it is called by the goroutine that it happened in,
+// and must return soon.
+type Event interface{ event() }
+
+// StateChanged tells that the state is another one, and why if something fails.
+type StateChanged struct {
+	From, To State
+	Err      error
+}
+
+// Encoded tells that a file was made from the database.
+type Encoded struct {
+	Level int
+	Pages uint64
+	Bytes int64
+	Took  time.Duration
+}
+
+// Uploaded tells that the replica has a file.
+type Uploaded struct {
+	Level            int
+	MinTXID, MaxTXID format.TXID
+	Time             time.Time // of its newest commits, as the file says
+	Pages            uint64
+	Bytes            int64
+	Took             time.Duration // the last try
+	Lag              time.Duration // from the oldest commit in a level 0 file until now
+}
+
+// Failed tells that a request or a cut failed, and will be tried again unless
+// [StateChanged] tells otherwise.
+type Failed struct {
+	Kind string // see [ErrorKind]
+	Err  error
+}
+
+// Deleted tells that retention has removed files from the replica.
+type Deleted struct{ Files int }
+
+// Resynced tells that the whole database is uploaded again, and why.
+type Resynced struct{ Reason string }
+
+// Confirmed tells that a commit which waited for the replica has returned.
+type Confirmed struct {
+	Took time.Duration
+	Err  error // it is not known to be in the replica
+}
+
+func (StateChanged) event() {}
+func (Encoded) event()      {}
+func (Uploaded) event()     {}
+func (Failed) event()       {}
+func (Deleted) event()      {}
+func (Resynced) event()     {}
+func (Confirmed) event()    {}
+
+func (s *Shipper) emit(e Event) {
+	if s.opts.Events != nil {
+		s.opts.Events(e)
+	}
+}
+
+// ErrorKinds are the values of [ErrorKind].
+var ErrorKinds = []string{"permission", "bucket", "condition", "fenced", "diverged", "corrupt", "disk", "timeout", "network", "store", "local"}
+
+// ErrorKind says what kind of error ails replication, in one word that is fit for a
+// metric.
+func ErrorKind(err error) string {
+	_, ofStore := errors.AsType[*storage.Error](err)
+	_, ofNet := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, ErrFenced):
+		return "fenced"
+	case errors.Is(err, ErrDiverged):
+		return "diverged"
+	case errors.Is(err, ErrNoFencing), errors.Is(err, storage.ErrNoCondition):
+		return "condition"
+	case errors.Is(err, storage.ErrNoBucket):
+		return "bucket"
+	case ofStore && errors.Is(err, storage.ErrPermission):
+		return "permission"
+	case errors.Is(err, format.ErrCorrupt):
+		return "corrupt"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "disk"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return "timeout"
+	case ofNet:
+		return "network"
+	case ofStore:
+		return "store"
+	}
+	return "local"
+}

@@ -1,0 +1,173 @@
+package vfs
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/util/vfsutil"
+	"github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper"
+)
+
+// What a transaction fails with because of its replica. Test for them with
+// [errors.Is]. SQLite carries no more than a number, so that the error's text is that
+// of its primary code: [Cause] tells why.
+const (
+	// ErrUnconfirmed: the transaction is committed in this database, visible to
+	// everybody and not undone, but the replica is not known to have it. It will
+	// be in the next upload. Running it again would do it twice. It is an
+	// [sqlite3.IOERR].
+	ErrUnconfirmed = sqlite3.ExtendedErrorCode(sqlite3.IOERR) | ownCode
+
+	// ErrLag: the transaction is refused, and changed nothing, because the replica
+	// lacks a commit that is older than max_lag. It is an [sqlite3.READONLY].
+	ErrLag = sqlite3.ExtendedErrorCode(sqlite3.READONLY) | ownCode
+
+	// ErrFenced: the transaction is refused, and changed nothing, because the
+	// replica belongs to another writer, and on_fenced=readonly. It is an
+	// [sqlite3.READONLY].
+	ErrFenced = sqlite3.ExtendedErrorCode(sqlite3.READONLY) | (ownCode + 1<<8)
+)
+
+// ownCode is far from the extended codes that SQLite has.
+//
+// https://sqlite.org/rescode.html#extrc
+const ownCode = 0x70 << 8
+
+// Cause returns why the newest transaction of a connection that failed with
+// [ErrUnconfirmed], [ErrLag] or [ErrFenced] did; nil if there is none. PRAGMA
+// walvfs_error returns its text.
+func Cause(conn *sqlite3.Conn) error {
+	for f := range mainFiles(conn) {
+		if f.cause != nil {
+			return f.cause
+		}
+	}
+	return nil
+}
+
+// Wait returns when the replica has the last transaction that a connection has
+// committed, and all before it: at once, if it is there. It does not force more
+// uploads than the load needs: those who wait share them. It fails with
+// [ErrNotReplicated] if the connection has no replicated database, with
+// [shipper.ErrFenced] and others if replication has halted, and with what ails it if
+// ctx ends first.
+//
+// A connection of database/sql is had by [database/sql.Conn.Raw], whose driver
+// connection has a method Raw.
+func Wait(ctx context.Context, conn *sqlite3.Conn) error {
+	replicated := false
+	for f := range mainFiles(conn) {
+		replicated = true
+		if err := f.wait(ctx); err != nil {
+			return fmt.Errorf("walvfs: %s: %w", f.db.path, err)
+		}
+	}
+	if !replicated {
+		return fmt.Errorf("walvfs: the connection: %w", ErrNotReplicated)
+	}
+	return nil
+}
+
+// mainFiles yields the files of a connection's replicated databases.
+func mainFiles(conn *sqlite3.Conn) iter.Seq[*mainFile] {
+	return func(yield func(*mainFile) bool) {
+		for i := 0; ; i++ {
+			name := conn.DBName(i)
+			if name == "" {
+				return
+			}
+			pointer, err := conn.FileControl(name, sqlite3.FCNTL_FILE_POINTER)
+			if err != nil {
+				continue // temp, and it has no file yet
+			}
+			file, _ := pointer.(vfs.File)
+			if main, ok := vfsutil.UnwrapFile[*mainFile](file); ok && !yield(main) {
+				return
+			}
+		}
+	}
+}
+
+// wait waits for what the connection has committed since it last waited.
+func (f *mainFile) wait(ctx context.Context) error {
+	if !f.committed && !f.unsettled {
+		return nil
+	}
+	if err := f.db.ship.Wait(ctx, f.db.capture.end()); err != nil {
+		return err
+	}
+	f.committed = false
+	return nil
+}
+
+// confirm is wait for a transaction that is not to return before.
+func (f *mainFile) confirm() error {
+	began := time.Now()
+	ctx, cancel := f.patience()
+	defer cancel()
+	err := f.wait(ctx)
+	f.db.emit(shipper.Confirmed{Took: time.Since(began), Err: err})
+	if err == nil {
+		return nil
+	}
+	f.cause = fmt.Errorf("walvfs: committed here, but not confirmed by the replica: %w", err)
+	return vfs.SystemError(f.cause, ErrUnconfirmed)
+}
+
+// patience is how long a commit waits: until its connection is interrupted, or
+// sync_timeout is over.
+func (f *mainFile) patience() (context.Context, context.CancelFunc) {
+	ctx := context.Background()
+	if f.conn != nil {
+		if interrupt := f.conn.GetInterrupt(); interrupt != nil {
+			ctx = interrupt
+		}
+	}
+	timeout := f.syncTimeout
+	if timeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, timeout, fmt.Errorf("sync_timeout=%s is over", timeout))
+}
+
+// end returns where the newest transaction ends, if that is known.
+func (c *capture) end() shipper.Commit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.index == nil {
+		return shipper.Commit{}
+	}
+	at, err := boundary(c.index)
+	if err != nil || at.MxFrame == 0 {
+		return shipper.Commit{}
+	}
+	return shipper.Commit{Salt: at.Salt, End: format.FrameOffset(at.PageSize, at.MxFrame+1)}
+}
+
+// refuse fails a write for the reasons that the replica gives.
+func (f *mainFile) refuse() error {
+	d, cause, code := f.db, error(nil), ErrLag
+	switch lag := d.ship.Lag(); {
+	case d.cfg.fencedReadonly && d.ship.Fenced():
+		code = ErrFenced
+		cause = fmt.Errorf("walvfs: nothing may be written, because of on_fenced=readonly: %w", d.ship.Status().Err)
+	case d.cfg.maxLag > 0 && lag > d.cfg.maxLag:
+		cause = fmt.Errorf("walvfs: nothing may be written: max_lag=%s, and the replica lacks what was committed %s ago", d.cfg.maxLag, lag.Round(time.Millisecond))
+		if err := d.ship.Status().Err; err != nil {
+			cause = fmt.Errorf("%w: %w", cause, err)
+		}
+	default:
+		return nil
+	}
+	f.cause = cause
+	return vfs.SystemError(cause, code)
+}
+
+// mayRefuse reports whether there may be such a reason.
+func (d *database) mayRefuse() bool { return d.cfg.maxLag > 0 || d.cfg.fencedReadonly }

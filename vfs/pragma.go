@@ -1,0 +1,78 @@
+package vfs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/ncruces/go-sqlite3/util/vfsutil"
+)
+
+// Pragma answers what is asked of replication, and refuses what would take the
+// database out of sight.
+func (f *mainFile) Pragma(name, value string) (string, error) {
+	name = strings.ToLower(name)
+	if f.internal {
+		return vfsutil.WrapPragma(f.File, name, value)
+	}
+	value = strings.Trim(value, `'" `)
+	if strings.HasPrefix(name, "walvfs_") {
+		return f.ask(name, value)
+	}
+	if err := refuse(name, value); err != nil {
+		return "", err
+	}
+	f.db.noteUnsynced(name, value)
+	return vfsutil.WrapPragma(f.File, name, value)
+}
+
+func (f *mainFile) ask(name, value string) (string, error) {
+	if value != "" && name != "walvfs_durability" {
+		return "", fmt.Errorf("walvfs: PRAGMA %s takes no value", name)
+	}
+	switch name {
+	case "walvfs_status":
+		b, err := json.Marshal(f.db.report())
+		return string(b), err
+	case "walvfs_txid":
+		return f.db.ship.Status().Tip.TXID.String(), nil
+	case "walvfs_error":
+		if f.cause == nil {
+			return "", nil
+		}
+		return f.cause.Error(), nil
+	case "walvfs_wait":
+		ctx, cancel := f.patience()
+		defer cancel()
+		if err := f.wait(ctx); err != nil {
+			return "", fmt.Errorf("walvfs: %w", err)
+		}
+		return f.db.ship.Status().Tip.TXID.String(), nil
+	case "walvfs_durability":
+		switch strings.ToLower(value) {
+		case "":
+		case "sync":
+			f.sync = true
+		case "async":
+			f.sync = false
+		default:
+			return "", fmt.Errorf("walvfs: PRAGMA walvfs_durability=%s: expected async or sync", value)
+		}
+		if f.sync {
+			return "sync", nil
+		}
+		return "async", nil
+	}
+	return "", fmt.Errorf("walvfs: there is no PRAGMA %s: there are walvfs_durability, walvfs_error, walvfs_status, walvfs_txid and walvfs_wait", name)
+}
+
+func refuse(name, value string) error {
+	switch {
+	case name == "journal_mode" && value != "" && !strings.EqualFold(value, "wal"):
+		return fmt.Errorf("walvfs: a replicated database stays in WAL mode: remove journal_mode=%s, or open the database without vfs=replicated", value)
+	case name == "locking_mode" && strings.EqualFold(value, "exclusive"):
+		return errors.New("walvfs: locking_mode=exclusive would lock replication out: remove it, or open the database without vfs=replicated")
+	}
+	return nil
+}
