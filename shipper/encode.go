@@ -66,7 +66,7 @@ func (s *Shipper) encodeLevels(up *upload, files []*levelFile) {
 			s.levels.giveBack(f, up.info.Pages, time.Now().Add(retry))
 			if s.ctx.Err() == nil {
 				s.levelsFail(errs[i])
-				s.log.Warn("a file of a higher level cannot be made and will be tried again", "level", f.level.number, "error", errs[i], "retry_in", retry)
+				s.log.Warn("a file of a higher level cannot be made and will be tried again", "ltx_level", f.level.number, "error", errs[i], "retry_in", retry)
 			}
 		default:
 			s.tend([]*levelFile{f})

@@ -141,7 +141,7 @@ func (s *Shipper) uploadLevel(f *levelFile) error {
 		}
 	}
 	l.done(f, time.Now())
-	s.log.Debug("compacted", "level", f.level.number, "from", f.min, "to", f.max, "bytes", f.body.size)
+	s.log.Debug("compacted", "ltx_level", f.level.number, "from", f.min, "to", f.max, "bytes", f.body.size)
 	s.mu.Lock()
 	s.count(f.body.size)
 	s.mu.Unlock()

@@ -68,6 +68,25 @@
 // restore=if-behind replaced. Nothing else changes: no tables are added, no
 // checkpoint is forced or held up for longer than a cut takes to read.
 //
+// # Logs and events
+//
+// What happens is logged with log/slog, to [Options.Logger]. An outage is logged when
+// it begins, ever more rarely while it lasts, and when it ends. The keys stay as they
+// are:
+//
+//	db, replica         the database's path, and the replica's URL without secrets
+//	error               what failed
+//	retry_in            until the next try
+//	failing_for, after  since the first failure
+//	tip, txid           the newest TXID that the replica has, or another one
+//	lag                 the age of the oldest commit that it lacks
+//	pages, bytes, files how many
+//	ltx_level, from, to of a file, its level and TXIDs
+//	reason              why the whole database is uploaded again, or replaced
+//
+// [Listen] and [Options.Events] tell a program, [Databases] and PRAGMA walvfs_status
+// what is the case now, and package metrics tells Prometheus.
+//
 // # Where it runs
 //
 // On Linux and macOS, whose WAL index is a file that replication reads. On Linux,

@@ -26,14 +26,14 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// Replicas in memory, by the host of their URL.
+// Replicas in memory, by the host and path of their URL.
 var memories sync.Map
 
 func init() {
 	storage.Register("memory", func(_ context.Context, u *url.URL, _ storage.Options) (storage.Store, error) {
-		store, ok := memories.Load(u.Host)
+		store, ok := memories.Load(u.Host + u.Path)
 		if !ok {
-			return nil, fmt.Errorf("no memory store %s", u.Host)
+			return nil, fmt.Errorf("no memory store %s", u.Host+u.Path)
 		}
 		return store.(storage.Store), nil
 	})
