@@ -30,6 +30,10 @@ func (s *Shipper) cutLevels(up *upload, due []*level) error {
 	if len(due) == 0 || s.ctx.Err() != nil {
 		return up.cut.Close()
 	}
+	if !encoders.TryAcquire(1) {
+		s.levels.postpone(due, time.Now())
+		return up.cut.Close()
+	}
 	files := make([]*levelFile, len(due))
 	for i, v := range due {
 		files[i] = s.levels.take(v, up.TXID, up.Time)
@@ -56,6 +60,7 @@ func (s *Shipper) encodeLevels(up *upload, files []*levelFile) {
 	if err := up.cut.Close(); err != nil {
 		s.log.Warn("a cut cannot be closed", "error", err)
 	}
+	encoders.Release(1)
 	acked := <-up.outcome
 	for i, f := range files {
 		retry := f.level.retry()

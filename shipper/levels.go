@@ -1,6 +1,7 @@
 package shipper
 
 import (
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -194,6 +195,15 @@ func (l *levels) giveBack(f *levelFile, raw *roaring.Bitmap, due time.Time) {
 	f.level.cut = nil
 	if f.level.number == format.LevelSnapshot || f.level.max < f.min { // not begun anew since
 		f.level.add(pages, due)
+	}
+}
+
+// postpone has files be made a little later: others are being made.
+func (l *levels) postpone(due []*level, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, v := range due {
+		v.due = now.Add(time.Second + rand.N(2*time.Second))
 	}
 }
 

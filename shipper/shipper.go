@@ -290,6 +290,9 @@ func (s *Shipper) step() (more bool, err error) {
 	if s.lost.Swap(false) {
 		s.settle()
 		s.recognized = false
+		s.mu.Lock()
+		s.acked = Commit{}
+		s.mu.Unlock()
 	}
 	if !s.recognized {
 		if err := s.recognize(s.ctx); err != nil {

@@ -15,6 +15,10 @@ import (
 // database is opened.
 var MaxConcurrent int64 = 64
 
+// encoders are those who make files of levels, which takes a read transaction, memory
+// and CPU time. After a common start, thousands of databases have one due at a time.
+var encoders = semaphore.NewWeighted(8)
+
 // slots are the turns by bucket.
 var slots sync.Map
 
