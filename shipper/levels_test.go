@@ -2,8 +2,10 @@ package shipper_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,11 +79,14 @@ func TestLevelsAreNotInTheWay(t *testing.T) {
 			drain(t, s)
 			time.Sleep(10 * time.Second)
 		}
-		if st := s.Status(); st.State != shipper.Streaming || st.Tip.TXID != 1000 {
+		if st := s.Status(); st.State != shipper.Streaming || st.Tip.TXID != 1000 || !errors.Is(st.LevelsErr, storage.ErrPermission) {
 			t.Errorf("%+v", st)
 		}
 		store.SetBefore(nil)
 		time.Sleep(time.Hour)
+		if st := s.Status(); st.LevelsErr != nil {
+			t.Errorf("%+v", st)
+		}
 		levels := map[int]int{}
 		for obj := range store.List(t.Context(), "", "") {
 			if f, ok := store.Layout().Parse(obj.Key); ok {
@@ -226,4 +231,34 @@ func TestLevelsFollowAcknowledgement(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Thousands of databases may have a snapshot due at a time. A few are made at once.
+func TestFewMakeLevels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var made atomic.Int64
+		const dbs = 20
+		for range dbs {
+			db := newDB(100)
+			s := shipper.New(db, newStore(t), shipper.Options{
+				Policy: shipper.Policy{Snapshots: time.Minute},
+				Events: func(e shipper.Event) {
+					if e, ok := e.(shipper.Encoded); ok && e.Level == format.LevelSnapshot {
+						made.Add(1)
+					}
+				},
+			})
+			defer s.Close()
+			drain(t, s)
+			db.slow.Store(int64(100 * time.Millisecond)) // 10 s for a snapshot
+		}
+		time.Sleep(time.Minute + 10*time.Second + time.Millisecond)
+		if n := made.Load(); n == 0 || n > 8 {
+			t.Errorf("%d snapshots were made at once", n)
+		}
+		time.Sleep(2 * time.Minute)
+		if n := made.Load(); n != dbs {
+			t.Errorf("%d snapshots of %d databases", n, dbs)
+		}
+	})
 }
