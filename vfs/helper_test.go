@@ -26,12 +26,15 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// Replicas in memory, by the host and path of their URL.
+// Replicas in memory, by the host of their URL, or by its host and path.
 var memories sync.Map
 
 func init() {
 	storage.Register("memory", func(_ context.Context, u *url.URL, _ storage.Options) (storage.Store, error) {
-		store, ok := memories.Load(u.Host + u.Path)
+		store, ok := memories.Load(u.Host)
+		if !ok {
+			store, ok = memories.Load(u.Host + u.Path)
+		}
 		if !ok {
 			return nil, fmt.Errorf("no memory store %s", u.Host+u.Path)
 		}
