@@ -132,9 +132,14 @@ func (d *database) Behind() (commits, bytes int64) {
 
 // Rest implements [shipper.Source].
 func (d *database) Rest() {
-	if d.connMu.TryLock() {
-		d.frames = frameIndex{}
-		d.connMu.Unlock()
+	if !d.connMu.TryLock() {
+		return
+	}
+	defer d.connMu.Unlock()
+	d.frames = frameIndex{}
+	if d.mark != nil {
+		d.mark.close()
+		d.mark = nil
 	}
 }
 

@@ -9,6 +9,11 @@
 //
 //	store, err := storage.Open(ctx, "s3://bucket/app", storage.Options{})
 //
+// Stores that are open at the same time and configured alike, but for bucket and
+// path, share one client of their SDK, with its connections and its credentials. So a
+// process may have a store for each of ten thousand databases. The environment counts
+// as it was when the first of them was opened.
+//
 // Every driver passes the suite of package storagetest.
 package storage
 
@@ -56,7 +61,8 @@ type Store interface {
 	// String returns the replica's URL, without secrets.
 	String() string
 
-	// Close releases the store's connections.
+	// Close releases the store's connections, once no other store shares them.
+	// Nothing may be done with the store after it.
 	Close() error
 }
 

@@ -18,17 +18,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
-	"os"
 	"strings"
-	"sync"
 	"time"
-
-	gcs "cloud.google.com/go/storage"
-	"github.com/googleapis/gax-go/v2"
-	"google.golang.org/api/option"
-	htransport "google.golang.org/api/transport/http"
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/storage"
@@ -41,18 +33,14 @@ const chunkSize = 8 << 20
 
 // Store is a replica in a bucket of Google Cloud Storage.
 type Store struct {
+	lease    *lease // of the client
 	bucket   string
 	root     string // "" or with a closing slash
 	url      string
-	endpoint string // "": the service, or STORAGE_EMULATOR_HOST
 	patience time.Duration
 
 	chunkSize int
 	pageSize  int // 0: the service's
-
-	mu        sync.Mutex // guards the following
-	client    *gcs.Client
-	transport *http.Transport
 }
 
 var _ storage.Store = (*Store)(nil)
@@ -98,10 +86,10 @@ func open(u *url.URL, opts storage.Options) (*Store, error) {
 	}
 	root := driver.Root(u)
 	s := &Store{
+		lease:     clients.Lease(service{endpoint}),
 		bucket:    u.Host,
 		root:      root,
 		url:       strings.TrimSuffix("gs://"+u.Host+"/"+root, "/"),
-		endpoint:  endpoint,
 		patience:  driver.Patience,
 		chunkSize: chunkSize,
 	}
@@ -109,62 +97,6 @@ func open(u *url.URL, opts storage.Options) (*Store, error) {
 		s.root += "/"
 	}
 	return s, nil
-}
-
-// handle returns the bucket. The client is made when it is needed first, for
-// the search for credentials may ask the network, and may succeed later.
-func (s *Store) handle(ctx context.Context) (*gcs.BucketHandle, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.client == nil {
-		if err := s.connect(ctx); err != nil {
-			return nil, err
-		}
-	}
-	return s.client.Bucket(s.bucket).Retryer(
-		gcs.WithPolicy(gcs.RetryIdempotent), // a create with a condition is one
-		gcs.WithMaxAttempts(attempts),
-		gcs.WithErrorFunc(worthRetrying),
-		gcs.WithBackoff(gax.Backoff{Initial: 250 * time.Millisecond, Max: 4 * time.Second, Multiplier: 2}),
-	), nil
-}
-
-// attempts at a request. The caller has more patience than the SDK, but wants
-// to know meanwhile.
-const attempts = 4
-
-// worthRetrying: the client repeats all 5xx, but 501 stays what it is.
-func worthRetrying(err error) bool {
-	return status(err) != http.StatusNotImplemented && gcs.ShouldRetry(err)
-}
-
-// connect makes the client; s.mu is held.
-func (s *Store) connect(ctx context.Context) error {
-	base := http.DefaultTransport.(*http.Transport).Clone()
-	base.ResponseHeaderTimeout = time.Minute // after the whole request was sent
-	base.MaxIdleConnsPerHost = 64            // a parallel restore's
-
-	var opts []option.ClientOption
-	if s.endpoint != "" {
-		opts = append(opts, option.WithEndpoint(s.endpoint))
-	}
-	var rt http.RoundTripper = base
-	// No token is sent in the clear.
-	if os.Getenv("STORAGE_EMULATOR_HOST") == "" && !strings.HasPrefix(s.endpoint, "http://") {
-		var err error
-		// The context ends with this operation, the credentials do not.
-		rt, err = htransport.NewTransport(context.WithoutCancel(ctx), base, option.WithScopes(gcs.ScopeReadWrite))
-		if err != nil {
-			return credentialsError{err}
-		}
-	}
-	opts = append(opts, option.WithHTTPClient(&http.Client{Transport: rt}))
-	client, err := gcs.NewClient(context.WithoutCancel(ctx), opts...)
-	if err != nil {
-		return err
-	}
-	s.client, s.transport = client, base
-	return nil
 }
 
 // Layout is Litestream's for GCS.
@@ -176,15 +108,8 @@ func (s *Store) String() string { return s.url }
 // LogValue is the URL: nothing else of a store is for logs.
 func (s *Store) LogValue() slog.Value { return slog.StringValue(s.url) }
 
-// Close closes idle connections.
+// Close closes idle connections, unless another store uses them, too.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.client == nil {
-		return nil
-	}
-	err := s.client.Close()
-	s.transport.CloseIdleConnections()
-	s.client, s.transport = nil, nil
-	return err
+	s.lease.End()
+	return nil
 }

@@ -32,6 +32,11 @@ func openTest(t testing.TB, r *storagetest.Replica) *Store {
 	return s
 }
 
+func unsetenv(t *testing.T, name string) {
+	t.Setenv(name, "") // restores it
+	os.Unsetenv(name)
+}
+
 func TestStore(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storage.Store { return openTest(t, storagetest.GCS(t)) })
 }
@@ -84,6 +89,7 @@ func TestURL(t *testing.T) {
 		s, err := Open(u, c.opts)
 		got := ""
 		if err == nil {
+			defer s.Close()
 			got = s.bucket + " " + s.root
 		} else {
 			got = err.Error()
@@ -102,8 +108,7 @@ func TestDenied(t *testing.T) {
 		storagetest.RunDenied(t, r.Open(t), storage.ErrNoBucket)
 	})
 	t.Run("NoCredentials", func(t *testing.T) {
-		t.Setenv("STORAGE_EMULATOR_HOST", "")
-		os.Unsetenv("STORAGE_EMULATOR_HOST")
+		unsetenv(t, "STORAGE_EMULATOR_HOST")
 		t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", t.TempDir()+"/none")
 		r := *good
 		r.Options = storage.Options{}

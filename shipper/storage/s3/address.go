@@ -16,17 +16,36 @@ import (
 
 // address is where a replica is, as far as its URL and the options say.
 type address struct {
-	bucket    string
-	root      string // path in the bucket, no slashes around it
-	endpoint  string // base URL; empty: AWS, or what the SDK is configured with
-	region    string // empty: what the SDK is configured with
-	pathStyle *bool  // nil: not said
-	inHost    bool   // the endpoint comes from a URL of the form s3://bucket.host
+	bucket string
+	root   string // path in the bucket, no slashes around it
+	service
 
 	// needEndpoint is why the address is not complete unless the SDK is
 	// configured with an endpoint.
 	needEndpoint error
 }
+
+// service is what an address and the options say of whom to talk to, and how. Stores
+// for which it is the same share a client.
+type service struct {
+	endpoint  string // base URL; empty: AWS, or what the SDK is configured with
+	region    string // empty: what the SDK is configured with
+	style     style
+	inHost    bool // the endpoint comes from a URL of the form s3://bucket.host
+	accessKey accessKey
+}
+
+// accessKey is empty unless the options have one. It is a secret.
+type accessKey struct{ id, secret string }
+
+// style is how requests name the bucket.
+type style int
+
+const (
+	styleUnsaid style = iota
+	styleHost         // in the host name
+	stylePath         // in the path
+)
 
 const auto = "auto" // the region of services that have none
 
@@ -38,23 +57,23 @@ var services = []struct {
 	host   *regexp.Regexp
 	region string // if the host does not name it
 }{
-	{host: service(`s3(?:\.([a-z0-9-]+))?\.amazonaws\.com(?:\.cn)?`)},
-	{host: service(`[0-9a-f]{32}(?:\.[a-z]+)?\.r2\.cloudflarestorage\.com`), region: auto},
-	{host: service(`([a-z0-9]+)\.digitaloceanspaces\.com`)},
-	{host: service(`s3\.([a-z0-9-]+)\.backblazeb2\.com`)},
-	{host: service(`s3\.wasabisys\.com`), region: "us-east-1"},
-	{host: service(`s3\.([a-z0-9-]+)\.wasabisys\.com`)},
-	{host: service(`fly\.storage\.tigris\.dev`), region: auto},
-	{host: service(`t3\.storage\.dev`), region: auto},
-	{host: service(`storage\.googleapis\.com`), region: auto},
-	{host: service(`s3\.([a-z0-9-]+)\.scw\.cloud`)},
-	{host: service(`([a-z0-9]+)\.your-objectstorage\.com`)},
-	{host: service(`([a-z0-9-]+)\.linodeobjects\.com`)},
-	{host: service(`s3\.([a-z0-9-]+)\.io\.cloud\.ovh\.net`)},
-	{host: service(`s3\.filebase\.com`), region: "us-east-1"},
+	{host: onHost(`s3(?:\.([a-z0-9-]+))?\.amazonaws\.com(?:\.cn)?`)},
+	{host: onHost(`[0-9a-f]{32}(?:\.[a-z]+)?\.r2\.cloudflarestorage\.com`), region: auto},
+	{host: onHost(`([a-z0-9]+)\.digitaloceanspaces\.com`)},
+	{host: onHost(`s3\.([a-z0-9-]+)\.backblazeb2\.com`)},
+	{host: onHost(`s3\.wasabisys\.com`), region: "us-east-1"},
+	{host: onHost(`s3\.([a-z0-9-]+)\.wasabisys\.com`)},
+	{host: onHost(`fly\.storage\.tigris\.dev`), region: auto},
+	{host: onHost(`t3\.storage\.dev`), region: auto},
+	{host: onHost(`storage\.googleapis\.com`), region: auto},
+	{host: onHost(`s3\.([a-z0-9-]+)\.scw\.cloud`)},
+	{host: onHost(`([a-z0-9]+)\.your-objectstorage\.com`)},
+	{host: onHost(`([a-z0-9-]+)\.linodeobjects\.com`)},
+	{host: onHost(`s3\.([a-z0-9-]+)\.io\.cloud\.ovh\.net`)},
+	{host: onHost(`s3\.filebase\.com`), region: "us-east-1"},
 }
 
-func service(host string) *regexp.Regexp {
+func onHost(host string) *regexp.Regexp {
 	return regexp.MustCompile(`^(?:(.+)\.)?(` + host + `)$`)
 }
 
@@ -83,7 +102,7 @@ func parse(u *url.URL, opts storage.Options) (address, error) {
 			return address{}, err
 		}
 		a.region = endpointRegion(a.endpoint)
-		a.pathStyle, a.inHost = nil, false
+		a.style, a.inHost = styleUnsaid, false
 		a.needEndpoint = nil
 	}
 	a.region = first(opts.Region, query.Get("region"), a.region)
@@ -93,12 +112,19 @@ func parse(u *url.URL, opts storage.Options) (address, error) {
 			if err != nil {
 				return address{}, fmt.Errorf("%s: expected true or false", name)
 			}
-			a.pathStyle = &b
+			a.style = styleHost
+			if b {
+				a.style = stylePath
+			}
 		}
 	}
 	if opts.PathStyle {
-		a.pathStyle = &opts.PathStyle
+		a.style = stylePath
 	}
+	if (opts.AccessKeyID == "") != (opts.SecretAccessKey == "") {
+		return address{}, errors.New("an access key ID and its secret belong together: set both or neither")
+	}
+	a.accessKey = accessKey{opts.AccessKeyID, opts.SecretAccessKey}
 	return a, nil
 }
 
@@ -114,7 +140,7 @@ func parseHost(host, port string) (address, error) {
 		if m[1] == "" {
 			return address{}, fmt.Errorf("the bucket is missing before the host: write s3://bucket.%s/path", host)
 		}
-		a := address{bucket: m[1], endpoint: "https://" + m[2], region: s.region, inHost: true}
+		a := address{bucket: m[1], service: service{endpoint: "https://" + m[2], region: s.region, inHost: true}}
 		if len(m) > 3 {
 			a.region = m[3]
 		}
@@ -125,7 +151,7 @@ func parseHost(host, port string) (address, error) {
 	}
 	if name, ok := strings.CutSuffix(host, r2); ok {
 		bucket, _, _ := strings.Cut(name, ".")
-		return address{bucket: bucket, region: auto, needEndpoint: errR2}, nil
+		return address{bucket: bucket, service: service{region: auto}, needEndpoint: errR2}, nil
 	}
 	return address{bucket: host}, nil
 }
@@ -138,8 +164,7 @@ func parseHostPort(host, port string) (address, error) {
 		return address{}, fmt.Errorf("the bucket is missing before the host: write s3://bucket.%s/path", net.JoinHostPort(host, port))
 	}
 	endpoint, err := parseEndpoint(net.JoinHostPort(server, port))
-	pathStyle := true
-	return address{bucket: bucket, endpoint: endpoint, pathStyle: &pathStyle}, err
+	return address{bucket: bucket, service: service{endpoint: endpoint, style: stylePath}}, err
 }
 
 // parseEndpoint completes and checks an endpoint. It never repeats it in an

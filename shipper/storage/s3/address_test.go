@@ -102,6 +102,7 @@ func TestAddress(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer s.Close()
 			o := s.client.Options()
 			if s.bucket != c.bucket || s.root != c.root || aws.ToString(o.BaseEndpoint) != c.endpoint || o.Region != c.region || o.UsePathStyle != c.path {
 				t.Errorf("got bucket %q, root %q, endpoint %q, region %q, path style %v",

@@ -28,21 +28,14 @@ package s3
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/smithy-go/logging"
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/storage"
@@ -63,7 +56,7 @@ const (
 // Store is a replica in an S3 bucket.
 type Store struct {
 	client   *s3.Client
-	http     *http.Client
+	lease    *lease // of the client
 	bucket   string
 	root     string // "" or with a closing slash
 	url      string
@@ -101,12 +94,8 @@ func open(ctx context.Context, u *url.URL, opts storage.Options) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := loadConfig(ctx, addr, opts)
-	if err != nil {
-		return nil, err
-	}
 	s := &Store{
-		http:     httpClient(cfg),
+		lease:    clients.Lease(addr.service),
 		bucket:   addr.bucket,
 		root:     addr.root,
 		url:      strings.TrimSuffix("s3://"+u.Host+"/"+addr.root, "/"),
@@ -114,95 +103,34 @@ func open(ctx context.Context, u *url.URL, opts storage.Options) (*Store, error)
 		putMax:   putMax,
 		partSize: partSize,
 	}
-	if !opts.Unconditional {
-		s.condition = aws.String("*")
-	}
 	if s.root != "" {
 		s.root += "/"
 	}
-	s.client = s3.NewFromConfig(cfg, func(o *s3.Options) { configure(o, addr, s.http) })
-	if s.client.Options().BaseEndpoint == nil && addr.needEndpoint != nil {
-		return nil, addr.needEndpoint
+	if !opts.Unconditional {
+		s.condition = &ifAbsent
+	}
+	if err := s.connect(ctx, addr.needEndpoint); err != nil {
+		s.lease.End()
+		return nil, err
 	}
 	return s, nil
 }
 
-func loadConfig(ctx context.Context, addr address, opts storage.Options) (aws.Config, error) {
-	if (opts.AccessKeyID == "") != (opts.SecretAccessKey == "") {
-		return aws.Config{}, errors.New("an access key ID and its secret belong together: set both or neither")
-	}
-	load := []func(*config.LoadOptions) error{
-		// A plain http.Client would not let the SDK add AWS_CA_BUNDLE's
-		// certificates, and loading would fail.
-		config.WithHTTPClient(awshttp.NewBuildableClient().WithTransportOptions(limitWaiting)),
-		config.WithLogger(logging.Nop{}),
-	}
-	if opts.AccessKeyID != "" {
-		load = append(load, config.WithCredentialsProvider(
-			credentials.NewStaticCredentialsProvider(opts.AccessKeyID, opts.SecretAccessKey, "")))
-	}
-	cfg, err := config.LoadDefaultConfig(ctx, load...)
-	if err != nil {
-		return aws.Config{}, fmt.Errorf("the AWS configuration cannot be loaded: %w", err)
-	}
-	cfg.Region = first(addr.region, cfg.Region, "us-east-1")
-	if cfg.Credentials != nil && !aws.IsCredentialsProvider(cfg.Credentials, aws.AnonymousCredentials{}) {
-		cfg.Credentials = &provider{cfg.Credentials}
-	}
-	return cfg, nil
-}
+// ifAbsent is the value of If-None-Match that no object matches.
+var ifAbsent = "*"
 
-// limitWaiting bounds each step in which nothing moves. The time for a body is
-// not limited here: a large upload may take long.
-func limitWaiting(t *http.Transport) {
-	t.TLSHandshakeTimeout = 10 * time.Second
-	t.ResponseHeaderTimeout = time.Minute // after the whole request was sent
-	t.MaxIdleConnsPerHost = 64            // a parallel restore's
-}
-
-// httpClient has the SDK's transport, certificates included, but unlike the
-// SDK's client it can be closed.
-func httpClient(cfg aws.Config) *http.Client {
-	return &http.Client{
-		Transport: cfg.HTTPClient.(*awshttp.BuildableClient).GetTransport(),
-		// The other redirects drop the method, and S3's have no location.
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			if code := req.Response.StatusCode; code != 307 && code != 308 || len(via) > 3 {
-				return http.ErrUseLastResponse
-			}
-			if req.URL.Host != via[len(via)-1].URL.Host {
-				req.Header.Del("X-Amz-Security-Token")
-			}
-			return nil
-		},
-	}
-}
-
-func configure(o *s3.Options, addr address, client *http.Client) {
-	o.HTTPClient = client
-	o.DisableLogOutputChecksumValidationSkipped = true
-	if addr.endpoint != "" {
-		o.BaseEndpoint = &addr.endpoint
-	}
-	endpoint := aws.ToString(o.BaseEndpoint)
+// connect gets the client. It makes no request, but an endpoint that the SDK is not
+// configured with may be missed.
+func (s *Store) connect(ctx context.Context, needEndpoint error) error {
+	c, err := s.lease.Client(ctx)
 	switch {
-	case addr.pathStyle != nil:
-		o.UsePathStyle = *addr.pathStyle
-	case endpoint != "":
-		// A service in the URL's own host is one with a host name a bucket.
-		o.UsePathStyle = !addr.inHost && defaultPathStyle(endpoint)
+	case err != nil:
+		return err
+	case needEndpoint != nil && c.sdk.Options().BaseEndpoint == nil:
+		return needEndpoint
 	}
-	if addr.region == "" && endpoint != "" {
-		if r := endpointRegion(endpoint); r != "" {
-			o.Region = r // the SDK's environment may be meant for AWS
-		}
-	}
-	if endpoint != "" && !isAWS(endpoint) {
-		// The CRC32 trailers that the SDK sends by default are refused by
-		// several compatible services.
-		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
-		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
-	}
+	s.client = c.sdk
+	return nil
 }
 
 // Layout is Litestream's for S3.
@@ -214,8 +142,8 @@ func (s *Store) String() string { return s.url }
 // LogValue is the URL: nothing else of a store is for logs.
 func (s *Store) LogValue() slog.Value { return slog.StringValue(s.url) }
 
-// Close closes idle connections.
+// Close closes idle connections, unless another store uses them, too.
 func (s *Store) Close() error {
-	s.http.CloseIdleConnections()
+	s.lease.End()
 	return nil
 }
