@@ -101,9 +101,16 @@ func (s *Shipper) acknowledged(up *upload) {
 	if up.oldest != 0 {
 		e.Lag = time.Duration(sinceStart() - up.oldest)
 	}
-	s.answer(up.came, up.info.end(), nil)
 	s.log.Debug("shipped", "txid", up.TXID, "pages", e.Pages, "bytes", e.Bytes, "lag", e.Lag)
 	s.emit(e)
+	s.reached(up.came, up.info.end())
+}
+
+// reached answers those who wait for what the replica has. What they ask next is to
+// say so, too.
+func (s *Shipper) reached(came uint64, end Commit) {
+	s.become(Streaming, nil)
+	s.answer(came, end, nil)
 }
 
 // count notes an upload. s.mu must be held.

@@ -60,7 +60,7 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	came, oldest := s.arrivals(), s.oldest.Swap(0)
 	cut, err := s.source.Cut(s.ctx, len(due) > 0)
 	if err == nil && cut == nil {
-		s.answer(came, Commit{}, nil)
+		s.reached(came, Commit{})
 		return nil, nil
 	}
 	if err != nil {
@@ -84,7 +84,7 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	if up.info.Same {
 		cut.Abandon()
 		up.outcome <- true
-		s.answer(came, Commit{}, nil)
+		s.reached(came, Commit{})
 		return nil, s.cutLevels(up, due)
 	}
 	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)

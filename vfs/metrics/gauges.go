@@ -1,0 +1,143 @@
+package metrics
+
+import (
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/vfs"
+)
+
+const namespace = "walvfs"
+
+// gauges are the metrics of what is so now, of each open database or of all together.
+type gauges struct {
+	list      []gauge
+	state     *prometheus.Desc
+	aggregate bool
+}
+
+// A gauge is one of them.
+type gauge struct {
+	desc  *prometheus.Desc
+	value func(*shipper.Status) float64
+	of    scope
+}
+
+// A scope says what a gauge tells of several databases, and of one without a tip.
+type scope int
+
+const (
+	largest scope = iota
+	sum
+	tip // nothing
+)
+
+var states = []shipper.State{shipper.Starting, shipper.Streaming, shipper.Retrying, shipper.Halted}
+
+func newGauges(aggregate bool) *gauges {
+	m := &gauges{aggregate: aggregate}
+	m.add("lag_seconds", largest, "Age in seconds of the oldest commit that the replica lacks, 0 if it has all.",
+		func(s *shipper.Status) float64 { return s.Lag.Seconds() })
+	m.add("lag_commits", sum, "Commits that the replica lacks, of those since the database was opened.",
+		func(s *shipper.Status) float64 { return float64(s.LagCommits) })
+	m.add("lag_bytes", sum, "Bytes of the dirty pages, which the next file holds, before compression, about.",
+		func(s *shipper.Status) float64 { return float64(s.LagBytes) })
+	m.add("tip_txid", tip, "The replica's newest TXID, as a number. Absent until it is known.",
+		func(s *shipper.Status) float64 { return float64(s.Tip.TXID) })
+	m.add("tip_timestamp_seconds", tip, "Unix time in seconds of the replica's newest TXID. Absent until it is known.",
+		func(s *shipper.Status) float64 { return float64(s.Tip.Time.UnixMilli()) / 1000 })
+	m.add("levels_error", sum, "1 if a file of a higher level or a deletion waits because of an error, 0 if not. Commits reach the replica all the same.",
+		func(s *shipper.Status) float64 { return flag(s.LevelsErr != nil) })
+	m.add("unfenced", sum, "1 if another writer would not be noticed, by the user's choice, 0 if it would.",
+		func(s *shipper.Status) float64 { return flag(s.Unfenced) })
+	m.state = m.describeOne("state", sum, "1 for the state that replication is in, 0 for the others: starting, streaming, retrying or halted.", "state")
+	return m
+}
+
+func (m *gauges) add(name string, of scope, help string, value func(*shipper.Status) float64) {
+	if m.aggregate && of == tip {
+		return
+	}
+	m.list = append(m.list, gauge{m.describeOne(name, of, help), value, of})
+}
+
+func (m *gauges) describeOne(name string, of scope, help string, labels ...string) *prometheus.Desc {
+	switch {
+	case !m.aggregate:
+		labels = append([]string{"db"}, labels...)
+	case of == largest:
+		help += " The largest of all open databases."
+	default:
+		help += " The sum over all open databases."
+	}
+	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+}
+
+func (m *gauges) describe(ch chan<- *prometheus.Desc) {
+	for _, g := range m.list {
+		ch <- g.desc
+	}
+	ch <- m.state
+}
+
+func (m *gauges) collect(ch chan<- prometheus.Metric, open []vfs.Database) {
+	if m.aggregate {
+		m.together(ch, open)
+		return
+	}
+	for i := range open {
+		db, s := label(open[i].Path), &open[i].Status
+		for _, g := range m.list {
+			if g.of != tip || s.Tip.TXID > 0 {
+				ch <- sample(g.desc, g.value(s), db)
+			}
+		}
+		for _, state := range states {
+			ch <- sample(m.state, flag(s.State == state), db, string(state))
+		}
+	}
+}
+
+func (m *gauges) together(ch chan<- prometheus.Metric, open []vfs.Database) {
+	for _, g := range m.list {
+		all := 0.0
+		for i := range open {
+			if v := g.value(&open[i].Status); g.of == largest {
+				all = max(all, v)
+			} else {
+				all += v
+			}
+		}
+		ch <- sample(g.desc, all)
+	}
+	count := map[shipper.State]float64{}
+	for i := range open {
+		count[open[i].State]++
+	}
+	for _, state := range states {
+		ch <- sample(m.state, count[state], string(state))
+	}
+}
+
+func sample(desc *prometheus.Desc, v float64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
+}
+
+// label makes a path a label, which has to be UTF-8: one that is not is quoted, which
+// no absolute path is.
+func label(path string) string {
+	if utf8.ValidString(path) {
+		return path
+	}
+	return strconv.Quote(path)
+}
+
+func flag(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,108 @@
+// Package metrics exports the replication of this process's databases to Prometheus.
+//
+//	collector := metrics.NewCollector(metrics.Options{})
+//	defer collector.Close()
+//	prometheus.MustRegister(collector)
+//
+// Make the collector before the first database is opened: it counts what it is told.
+// Beside this file are a dashboard for Grafana, two alerting rules, and README.md,
+// which has a table of all metrics.
+//
+//	databases that are open     events of all databases
+//	           │                           │
+//	    asked by a scrape         counted as they happen
+//	           ▼                           ▼
+//	gauges of each, or of all    counters and histograms,
+//	taken together: they end     which have no label for the
+//	with the database            database, and outlive it
+//
+// Between scrapes and events nothing runs.
+package metrics
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/vfs"
+)
+
+// Options say what a [Collector] exports.
+type Options struct {
+	// Aggregate takes all open databases together, for a process that has
+	// thousands. Without it each has 11 series of its own, with its path as the
+	// label "db". With it the same metrics have no such label: the lag in seconds
+	// is the largest, the others are sums, so that walvfs_state counts the
+	// databases in each state, and there are none of tips.
+	Aggregate bool
+}
+
+// A Collector exports the replication of all databases of this process, of whatever
+// VFS. One is enough for a process.
+type Collector struct {
+	events *events
+	gauges *gauges
+	stop   func()
+
+	databases func() []vfs.Database
+
+	mu   sync.Mutex
+	seen map[string]shipper.Requests // guarded by mu: what is counted, by path
+}
+
+var _ prometheus.Collector = (*Collector)(nil)
+
+// NewCollector returns a collector that counts from now on, until it is closed.
+func NewCollector(opts Options) *Collector {
+	c := &Collector{events: newEvents(), gauges: newGauges(opts.Aggregate), databases: vfs.Databases}
+	c.stop = vfs.Listen(func(_ string, e shipper.Event) { c.events.count(e) })
+	return c
+}
+
+// Close has the collector count no more events. Unregister it, too, unless the
+// process ends.
+func (c *Collector) Close() { c.stop() }
+
+// Describe implements [prometheus.Collector].
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, v := range c.events.all {
+		v.Describe(ch)
+	}
+	c.gauges.describe(ch)
+}
+
+// Collect implements [prometheus.Collector].
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	open := c.look()
+	for _, v := range c.events.all {
+		v.Collect(ch)
+	}
+	c.gauges.collect(ch, open)
+}
+
+// look returns the open databases, and counts their requests since the last time: no
+// event tells of a request. Scrapes look one after the other, or an older answer
+// would pass for a database that was opened anew, and be counted twice.
+func (c *Collector) look() []vfs.Database {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	open := c.databases()
+	seen := make(map[string]shipper.Requests, len(open))
+	var news shipper.Requests
+	for i := range open {
+		d := &open[i]
+		before, now := c.seen[d.Path], d.Requests
+		if now.Put < before.Put || now.Get < before.Get || now.List < before.List || now.Delete < before.Delete {
+			before = shipper.Requests{} // it was closed meanwhile
+		}
+		news.Put += now.Put - before.Put
+		news.Get += now.Get - before.Get
+		news.List += now.List - before.List
+		news.Delete += now.Delete - before.Delete
+		seen[d.Path] = now
+	}
+	c.seen = seen
+	c.events.asked(news)
+	return open
+}
