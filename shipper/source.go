@@ -33,8 +33,8 @@ type Source interface {
 	Cut(ctx context.Context, anyway bool) (Cut, error)
 
 	// Behind estimates what the replica lacks: commits since the database was
-	// opened, and bytes of pages. It may be called at any time.
-	Behind() (commits, bytes int64)
+	// opened, and pages and their bytes. It may be called at any time.
+	Behind() (commits, pages, bytes int64)
 
 	// Rest tells that there is nothing to do for a while: what can be had again need
 	// not take memory. It may be called at any time.

@@ -27,7 +27,8 @@ type Status struct {
 
 	Lag        time.Duration // age of the oldest commit that is not acknowledged, 0 if all are
 	LagCommits int64         // that are not acknowledged, of those since the database was opened
-	LagBytes   int64         // of pages that the next file holds, about
+	LagPages   int64         // that are dirty: the next file holds them, about
+	LagBytes   int64         // of these pages
 
 	// Since the database was opened:
 	Uploads  int64 // acknowledged files
@@ -61,7 +62,7 @@ func (s *Shipper) Status() Status {
 	st := s.status
 	s.mu.Unlock()
 	st.Lag, st.Requests = s.Lag(), s.store.requests()
-	st.LagCommits, st.LagBytes = s.source.Behind()
+	st.LagCommits, st.LagPages, st.LagBytes = s.source.Behind()
 	return st
 }
 

@@ -106,28 +106,28 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 func (d *database) wake() { d.ship.Wake() }
 
 // Behind implements [shipper.Source].
-func (d *database) Behind() (commits, bytes int64) {
+func (d *database) Behind() (commits, pages, bytes int64) {
 	c := d.capture
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.index == nil {
-		return 0, 0
+		return 0, 0, 0
 	}
 	at, err := boundary(c.index)
 	if err != nil {
-		return 0, 0
+		return 0, 0, 0
 	}
-	pages := c.dirty.GetCardinality()
+	pages = int64(c.dirty.GetCardinality())
 	if c.inFlight != nil {
-		pages += c.inFlight.pages.GetCardinality()
+		pages += int64(c.inFlight.pages.GetCardinality())
 	}
 	if at.Salt == c.epoch && at.MxFrame > c.scanned {
-		pages += uint64(at.MxFrame - c.scanned)
+		pages += int64(at.MxFrame - c.scanned)
 	}
-	if c.all() || pages > uint64(at.NPage) {
-		pages = uint64(at.NPage)
+	if c.all() || pages > int64(at.NPage) {
+		pages = int64(at.NPage)
 	}
-	return int64(at.Change - c.shipped), int64(pages) * int64(c.pageSize)
+	return int64(at.Change - c.shipped), pages, pages * int64(c.pageSize)
 }
 
 // Rest implements [shipper.Source].

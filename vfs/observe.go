@@ -54,6 +54,7 @@ func (d Database) MarshalJSON() ([]byte, error) {
 	type lag struct {
 		Seconds float64 `json:"seconds"`
 		Commits int64   `json:"commits"`
+		Pages   int64   `json:"pages"`
 		Bytes   int64   `json:"bytes"`
 	}
 	v := struct {
@@ -72,7 +73,7 @@ func (d Database) MarshalJSON() ([]byte, error) {
 		Unfenced    bool             `json:"unfenced,omitempty"`
 	}{
 		Path: d.Path, Replica: d.Replica, State: d.State, Error: text(d.Err),
-		Lag:     lag{d.Lag.Seconds(), d.LagCommits, d.LagBytes},
+		Lag:     lag{d.Lag.Seconds(), d.LagCommits, d.LagPages, d.LagBytes},
 		Uploads: d.Uploads, Bytes: d.Bytes, Requests: d.Requests, Failures: d.Failures,
 		LevelsError: text(d.LevelsErr), Unfenced: d.Unfenced,
 	}

@@ -43,6 +43,8 @@ func newGauges(aggregate bool) *gauges {
 		func(s *shipper.Status) float64 { return s.Lag.Seconds() })
 	m.add("lag_commits", sum, "Commits that the replica lacks, of those since the database was opened.",
 		func(s *shipper.Status) float64 { return float64(s.LagCommits) })
+	m.add("dirty_pages", sum, "Pages that the next file holds, about.",
+		func(s *shipper.Status) float64 { return float64(s.LagPages) })
 	m.add("lag_bytes", sum, "Bytes of the dirty pages, which the next file holds, before compression, about.",
 		func(s *shipper.Status) float64 { return float64(s.LagBytes) })
 	m.add("tip_txid", tip, "The replica's newest TXID, as a number. Absent until it is known.",

@@ -31,7 +31,7 @@ import (
 // Options say what a [Collector] exports.
 type Options struct {
 	// Aggregate takes all open databases together, for a process that has
-	// thousands. Without it each has 11 series of its own, with its path as the
+	// thousands. Without it each has 12 series of its own, with its path as the
 	// label "db". With it the same metrics have no such label: the lag in seconds
 	// is the largest, the others are sums, so that walvfs_state counts the
 	// databases in each state, and there are none of tips.
