@@ -64,6 +64,13 @@ func (c *drillCmd) Run(a *app) error {
 		return err
 	}
 	defer store.Close()
+	if c.Live != "" { // before a restore that may take an hour
+		if info, err := os.Stat(c.Live); err != nil {
+			return fmt.Errorf("--live: %w", err)
+		} else if info.IsDir() {
+			return fmt.Errorf("--live: %s is a directory, and not a database", c.Live)
+		}
+	}
 	dir, err := os.MkdirTemp(c.Dir, "walvfs-drill-")
 	if err != nil {
 		return err

@@ -37,6 +37,8 @@ func (c *restoreCmd) follow(a *app, store storage.Store) error {
 		return w.end()
 	case w.err != nil:
 		return w.err
+	case errors.Is(err, restore.ErrExists):
+		return &hintedError{err, forceHint + ", if it is not in use"}
 	}
 	return err
 }

@@ -133,6 +133,11 @@ func describe(a *app, store storage.Store, files []listedFile) (*info, error) {
 	if planErr != nil {
 		i.Problem = strings.TrimPrefix(planErr.Error(), "format: ")
 	}
+	for _, f := range plan {
+		if f.Size < format.LTXHeaderSize+format.LTXTrailerSize {
+			i.Problem = fmt.Sprintf("%s is needed for the newest state, and damaged: it has %d bytes", keyOf(store, f), f.Size)
+		}
+	}
 	if i.Restorable, err = windowOf(a, store, all); err != nil {
 		return nil, err
 	}

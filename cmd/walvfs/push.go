@@ -41,7 +41,7 @@ func (*pushCmd) Help() string {
 
 The first run uploads everything, each other one what has changed since, and nothing if nothing has. What changed is known from the database's write-ahead log. If that has started over since the last run, which it does every thousand pages or so, or when the last program closes the database, everything is uploaded again: a database that is written to much is better replicated from within.
 
-The database must be in WAL mode, in which SQLite's readers and writers do not block each other. One that is not is left alone, unless --wal allows to change that. Programs need not be told, but all of them must then run on this machine, and no other can have the database open at that moment. Beside the database, the file DB-walvfs remembers what the replica has. Nothing else is changed.
+The database must be in WAL mode, in which SQLite's readers and writers do not block each other. One that is not is left alone, unless --wal allows to change that. Programs need not be told, but all of them must then run on this machine, and no other can have the database open at that moment. Beside the database, the file DB-walvfs remembers what the replica has. Nothing else is changed. It remembers one replica: a database that is pushed to two of them in turn is refused by the first one, as another history.
 
 Examples:
 
@@ -50,7 +50,7 @@ Examples:
 	# From cron, which sends mail if there is output.
 	*/5 * * * *  walvfs push --quiet /var/lib/my-app/data.db s3://bucket/app
 
-Exit statuses: 0 the replica has everything, 1 failed, 2 wrong command line or configuration, or not in WAL mode, 130 interrupted. After any but 0, the replica has an older state, whole.`
+Exit statuses: 0 the replica has everything, 1 failed, 2 wrong command line or configuration, or not in WAL mode, 130 interrupted. After any but 0, the replica is whole, but it may lack what was committed last.`
 }
 
 // Validate finds mistakes before anything is done.
@@ -75,15 +75,22 @@ func (c *pushCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	// It is opened again by the VFS; here, what is wrong with the URL is said.
+	store, err := storage.Open(a.ctx, db.URL, db.Options)
+	if err != nil {
+		return &usageError{err: err}
+	}
+	replica := store.String()
+	store.Close()
 	if empty {
-		return c.done(a, db.URL, pushed{Skipped: "the database is empty"})
+		return c.done(a, replica, pushed{Skipped: "the database is empty"})
 	}
 	start := time.Now()
 	status, err := c.push(a, db)
 	if err != nil {
 		return err
 	}
-	return c.done(a, db.URL, pushed{
+	return c.done(a, replica, pushed{
 		TXID:       status.Tip.TXID,
 		Files:      status.Uploads,
 		Bytes:      status.Bytes,
@@ -122,6 +129,9 @@ func (c *pushCmd) checkMode() (empty bool, err error) {
 		return false, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return false, fmt.Errorf("%s: it is a directory, and not a database", c.DB)
+	}
 	header := make([]byte, 20)
 	switch n, err := io.ReadFull(f, header); {
 	case n == 0 && err == io.EOF:
@@ -158,28 +168,77 @@ func (c *pushCmd) push(a *app, db config.DB) (shipper.Status, error) {
 	uri := fileURI(path) + "?vfs=" + name + "&replica=" + url.QueryEscape(db.URL)
 	conn, err := sqlite3.OpenFlags(uri, sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
 	if err != nil {
-		return shipper.Status{}, c.openError(err)
+		return shipper.Status{}, c.explain(innermost(err))
 	}
-	ctx, cancel := context.WithTimeoutCause(a.ctx, c.Timeout, fmt.Errorf("--timeout=%s is over", c.Timeout))
-	defer cancel()
-	err = vfs.Flush(ctx, path)
+	err = c.drain(a.ctx, path)
 	status, _ := vfs.Status(path)
+	if a.interrupted(err) {
+		err = &interruptedError{err, left(status)}
+	}
 	return status, c.explain(errors.Join(err, conn.Close()))
+}
+
+// drain waits for the replica, but not for what only a person can make succeed: what
+// an application tries again and again is an error here.
+func (c *pushCmd) drain(ctx context.Context, path string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("--timeout=%s is over", c.Timeout))
+	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	done := make(chan error, 1)
+	go func() { done <- vfs.Flush(ctx, path) }()
+	for {
+		select {
+		case err := <-done:
+			if cause := context.Cause(ctx); err != nil && hopeless(cause) {
+				return cause
+			}
+			return err
+		case <-time.After(100 * time.Millisecond):
+			if status, _ := vfs.Status(path); hopeless(status.Err) {
+				giveUp(status.Err)
+			}
+		}
+	}
+}
+
+func hopeless(err error) bool {
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, storage.ErrNoBucket) || errors.Is(err, sqlite3.READONLY)
+}
+
+// left says what an interrupted push leaves.
+func left(s shipper.Status) string {
+	if s.Uploads == 0 {
+		return "no upload was acknowledged; the replica is whole"
+	}
+	return fmt.Sprintf("TXID %s was uploaded, but not all that was committed; the replica is whole", s.Tip.TXID)
 }
 
 func (c *pushCmd) logger(a *app) *slog.Logger {
 	if c.Quiet || c.JSON {
 		return slog.New(slog.DiscardHandler)
 	}
-	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return slog.New(warnings{slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})})
 }
 
-// openError tells the cause, which SQLite has a number for only.
-func (c *pushCmd) openError(err error) error {
+// warnings leaves out errors: the command ends with them.
+type warnings struct{ slog.Handler }
+
+func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level < slog.LevelError && h.Handler.Enabled(ctx, level)
+}
+
+func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return warnings{h.Handler.WithAttrs(attrs)}
+}
+func (h warnings) WithGroup(name string) slog.Handler { return warnings{h.Handler.WithGroup(name)} }
+
+// innermost is the cause of an error, which SQLite has a number for only.
+func innermost(err error) error {
 	for cause := err; cause != nil; cause = errors.Unwrap(cause) {
 		err = cause
 	}
-	return fmt.Errorf("%s: %w", c.DB, err)
+	return err
 }
 
 func (c *pushCmd) explain(err error) error {
@@ -188,7 +247,7 @@ func (c *pushCmd) explain(err error) error {
 		return nil
 	case errors.Is(err, shipper.ErrDiverged), errors.Is(err, shipper.ErrFenced):
 		return &hintedError{fmt.Errorf("%s: %w", c.DB, err), "if this database's content is right, --overwrite goes on with it"}
-	case errors.Is(err, vfs.ErrNotReplicated), errors.Is(err, fs.ErrPermission) && !isStorage(err):
+	case errors.Is(err, vfs.ErrNotReplicated), errors.Is(err, sqlite3.READONLY), errors.Is(err, fs.ErrPermission) && !isStorage(err):
 		return &hintedError{fmt.Errorf("%s: cannot be replicated by this user: %w", c.DB, err), "walvfs must be able to write to the database and its directory, where SQLite has its log"}
 	}
 	return fmt.Errorf("%s: %w", c.DB, err)

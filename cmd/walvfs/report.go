@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
@@ -38,6 +39,15 @@ type hintedError struct {
 
 func (e *hintedError) Unwrap() error { return e.error }
 
+// interruptedError says what an interrupted command leaves, if it is not what was
+// there before.
+type interruptedError struct {
+	error
+	left string
+}
+
+func (e *interruptedError) Unwrap() error { return e.error }
+
 // errDamaged ends a command that said already what it found.
 var errDamaged = errors.New("damaged")
 
@@ -48,7 +58,11 @@ func (a *app) report(err error) int {
 		return statusOK
 	}
 	if a.interrupted(err) {
-		fmt.Fprintln(a.stderr, "walvfs: interrupted; nothing was changed")
+		left := "nothing was changed"
+		if e, ok := errors.AsType[*interruptedError](err); ok {
+			left = e.left
+		}
+		fmt.Fprintf(a.stderr, "walvfs: interrupted; %s\n", left)
 		return statusInterrupted
 	}
 	if errors.Is(err, errDamaged) {
@@ -78,6 +92,8 @@ func isUsage(err error) bool {
 	return ok
 }
 
+const forceHint = "--force replaces the database and its -wal, -shm and -journal files"
+
 // remedy takes an error's hint out of its text, and puts it in this command's
 // terms where it has a flag for it.
 func remedy(err error) (message, hint string) {
@@ -90,12 +106,15 @@ func remedy(err error) (message, hint string) {
 	if e, ok := errors.AsType[*restore.Error](err); ok && e.Hint != "" {
 		hint = e.Hint
 	}
+	message = strings.Replace(err.Error(), " ("+hint+")", "", 1)
+	if hint != "" && errors.Is(err, format.ErrCorrupt) {
+		hint += "; walvfs verify finds out"
+	}
+	if e, ok := errors.AsType[*restore.Error](err); ok && e.Op == "restore to" && errors.Is(err, fs.ErrExist) {
+		hint = forceHint + "; --if-db-not-exists leaves them be"
+	}
 	if e, ok := errors.AsType[*hintedError](err); ok {
 		hint = e.hint
-	}
-	message = strings.Replace(err.Error(), " ("+hint+")", "", 1)
-	if e, ok := errors.AsType[*restore.Error](err); ok && e.Op == "restore to" && errors.Is(err, fs.ErrExist) {
-		hint = "--force replaces the database and its -wal, -shm and -journal files; --if-db-not-exists leaves them be"
 	}
 	return message, hint
 }

@@ -25,7 +25,7 @@ type restoreCmd struct {
 	IfReplicaExists bool `name:"if-replica-exists" help:"Do nothing, successfully, if there is no replica. One that cannot be reached is an error."`
 
 	Follow   bool          `help:"Then keep this copy up to date, for others to read, until interrupted."`
-	Interval time.Duration `default:"1s" help:"With --follow, how often to look for what is new: one LIST request each time."`
+	Interval time.Duration `default:"1s" help:"With --follow, how often to look for what is new. While nothing comes, every second is some 3,500 GET and 130 LIST requests an hour; of gs://, 3,500 of both."`
 
 	JSON  bool `name:"json" help:"Print the result as a JSON object; with --follow, one a line for each change."`
 	Quiet bool `short:"q" help:"Print errors only."`

@@ -141,7 +141,7 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 	}
 	defer tmp.discard()
 
-	db := newDatabase(opts.hooks.wrap(tmp.file), tmp.name)
+	db := newDatabase(opts.hooks.wrap(tmp.name, tmp.file), tmp.name)
 	db.startSync = func() { startSync(tmp.file) }
 	result, mark, err := applyPlans(ctx, store, plan, db, opts)
 	if err != nil {
@@ -157,14 +157,14 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 
 // hooks let a test take the place of the disk, and have small files in pieces.
 type hooks struct {
-	file  func(diskFile) diskFile
+	file  func(name string, f diskFile) diskFile
 	step  func(do func() error) error
 	piece int64 // bytes of one, and inFlight in proportion; zero is pieceSize
 }
 
-func (h hooks) wrap(f diskFile) diskFile {
+func (h hooks) wrap(name string, f diskFile) diskFile {
 	if h.file == nil {
 		return f
 	}
-	return h.file(f)
+	return h.file(name, f)
 }

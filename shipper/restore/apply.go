@@ -99,7 +99,8 @@ func (p plan) fileError(store storage.Store, i int, err error) error {
 	}
 	for _, txid := range format.Restorable(p.listed) {
 		if txid < f.MaxTXID {
-			e.Hint = fmt.Sprintf("TXID %s, the one before, can be restored", txid)
+			// These have not been read, or not to their ends.
+			e.Hint = fmt.Sprintf("TXID %s, the one before, can be restored if the files that it takes are whole", txid)
 		}
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 )
 
 // What a caller may decide on with [errors.Is].
@@ -37,3 +38,12 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// createError is for a file beside the target.
+func createError(name string, err error) error {
+	e := &Error{Op: "create", Name: name, Err: pathless(err)}
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
+		e.Hint = "this user must be able to create files in that directory"
+	}
+	return e
+}

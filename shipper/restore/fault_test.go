@@ -199,7 +199,10 @@ func (d faultyDisk) Sync() error {
 func TestDiskFails(t *testing.T) {
 	s := smallReplica(t)
 	failing := func(failAt int32, n *atomic.Int32) Options {
-		return Options{hooks: hooks{file: func(f diskFile) diskFile {
+		return Options{hooks: hooks{file: func(name string, f diskFile) diskFile {
+			if !strings.HasSuffix(name, tempSuffix) {
+				return f // the directory, which is synced when it is too late to fail
+			}
 			n.Store(0)
 			return faultyDisk{f, failAt, n}
 		}}}

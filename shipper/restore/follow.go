@@ -3,7 +3,7 @@
 // [Follow] restores the newest state, and then keeps that copy up to date while
 // others read it through SQLite. Each step takes it from one TXID to another one:
 //
-//	poll      one listing, from the copy's own file on
+//	poll      is there the file that comes next? then one listing, from the copy's own on
 //	fetch     the changed pages, once each -> app.db-walvfs-apply
 //	lock      as a SQLite writer does: SHARED, RESERVED, EXCLUSIVE
 //	commit    app.db-walvfs-apply is renamed to app.db-journal
@@ -62,8 +62,9 @@ type FollowOptions struct {
 	// of the first restore.
 	Options
 
-	// Interval is the time between two polls, each of which is a listing. The default
-	// is 1 s.
+	// Interval is the time between two polls. The default is 1 s: of a quiet replica,
+	// that is 3,500 requests for an object and 130 listings an hour. With 30 s or more,
+	// each poll is a listing.
 	Interval time.Duration
 
 	// Report is called once when the copy is there, and then whenever something
@@ -125,7 +126,7 @@ func Follow(ctx context.Context, store storage.Store, target string, opts Follow
 	if real, err := filepath.EvalSymlinks(target); err == nil {
 		target = real
 	}
-	state, err := openFollowFile(target)
+	state, err := openFollowFile(target, opts.hooks)
 	if err != nil {
 		return err
 	}
@@ -201,12 +202,12 @@ func (f *follower) begin(ctx context.Context) error {
 		return err
 	}
 	defer tmp.discard()
-	db := newDatabase(opts.hooks.wrap(tmp.file), tmp.name)
+	db := newDatabase(opts.hooks.wrap(tmp.name, tmp.file), tmp.name)
 	result, _, err := applyPlans(ctx, f.store, plan, db, opts)
 	if err != nil {
 		return err
 	}
-	at, err := f.firstPosition(ctx, tmp.file, result)
+	at, err := f.firstPosition(ctx, tmp, db, result)
 	if err != nil {
 		return err
 	}
@@ -217,7 +218,10 @@ func (f *follower) begin(ctx context.Context) error {
 			return nil, err
 		}
 		undo = func() { back(); f.state.forget() }
-		return undo, f.state.save(followState{Replica: f.store.String(), At: at})
+		if err := f.state.save(followState{Replica: f.store.String(), At: at}); err != nil {
+			return undo, err
+		}
+		return undo, place.syncDir()
 	}
 	if err := tmp.publish(ctx, db, remember); err != nil {
 		return err
@@ -232,17 +236,17 @@ func (f *follower) begin(ctx context.Context) error {
 }
 
 // firstPosition puts a restored file into rollback mode.
-func (f *follower) firstPosition(ctx context.Context, file *os.File, r Result) (position, error) {
+func (f *follower) firstPosition(ctx context.Context, tmp *temp, db *database, r Result) (position, error) {
 	at := position{TXID: r.TXID, Time: r.Time, PageSize: r.PageSize, Pages: r.Pages, Counter: 1}
 	page := make([]byte, r.PageSize)
-	if _, err := file.ReadAt(page, 0); err != nil {
-		return at, &Error{Op: "read", Name: file.Name(), Err: pathless(err)}
+	if _, err := tmp.file.ReadAt(page, 0); err != nil {
+		return at, &Error{Op: "read", Name: tmp.name, Err: pathless(err)}
 	}
 	if err := at.stamp(page); err != nil {
 		return at, &Error{Op: "follow to", Name: f.path, Err: err}
 	}
-	if _, err := file.WriteAt(page, 0); err != nil {
-		return at, &Error{Op: "write", Name: file.Name(), Err: pathless(err)}
+	if err := db.write(page, 0); err != nil {
+		return at, err
 	}
 	listed, err := ListFiles(ctx, f.store)
 	if err == nil {

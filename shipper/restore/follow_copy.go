@@ -22,7 +22,13 @@ type followed struct {
 	state *followFile
 	conn  *sqlite3.Conn
 	file  vfs.File
+	disk  diskFile // the same
 }
+
+// sqliteFile is a file that SQLite opened.
+type sqliteFile struct{ vfs.File }
+
+func (f sqliteFile) Sync() error { return f.File.Sync(vfs.SYNC_FULL) }
 
 func openFollowed(p *place, s *followFile) (*followed, error) {
 	uri := url.URL{Scheme: "file", Opaque: (&url.URL{Path: filepath.ToSlash(p.path)}).EscapedPath()}
@@ -46,7 +52,7 @@ func openFollowed(p *place, s *followFile) (*followed, error) {
 		}
 		file = wrapped.Unwrap()
 	}
-	return &followed{place: p, state: s, conn: conn, file: file}, nil
+	return &followed{place: p, state: s, conn: conn, file: file, disk: p.hooks.wrap(p.path, sqliteFile{file})}, nil
 }
 
 func (c *followed) close() error { return c.conn.Close() }
@@ -126,8 +132,15 @@ func (c *followed) recover(deadline time.Time) error {
 		return c.fail("open the journal of", err)
 	}
 	defer f.Close()
-	next := c.state.Next
-	if nonce, err := readNonce(f); err != nil || next == nil || nonce != next.Nonce {
+	to := c.state.At
+	if c.state.Next != nil {
+		to = *c.state.Next
+	}
+	nonce, err := readNonce(f)
+	if err == nil && nonce == c.state.At.Nonce { // its removal was lost with the power
+		to = c.state.At
+	}
+	if err != nil || nonce != to.Nonce {
 		return c.written("there is a journal of another program")
 	}
 	if err := c.lock(vfs.LOCK_EXCLUSIVE, deadline); err != nil {
@@ -136,7 +149,7 @@ func (c *followed) recover(deadline time.Time) error {
 	if err := c.apply(f); err != nil {
 		return err
 	}
-	c.state.At, c.state.Next = *next, nil
+	c.state.At, c.state.Next = to, nil
 	return nil
 }
 
@@ -163,7 +176,7 @@ func (c *followed) check() error {
 	}
 	next := c.state.Next
 	switch {
-	case next != nil && !exists(c.place.path+applySuffix) && next.is(header, size):
+	case next != nil && !c.uncommitted(next.Nonce) && next.is(header, size):
 		c.state.At, c.state.Next = *next, nil // SQLite finished it
 	case !c.state.At.is(header, size):
 		return c.written("it is not as it was left at TXID " + c.state.At.TXID.String())
@@ -173,6 +186,18 @@ func (c *followed) check() error {
 		return c.state.save(state)
 	}
 	return nil
+}
+
+// uncommitted reports whether a journal did not get its name. There may be another one
+// that is not complete, of the step after it.
+func (c *followed) uncommitted(nonce uint32) bool {
+	f, err := os.Open(c.place.path + applySuffix)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	defer f.Close()
+	found, err := readNonce(f)
+	return err == nil && found == nonce
 }
 
 // How long new readers are held up, at first and at most, while one that reads is
@@ -249,17 +274,17 @@ func (c *followed) finish(j *journal, next *position) error {
 func (c *followed) apply(j io.ReaderAt) error {
 	size, err := replay(j, func(pages []byte, offset int64) error {
 		return c.place.step(func() error {
-			_, err := c.file.WriteAt(pages, offset)
+			_, err := c.disk.WriteAt(pages, offset)
 			return err
 		})
 	})
 	if err != nil {
 		return c.fail("write", err)
 	}
-	if err := c.place.step(func() error { return c.file.Truncate(size) }); err != nil {
+	if err := c.place.step(func() error { return c.disk.Truncate(size) }); err != nil {
 		return c.fail("truncate", err)
 	}
-	if err := c.place.step(func() error { return c.file.Sync(vfs.SYNC_FULL) }); err != nil {
+	if err := c.place.step(func() error { return c.disk.Sync() }); err != nil {
 		return c.fail("sync", err)
 	}
 	// The name need not be durable: applied again, it changes nothing, until the next

@@ -26,6 +26,7 @@ const applySuffix = "-walvfs-apply"
 // https://sqlite.org/fileformat2.html#the_rollback_journal
 type journal struct {
 	file     *os.File
+	disk     diskFile   // the same
 	pageSize func() int // bytes; known before the first page comes
 	nonce    uint32
 
@@ -43,12 +44,13 @@ const (
 	journalHeader = 28  // bytes
 )
 
-func createJournal(name string) (*journal, error) {
+func createJournal(name string, hooks hooks) (*journal, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return nil, &Error{Op: "create", Name: name, Err: pathless(err)}
+		return nil, createError(name, err)
 	}
-	j := &journal{file: f, nonce: rand.Uint32(), w: bufio.NewWriterSize(f, 256<<10)}
+	j := &journal{file: f, disk: hooks.wrap(name, f), nonce: rand.Uint32()}
+	j.w = bufio.NewWriterSize(io.NewOffsetWriter(j.disk, 0), 256<<10)
 	_, err = j.w.Write(make([]byte, journalSector))
 	return j, err
 }
@@ -107,10 +109,10 @@ func (j *journal) finish(at position, first []byte) error {
 	for _, n := range []uint32{j.records, j.nonce, at.Pages, journalSector, at.PageSize} {
 		b = binary.BigEndian.AppendUint32(b, n)
 	}
-	if _, err := j.file.WriteAt(b, 0); err != nil {
+	if _, err := j.disk.WriteAt(b, 0); err != nil {
 		return err
 	}
-	return j.file.Sync()
+	return j.disk.Sync()
 }
 
 // discard removes a journal that was not committed.

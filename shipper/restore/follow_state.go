@@ -105,16 +105,17 @@ func (p position) is(header []byte, size int64) bool {
 type followFile struct {
 	followState
 	file *os.File
+	disk diskFile // the same
 }
 
 const followSlot = 4096 // bytes
 
-func openFollowFile(target string) (*followFile, error) {
+func openFollowFile(target string, hooks hooks) (*followFile, error) {
 	name := target + followSuffix
 	for {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
-			return nil, &Error{Op: "create", Name: name, Err: pathless(err)}
+			return nil, createError(name, err)
 		}
 		if err := lockFile(f, 0, 1); err != nil {
 			f.Close()
@@ -127,7 +128,7 @@ func openFollowFile(target string) (*followFile, error) {
 			f.Close()
 			continue
 		}
-		s := &followFile{file: f}
+		s := &followFile{file: f, disk: hooks.wrap(name, f)}
 		return s, s.load()
 	}
 }
@@ -161,8 +162,8 @@ func (s *followFile) save(state followState) error {
 	if n := copy(b, fmt.Appendf(nil, "%08x %s\n", crc32.ChecksumIEEE(text), text)); n == followSlot {
 		return &Error{Op: "write", Name: s.file.Name(), Err: errors.New("the replica's URL is too long")}
 	}
-	if _, err = s.file.WriteAt(b, int64(state.Seq%2)*followSlot); err == nil {
-		err = s.file.Sync()
+	if _, err = s.disk.WriteAt(b, int64(state.Seq%2)*followSlot); err == nil {
+		err = s.disk.Sync()
 	}
 	if err != nil {
 		return &Error{Op: "write", Name: s.file.Name(), Err: pathless(err)}
@@ -173,7 +174,7 @@ func (s *followFile) save(state followState) error {
 
 // forget is for when there is no copy after all.
 func (s *followFile) forget() {
-	s.file.Truncate(0)
+	s.disk.Truncate(0)
 	s.followState = followState{}
 }
 

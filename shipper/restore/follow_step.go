@@ -13,12 +13,21 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
 )
 
 const (
 	// fullEvery is after how many polls without news all levels are listed: to see
 	// that the replica is still the same, and where its snapshots are.
 	fullEvery = 300
+
+	// listWithin is after how long of asking for the next file only, level 0 is listed:
+	// retention may have removed that file before it was asked for.
+	listWithin = 30 * time.Second
+
+	// peekPatience is how long an answer may take: a connection that is silently gone is
+	// to be noticed, and replaced.
+	peekPatience = 10 * time.Second
 
 	// mostNews is how many level 0 files are applied without looking for a compacted
 	// one in their place.
@@ -55,9 +64,34 @@ func (f *follower) step(ctx context.Context) (again bool, err error) {
 	return f.take(ctx, p, whole)
 }
 
+// peek reports whether a listing may tell news. What comes next has a key that is
+// known, and to ask for it costs a twelfth of a listing.
+func (f *follower) peek(ctx context.Context) (bool, error) {
+	peeks := max(1, min(30, int(listWithin/f.opts.Interval)))
+	next := f.state.At.TXID + 1
+	if f.tip >= next || f.quiet%peeks == 0 {
+		return true, nil
+	}
+	soon, cancel := context.WithTimeout(ctx, peekPatience)
+	defer cancel()
+	r, _, err := f.store.Open(soon, f.store.Layout().Key(format.LevelRaw, next, next), 0, 1)
+	switch {
+	case errors.Is(err, storage.ErrNotExist):
+		return false, nil
+	case err != nil && soon.Err() != nil && ctx.Err() == nil:
+		return false, &Error{Op: "poll", Name: f.store.String(), Err: fmt.Errorf("no answer in %s", peekPatience)}
+	case err != nil:
+		return false, err
+	}
+	return true, r.Close()
+}
+
 // news lists level 0 from the copy's own file on. It is ok if that is still there,
 // and what follows leaves nothing out.
 func (f *follower) news(ctx context.Context) (files []format.FileInfo, ok bool, err error) {
+	if any, err := f.peek(ctx); err != nil || !any {
+		return nil, true, err
+	}
 	at, layout := f.state.At, f.store.Layout()
 	dir := layout.Dir(format.LevelRaw)
 	// The own file's key comes after its first half: "MIN" before "MIN-MAX.ltx".
@@ -93,7 +127,7 @@ func (f *follower) see(txid format.TXID, written time.Time) {
 // take applies a plan. If a file of it is gone, another plan is to be made.
 func (f *follower) take(ctx context.Context, p plan, whole bool) (again bool, err error) {
 	start := time.Now()
-	j, err := createJournal(f.path + applySuffix)
+	j, err := createJournal(f.path+applySuffix, f.opts.hooks)
 	if err != nil {
 		return false, err
 	}

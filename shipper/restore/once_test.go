@@ -72,7 +72,7 @@ func TestPageOnce(t *testing.T) {
 		}
 		disk := countingDisk{mu: &sync.Mutex{}, writes: map[int64]int{}}
 		opts := Options{TXID: txid, Force: true, hooks: hooks{
-			file:  func(f diskFile) diskFile { disk.diskFile = f; return disk },
+			file:  func(_ string, f diskFile) diskFile { disk.diskFile = f; return disk },
 			piece: rapid.Int64Range(1, 3000).Draw(rt, "piece"),
 		}}
 		target := filepath.Join(dir, "app.db")

@@ -120,7 +120,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	before, most := heap(), uint64(0)
 	opts := Options{
 		Progress: func(Progress) { most = max(most, heap()) },
-		hooks:    hooks{piece: piece, file: func(f diskFile) diskFile { return slowDisk{f} }},
+		hooks:    hooks{piece: piece, file: func(_ string, f diskFile) diskFile { return slowDisk{f} }},
 	}
 	if _, err := Restore(t.Context(), store, filepath.Join(t.TempDir(), "app.db"), opts); err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestDiskFull(t *testing.T) {
 	for _, at := range []int{0, 1, 5, 17} {
 		n := 0
 		var mu sync.Mutex
-		full := func(f diskFile) diskFile {
+		full := func(_ string, f diskFile) diskFile {
 			n = 0
 			return writeHook{f, func() error {
 				mu.Lock()
@@ -235,7 +235,7 @@ func TestLockPageIsLast(t *testing.T) {
 	}
 	s.store.objects[s.store.layout.Key(0, 1, 1)] = b.Bytes()
 	var disk noDisk
-	r, err := Restore(t.Context(), s.store, filepath.Join(t.TempDir(), "app.db"), Options{hooks: hooks{file: func(f diskFile) diskFile {
+	r, err := Restore(t.Context(), s.store, filepath.Join(t.TempDir(), "app.db"), Options{hooks: hooks{file: func(_ string, f diskFile) diskFile {
 		disk.diskFile = f
 		return &disk
 	}}})

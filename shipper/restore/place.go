@@ -123,7 +123,7 @@ func (p *place) create() (*temp, error) {
 	for {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
-			return nil, &Error{"create", name, pathless(err), ""}
+			return nil, createError(name, err)
 		}
 		if err := lockFile(f, 0, 1); err != nil {
 			f.Close()

@@ -37,7 +37,7 @@ func (p *place) syncDir() error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(dir.Sync(), dir.Close())
+		return errors.Join(p.hooks.wrap(name, dir).Sync(), dir.Close())
 	})
 	if err != nil {
 		return &Error{"sync", name, pathless(err), ""}
