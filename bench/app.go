@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+)
+
+// app is the application's process.
+type app struct {
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	orders  *json.Encoder
+	answers *json.Decoder
+}
+
+func childCommand(ctx context.Context, env []string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(append(os.Environ(), env...), roleVariable+"=1")
+	cmd.Stderr = os.Stderr
+	return cmd, nil
+}
+
+func startApp(ctx context.Context, s spec, env []string) (*app, error) {
+	cmd, err := childCommand(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	a := &app{cmd: cmd, in: in, orders: json.NewEncoder(in), answers: json.NewDecoder(out)}
+	return a, a.orders.Encode(s)
+}
+
+func (a *app) order(s string) error { return a.orders.Encode(s) }
+
+// answer reads one, or tells how the process has ended instead.
+func (a *app) answer(o *outcome) error {
+	if err := a.answers.Decode(o); err != nil {
+		return fmt.Errorf("the application ended: %w", errors.Join(a.cmd.Wait(), err))
+	}
+	return nil
+}
+
+func (a *app) close() error {
+	if err := errors.Join(a.order("close"), a.in.Close()); err != nil {
+		return err
+	}
+	return a.cmd.Wait()
+}
+
+// restoreInChild is walvfs's restore as a process.
+func restoreInChild(ctx context.Context, s spec, env []string, target string) error {
+	cmd, err := childCommand(ctx, env)
+	if err != nil {
+		return err
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	s.RestoreTo = target
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	return errors.Join(json.NewEncoder(in).Encode(s), in.Close(), cmd.Wait())
+}

@@ -1,0 +1,281 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// The applications are this program, too.
+func TestMain(m *testing.M) {
+	if isChild() {
+		exit(runChild(os.Stdin, os.Stdout))
+	}
+	os.Exit(m.Run())
+}
+
+// A tiny comparison has all that a large one has.
+func TestComparison(t *testing.T) {
+	dir := t.TempDir()
+	page, data := filepath.Join(dir, "page.html"), filepath.Join(dir, "data.json")
+	args := []string{"-workload", "paced,read", "-store", "file", "-peers", "plain,walvfs", "-rounds", "2",
+		"-duration", "700ms", "-json", data, "-html", page}
+	var out bytes.Buffer
+	if err := runBench(t.Context(), args, &out); err != nil {
+		t.Fatal(err)
+	}
+	r, err := readReport(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Machine.Cores == 0 || r.Machine.Go == "" || r.Machine.Versions["litestream"] == "" || r.Settings.Rounds != 2 {
+		t.Errorf("machine: %+v, settings: %+v", r.Machine, r.Settings)
+	}
+	if len(r.Comparisons) != 2 {
+		t.Fatalf("%d comparisons", len(r.Comparisons))
+	}
+	for _, c := range r.Comparisons {
+		checkOrder(t, c)
+		for _, run := range c.Runs {
+			checkRun(t, c.Workload, run)
+		}
+		for _, peer := range c.Peers {
+			checkCells(t, c, peer)
+		}
+	}
+	for _, want := range []string{"paced on file", "read on file", "latency p99.9 ms", "×"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the table lacks %q:\n%s", want, &out)
+		}
+	}
+	checkPage(t, page)
+
+	var again bytes.Buffer
+	if err := runBench(t.Context(), []string{"-from", data}, &again); err != nil {
+		t.Fatal(err)
+	}
+	if _, tables, _ := strings.Cut(out.String(), "\n\n"); again.String() != "\n"+tables {
+		t.Errorf("shown again:\n%s\nat first:\n%s", &again, tables)
+	}
+}
+
+// checkOrder wants peers in turns.
+func checkOrder(t *testing.T, c *Comparison) {
+	t.Helper()
+	var order []string
+	for _, r := range c.Runs {
+		order = append(order, r.Peer)
+	}
+	if got := strings.Join(order, " "); got != "plain walvfs plain walvfs" {
+		t.Errorf("order %q", got)
+	}
+}
+
+func checkRun(t *testing.T, w workload, r *Run) {
+	t.Helper()
+	if r.Transactions < 10 || r.Seconds < 0.5 || r.Counted < 0.5 || r.App.Memory == 0 || r.WAL == 0 || r.App.CPU < 0 {
+		t.Errorf("%s, %s: %d transactions in %f s, %+v, WAL %d", w.Name, r.Peer, r.Transactions, r.Seconds, r.App, r.WAL)
+	}
+	if want := r.Transactions * int64(w.Reads); r.Reads != want {
+		t.Errorf("%s, %s: %d reads, not %d", w.Name, r.Peer, r.Reads, want)
+	}
+	replicated := r.Peer == "walvfs"
+	if (r.Restore > 0) != replicated || (r.Stored > 0) != replicated {
+		t.Errorf("%s, %s: restore %f, stored %d", w.Name, r.Peer, r.Restore, r.Stored)
+	}
+	if !replicated || !w.Stamp {
+		return
+	}
+	if r.lag == nil || r.lag.TotalCount() != r.Transactions || r.Missing != 0 || percentile(r.lag, 99) > 20_000 {
+		t.Errorf("%s, %s: p99 of lag %g ms, missing %d of %d", w.Name, r.Peer, percentile(r.lag, 99), r.Missing, r.Transactions)
+	}
+}
+
+func checkCells(t *testing.T, c *Comparison, peer string) {
+	t.Helper()
+	cell := func(metric string) Cell { return c.row(metric).Peers[peer] }
+	p50, p99, most := cell("latency p50"), cell("latency p99"), cell("longest stall")
+	if !(0 < p50.Median && p50.Median <= p99.Median && p99.Median <= most.Median) {
+		t.Errorf("%s, %s: latencies %v, %v, %v", c.Workload.Name, peer, p50, p99, most)
+	}
+	if tps := cell("transactions"); tps.Median <= 0 || (tps.Ratio != nil) != (peer != c.Baseline) {
+		t.Errorf("%s, %s: transactions %v", c.Workload.Name, peer, tps)
+	}
+}
+
+// checkPage wants plots, and nothing that has to be fetched.
+func checkPage(t *testing.T, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := bytes.Count(b, []byte("<svg")); got != 4 { // latency and lag; rounds and latency
+		t.Errorf("%d plots", got)
+	}
+	for _, url := range regexp.MustCompile(`(?:https?:)?//[^"'<>\s]+`).FindAll(b, -1) {
+		if !bytes.HasPrefix(url, []byte("http://www.w3.org/")) { // names, not addresses
+			t.Errorf("the page refers to %s", url)
+		}
+	}
+	if bytes.Contains(b, []byte("<script")) {
+		t.Error("the page has a script")
+	}
+}
+
+func TestBadFlags(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // what is not refused ends at once
+	for flags, want := range map[string]string{
+		"-workload hot,warm": `there is no "warm"; expected some of commit-1-normal,`,
+		"-store s3":          `there is no "s3"; expected some of file,versitygw`,
+		"-peers plain,":      `there is no ""; expected some of plain,walvfs`,
+		"-duration 5":        `invalid value "5" for flag -duration`,
+		"-duration -5s":      "cannot be negative",
+		"-rounds -1":         "cannot be negative",
+		"-fast":              "flag provided but not defined: -fast",
+		"quick":              `unexpected "quick"`,
+		"-from no-such-file": "no-such-file",
+		"-json /no/such/dir": "/no/such/dir",
+	} {
+		err := runBench(ctx, strings.Fields(flags), io.Discard)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", flags, err)
+		}
+	}
+}
+
+// A restored database that is not the application's fails the benchmark.
+func TestCompareDatabases(t *testing.T) {
+	dir := t.TempDir()
+	database := func(name, sql string) string {
+		path := filepath.Join(dir, name)
+		conn, err := sqlite3.Open("file:" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.Exec(schema + ";" + sql); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	const rows = "INSERT INTO t (x) VALUES ('a'), ('b'), ('c');"
+	original := database("original.db", rows)
+	if err := compareDatabases(original, database("same.db", rows)); err != nil {
+		t.Error(err)
+	}
+	for name, sql := range map[string]string{
+		"missing": "INSERT INTO t (x) VALUES ('a'), ('b')",
+		"changed": rows + "UPDATE t SET x = 'd' WHERE id = 2",
+		"longer":  rows + "UPDATE t SET x = 'cc' WHERE id = 3",
+		"renamed": rows + "UPDATE t SET id = 4 WHERE id = 3",
+	} {
+		if err := compareDatabases(original, database(name+".db", sql)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
+
+// All that a peer sends and gets is counted, once, whatever the store; of large
+// objects, too.
+func TestMeterServers(t *testing.T) {
+	const large = 20 << 20
+	for _, kind := range storeKinds[1:3] {
+		t.Run(kind.Name, func(t *testing.T) {
+			err := lend(t.Context(), func(l *lender) error {
+				p := kind.place(l)
+				store, err := storage.Open(l.Context(), p.used.URL, p.used.Options)
+				if err != nil {
+					return err
+				}
+				defer store.Close()
+				if err := useStore(l, store, large); err != nil {
+					return err
+				}
+				checkServerCounts(t, p.meter, large)
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// useStore makes one request of each kind, and writes an object of some size.
+func useStore(l *lender, store storage.Store, large int) error {
+	small, big := store.Layout().Key(0, 7, 7), store.Layout().Key(9, 1, 7)
+	for key, size := range map[string]int{small: 1000, big: large} {
+		if err := store.Create(l.Context(), key, bytes.NewReader(make([]byte, size)), storage.Attrs{}); err != nil {
+			return err
+		}
+	}
+	for _, err := range store.List(l.Context(), "", "") {
+		if err != nil {
+			return err
+		}
+	}
+	r, _, err := store.Open(l.Context(), small, 0, -1)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return err
+	}
+	return store.Delete(l.Context(), small)
+}
+
+func checkServerCounts(t *testing.T, m *meter, large int64) {
+	t.Helper()
+	c := m.Counts()
+	of := func(kind Kind, level int) Count {
+		return c.Where(func(c Count) bool { return c.Kind == kind && c.Level == level })
+	}
+	const envelope = 2000 // Google's metadata around an object
+	if put := of(Put, 0); put.Requests != 1 || put.Sent < 1000 || put.Sent > 1000+envelope {
+		t.Errorf("put: %+v", put)
+	}
+	// Amazon's API takes it at once, Google's goes on and on.
+	if big := c.Where(func(c Count) bool { return c.Level == 9 }); big.Requests < 1 || big.Sent < large || big.Sent > large+envelope {
+		t.Errorf("large: %+v", big)
+	}
+	if get := of(Get, 0); get.Requests != 1 || get.Received != 1000 {
+		t.Errorf("get: %+v", get)
+	}
+	if list := of(List, NoLevel); list.Requests != 1 || list.Received == 0 {
+		t.Errorf("list: %+v", list)
+	}
+	if n := c.Where(func(c Count) bool { return c.Kind == Delete }); n.Requests != 1 {
+		t.Errorf("delete: %+v", n)
+	}
+	if a := m.Arrivals(); len(a) != 1 || a[0].file != "0/0000000000000007-0000000000000007" {
+		t.Errorf("arrivals: %v", a)
+	}
+}
+
+// A report with numbers that are not histograms is refused, not shown.
+func TestReadReport(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "bad.json")
+	b, err := json.Marshal(Report{Comparisons: []*Comparison{{Runs: []*Run{{Latency: "no"}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readReport(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	_ "github.com/ncruces/go-sqlite3/driver"
+
+	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/vfs"
+)
+
+// roleVariable in the environment makes this program an application instead of the
+// benchmark: so the CPU, the memory and the VFS of each run are its own.
+const roleVariable = "WALVFS_BENCH_CHILD"
+
+// spec is what an application is told to do, as a line of JSON on its input. Then it
+// is told "go" and "close", and the input's end means that nobody listens any more.
+type spec struct {
+	Workload workload
+	Peer     peer
+	Dir      string
+	Replicas []string // a URL for each database
+	Duration time.Duration
+	Profiles profiles
+
+	RestoreTo string // instead of all that: restore the first replica to this path
+}
+
+// outcome is what an application did, as a line of JSON on its output. The first
+// says only that it is ready.
+type outcome struct {
+	Transactions int64 // written
+	Reads        int64
+	Seconds      float64 // from the first to the end of the last
+	Latency      []byte  // of the transactions in nanoseconds, an encoded HDR histogram
+
+	// Committed is when transaction n, counted from 1, had returned, in nanoseconds
+	// since 1970, at index n-1. Only of a workload with stamps.
+	Committed []int64
+}
+
+// runChild is main for an application.
+func runChild(in io.Reader, out io.Writer) error {
+	slog.SetLogLoggerLevel(slog.LevelWarn)
+	orders := json.NewDecoder(in)
+	var s spec
+	if err := orders.Decode(&s); err != nil {
+		return err
+	}
+	if s.RestoreTo != "" {
+		return restoreHere(s)
+	}
+	app, err := openApplication(s)
+	if err != nil {
+		return err
+	}
+	defer app.close()
+	answers := json.NewEncoder(out)
+	if err := errors.Join(answers.Encode(outcome{}), waitFor(orders, "go")); err != nil {
+		return err
+	}
+	stop, err := s.Profiles.start()
+	if err != nil {
+		return err
+	}
+	result, err := app.work()
+	if err := errors.Join(err, stop()); err != nil {
+		return err
+	}
+	if err := errors.Join(answers.Encode(result), waitFor(orders, "close")); err != nil {
+		return err
+	}
+	return app.close()
+}
+
+func waitFor(orders *json.Decoder, want string) error {
+	var got string
+	if err := orders.Decode(&got); err != nil || got != want {
+		return fmt.Errorf("expected the order %q, got %q: %w", want, got, err)
+	}
+	return nil
+}
+
+// restoreHere is what walvfs's command does.
+func restoreHere(s spec) error {
+	store, err := storage.Open(context.Background(), s.Replicas[0], storage.Options{})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	_, err = restore.Restore(context.Background(), store, s.RestoreTo, restore.Options{})
+	return err
+}
+
+// application is a program with databases, of which the first is worked with.
+type application struct {
+	spec
+	dbs []*sql.DB
+
+	number    atomic.Int64 // of transactions begun
+	reads     atomic.Int64
+	mu        sync.Mutex
+	latency   *hdrhistogram.Histogram
+	committed []int64
+}
+
+// openApplication opens and fills the databases, and returns when replicas that
+// walvfs makes have everything.
+func openApplication(s spec) (*application, error) {
+	a := &application{spec: s, latency: newHistogram()}
+	for i, replica := range s.Replicas {
+		path := databasePath(s.Dir, i)
+		db, err := sql.Open("sqlite3", s.Peer.uri(path, replica, "synchronous("+s.Workload.Synchronous+")"))
+		if err != nil {
+			return nil, err
+		}
+		db.SetMaxIdleConns(max(1, s.Workload.Connections))
+		a.dbs = append(a.dbs, db)
+		for _, statement := range []string{schema, s.Workload.Setup} {
+			if _, err := db.Exec(statement); err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
+		}
+	}
+	return a, a.drain()
+}
+
+func (a *application) drain() error {
+	if !a.Peer.InProcess {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	for i := range a.dbs {
+		if err := vfs.Flush(ctx, databasePath(a.Dir, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close closes the databases, which waits for walvfs's replicas.
+func (a *application) close() error {
+	var errs []error
+	for _, db := range a.dbs {
+		errs = append(errs, db.Close())
+	}
+	a.dbs = nil
+	return errors.Join(errs...)
+}
+
+// work is the measured part.
+func (a *application) work() (outcome, error) {
+	start := time.Now()
+	end := start.Add(a.Duration)
+	var wg sync.WaitGroup
+	errs := make([]error, a.Workload.Connections)
+	for i := range errs {
+		wg.Go(func() { errs[i] = a.connection(start, end) })
+	}
+	wg.Wait()
+	took := time.Since(start)
+	encoded, err := a.latency.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	return outcome{
+		Transactions: a.latency.TotalCount(),
+		Reads:        a.reads.Load(),
+		Seconds:      took.Seconds(),
+		Latency:      encoded,
+		Committed:    a.committed,
+	}, errors.Join(append(errs, err)...)
+}
+
+// connection works on one connection until the end. With a pace, a transaction's
+// latency counts from when it was due: one that had to wait for a slow one is slow.
+func (a *application) connection(start, end time.Time) error {
+	if a.Workload.Write == "" {
+		time.Sleep(time.Until(end))
+		return nil
+	}
+	ctx := context.Background()
+	c, err := a.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	for {
+		due := time.Now()
+		if !due.Before(end) {
+			return nil
+		}
+		n := a.number.Add(1)
+		if rate := a.Workload.Rate; rate > 0 {
+			due = start.Add(time.Duration(math.Round(float64(n-1) / rate * float64(time.Second))))
+			if !due.Before(end) {
+				time.Sleep(time.Until(end))
+				return nil
+			}
+			time.Sleep(time.Until(due))
+		}
+		if err := c.transact(ctx, n); err != nil {
+			return err
+		}
+		a.note(time.Since(due))
+		for range a.Workload.Reads {
+			var x []byte
+			if err := c.read.QueryRowContext(ctx).Scan(&x); err != nil {
+				return err
+			}
+			a.reads.Add(1)
+		}
+	}
+}
+
+// note keeps a transaction's latency and, since numbers are given in the order of
+// one connection, the moment that it was done.
+func (a *application) note(latency time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_ = a.latency.RecordValue(max(1, latency.Nanoseconds())) // no transaction takes an hour
+	if a.Workload.Stamp {
+		a.committed = append(a.committed, time.Now().UnixNano())
+	}
+}
+
+// connection's statements.
+type statements struct {
+	conn        *sql.Conn
+	write, read *sql.Stmt
+	stamp       bool
+}
+
+func (a *application) prepare(ctx context.Context) (*statements, error) {
+	conn, err := a.dbs[0].Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &statements{conn: conn, stamp: a.Workload.Stamp}
+	if c.write, err = conn.PrepareContext(ctx, a.Workload.Write); err == nil && a.Workload.Read != "" {
+		c.read, err = conn.PrepareContext(ctx, a.Workload.Read)
+	}
+	return c, err
+}
+
+// transact writes one transaction. A stamp is its number in the database's header,
+// so that each level 0 file says which transaction is its last one.
+func (c *statements) transact(ctx context.Context, n int64) error {
+	if !c.stamp {
+		_, err := c.write.ExecContext(ctx)
+		return err
+	}
+	tx, err := c.conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	if _, err := tx.StmtContext(ctx, c.write).ExecContext(ctx); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", n)); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// isChild reports whether this process is an application.
+func isChild() bool { return os.Getenv(roleVariable) != "" }
+
+// close gives the connection back, without what would keep it from closing.
+func (c *statements) close() {
+	c.write.Close()
+	if c.read != nil {
+		c.read.Close()
+	}
+	c.conn.Close()
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
+)
+
+// peer is one way to have, or not to have, a replica.
+type peer struct {
+	Name       string         `json:"name"`
+	About      string         `json:"about"`
+	Parameters string         `json:"parameters,omitempty"` // of the database's URI, beside vfs and replica
+	InProcess  bool           `json:"in_process"`           // replicated by walvfs
+	Litestream *time.Duration `json:"litestream,omitempty"` // by Litestream, with these intervals; zero is its defaults
+	Needs      string         `json:"needs,omitempty"`      // a parameter that walvfs may not know
+}
+
+func every(d time.Duration) *time.Duration { return &d }
+
+// peers are all of them, in the order of each round. The first that is chosen is
+// what the others are compared with.
+var peers = []peer{
+	{Name: "plain", About: "go-sqlite3, no replica"},
+	{Name: "walvfs", About: "walvfs, asynchronous", InProcess: true},
+	{Name: "walvfs-0s", About: "walvfs, uploading as often as it can", InProcess: true, Parameters: "interval=0s"},
+	{Name: "walvfs-sync", About: "walvfs, a commit returns when the replica has it", InProcess: true, Parameters: "durability=sync", Needs: "durability"},
+	{Name: "litestream", About: "Litestream beside it, default settings", Litestream: every(0)},
+	{Name: "litestream-1ms", About: "Litestream beside it, looking and uploading every millisecond", Litestream: every(time.Millisecond)},
+}
+
+// replicated reports whether the peer has a replica at all.
+func (p peer) replicated() bool { return p.InProcess || p.Litestream != nil }
+
+// available returns why the peer cannot run, empty if it can. A VFS ignores
+// parameters that it does not know, and refuses a value that it knows to be wrong.
+func (p peer) available() string {
+	if p.Needs == "" {
+		return ""
+	}
+	dir, err := os.MkdirTemp("", "walvfs-bench-")
+	if err != nil {
+		return err.Error()
+	}
+	defer os.RemoveAll(dir)
+	conn, err := sqlite3.Open("file:" + filepath.Join(dir, "probe.db") + "?vfs=replicated&replica=file://" + dir + "/replica&" + p.Needs + "=no-such-value")
+	if err != nil {
+		return ""
+	}
+	conn.Close()
+	return fmt.Sprintf("this walvfs does not know the parameter %s", p.Needs)
+}
+
+// uri is what the application opens.
+func (p peer) uri(path, replica string, pragmas ...string) string {
+	var b strings.Builder
+	b.WriteString("file:" + path + "?_pragma=busy_timeout(60000)")
+	for _, pragma := range pragmas {
+		b.WriteString("&_pragma=" + pragma)
+	}
+	if p.InProcess {
+		b.WriteString("&vfs=replicated&close_timeout=60s&replica=" + url.QueryEscape(replica))
+	} else {
+		b.WriteString("&_pragma=journal_mode(wal)")
+	}
+	if p.Parameters != "" {
+		b.WriteString("&" + p.Parameters)
+	}
+	return b.String()
+}
+
+// replicaURL is the replica of one of a workload's databases.
+func replicaURL(r *storagetest.Replica, db int) string {
+	if db == 0 {
+		return r.URL
+	}
+	return fmt.Sprintf("%s-%04d", r.URL, db)
+}
+
+// databasePath is one of a workload's databases.
+func databasePath(dir string, db int) string {
+	return filepath.Join(dir, fmt.Sprintf("app-%04d.db", db))
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+func printHead(out io.Writer, r *Report, about time.Duration) {
+	m := r.Machine
+	fmt.Fprintf(out, "%s, %d cores, %s, %s, load %.1f, %s\n", m.Processor, m.Cores, humanize.IBytes(m.Memory), m.System, m.Load, m.Go)
+	for _, s := range r.Skipped {
+		fmt.Fprintf(out, "left out: %s\n", s)
+	}
+	fmt.Fprintf(out, "This takes about %s.\n", about.Round(time.Second))
+}
+
+// printComparison prints median [least to most] and, after ×, the median of the
+// ratios of pairs to the first peer.
+func printComparison(out io.Writer, c *Comparison) {
+	fmt.Fprintf(out, "\n%s on %s: %s; %s a run, %d rounds\n", c.Workload.Name, c.Store, c.Workload.About,
+		seconds(c.Duration), len(c.of(c.Baseline)))
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(t, "\t%s\n", strings.Join(c.Peers, "\t"))
+	for _, row := range c.Rows {
+		fmt.Fprint(t, strings.TrimSpace(row.Metric+" "+row.Unit))
+		for _, p := range c.Peers {
+			fmt.Fprintf(t, "\t%s", row.Peers[p])
+		}
+		fmt.Fprintln(t)
+	}
+	t.Flush()
+	if len(c.Days) > 0 {
+		printDays(out, c.Days)
+	}
+}
+
+// String is the cell as people read it.
+func (c Cell) String() string {
+	s := number(c.Median)
+	if least, most := number(c.Least), number(c.Most); least != most {
+		s += fmt.Sprintf(" [%s–%s]", least, most)
+	}
+	if c.Ratio != nil {
+		s += fmt.Sprintf(" ×%s", number(c.Ratio.Median))
+	}
+	return s
+}
+
+// number has three significant digits, or all before the point.
+func number(v float64) string {
+	switch {
+	case v == 0:
+		return "0"
+	case v >= 100:
+		return humanize.Commaf(float64(int64(v + 0.5)))
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	case v >= 1:
+		return fmt.Sprintf("%.2f", v)
+	}
+	return fmt.Sprintf("%.2g", v)
+}
+
+// dayLine is a line of the table of a day.
+type dayLine struct {
+	Name string
+	keep func(Count) bool
+}
+
+// dayLines are all of them, the sum last.
+var dayLines = []dayLine{
+	{"put, level 0", func(c Count) bool { return c.Kind == Put && c.Level == 0 }},
+	{"put, levels 1 to 3", func(c Count) bool { return c.Kind == Put && c.Level >= 1 && c.Level <= 3 }},
+	{"put, snapshot", func(c Count) bool { return (c.Kind == Put || c.Kind == Part) && c.Level == 9 }},
+	{"put, other", func(c Count) bool {
+		return c.Kind == Put && (c.Level == NoLevel || c.Level > 3 && c.Level < 9) || c.Kind == Part && c.Level != 9
+	}},
+	{"list", func(c Count) bool { return c.Kind == List }},
+	{"get", func(c Count) bool { return c.Kind == Get }},
+	{"delete", func(c Count) bool { return c.Kind == Delete }},
+	{"all", func(Count) bool { return true }},
+}
+
+// printDays prints what a day of this load is, by kind, and its price.
+func printDays(out io.Writer, days []Day) {
+	fmt.Fprintf(out, "\na day of this load, from %.0f s: requests, MiB sent, MiB received\n", days[0].Window)
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, d := range days {
+		fmt.Fprintf(t, "\t%s", d.Peer)
+	}
+	fmt.Fprintln(t)
+	for _, line := range dayLines {
+		fmt.Fprint(t, line.Name)
+		for _, d := range days {
+			fmt.Fprintf(t, "\t%s", amount(d.Day.Where(line.keep)))
+		}
+		fmt.Fprintln(t)
+	}
+	for i, p := range prices {
+		fmt.Fprintf(t, "%s, $ a month", p.Store)
+		for _, d := range days {
+			b := d.Bills[i]
+			fmt.Fprintf(t, "\t%.2f requests + %.4f storage", b.Requests, b.Storage)
+		}
+		fmt.Fprintln(t)
+	}
+	t.Flush()
+	for _, d := range days {
+		fmt.Fprintf(out, "%s: %s\n", d.Peer, d.Explain())
+	}
+}
+
+func amount(c Count) string {
+	if c.Requests == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%s, %s, %s", humanize.Comma(c.Requests), number(float64(c.Sent)/mebi), number(float64(c.Received)/mebi))
+}
+
+// Explain says what a day was made of.
+func (d Day) Explain() string {
+	snapshot := d.Daily.Total()
+	return fmt.Sprintf("%d requests counted in %.0f s; + 24 times level 3, estimated from level 2: %s; + one snapshot, taken as large as the first upload: %s",
+		d.Often.Total().Requests, d.Window, amount(d.Hourly.Total()), amount(snapshot))
+}

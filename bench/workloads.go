@@ -1,0 +1,74 @@
+package main
+
+import "time"
+
+// workload is what an application does with its databases.
+type workload struct {
+	Name  string `json:"name"`
+	About string `json:"about"`
+
+	Setup       string        `json:"setup"`               // SQL, once a database, after the schema
+	Write       string        `json:"write,omitempty"`     // SQL, a transaction; none: nothing is done
+	Read        string        `json:"read,omitempty"`      // SQL
+	Reads       int           `json:"reads,omitempty"`     // to each write
+	Stamp       bool          `json:"stamp,omitempty"`     // each transaction says its number, so that it is found in the replica
+	Connections int           `json:"connections"`         // that work at the same time
+	Synchronous string        `json:"synchronous"`         // normal or full
+	Rate        float64       `json:"rate,omitempty"`      // transactions a second; zero: one after the other
+	Databases   int           `json:"databases"`           // open at the same time
+	Settle      time.Duration `json:"settle,omitempty"`    // passes before anything is counted
+	Cost        bool          `json:"cost,omitempty"`      // counts requests: all peers at once, and a warm-up before
+	OneRound    bool          `json:"one_round,omitempty"` // it takes long, and is not about speed
+	SkipRestore bool          `json:"skip_restore,omitempty"`
+
+	Duration time.Duration `json:"duration,omitempty"` // unless -duration says otherwise; zero: the general default
+	Stores   []string      `json:"-"`                  // unless -store says otherwise
+	Peers    []string      `json:"-"`                  // unless -peers says otherwise; nil: all
+}
+
+const schema = `CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)`
+
+// fill inserts n rows of random bytes.
+const (
+	small     = `INSERT INTO t (x) SELECT randomblob(100) FROM generate_series(1, 10000)`
+	insert    = `INSERT INTO t (x) VALUES (randomblob(100))`
+	costSetup = `INSERT INTO t (x) SELECT randomblob(400) || zeroblob(400) FROM generate_series(1, 80000)`
+	costWrite = `INSERT INTO t (id, x) SELECT 1 + abs(random()) % 80000, randomblob(400) || zeroblob(400) FROM generate_series(1, 2)
+		UNION ALL SELECT NULL, randomblob(800) WHERE true
+		ON CONFLICT (id) DO UPDATE SET x = excluded.x`
+	oneS3   = "versitygw"
+	general = 5 * time.Second
+)
+
+// workloads are all of them, in the order of the report.
+var workloads = []workload{
+	{Name: "commit-1-normal", About: "single-row commits, one connection, synchronous=normal",
+		Setup: small, Write: insert, Connections: 1, Synchronous: "normal"},
+	{Name: "commit-1-full", About: "single-row commits, one connection, synchronous=full",
+		Setup: small, Write: insert, Connections: 1, Synchronous: "full"},
+	{Name: "commit-8-normal", About: "single-row commits, 8 connections, synchronous=normal",
+		Setup: small, Write: insert, Connections: 8, Synchronous: "normal"},
+	{Name: "commit-8-full", About: "single-row commits, 8 connections, synchronous=full",
+		Setup: small, Write: insert, Connections: 8, Synchronous: "full"},
+	{Name: "paced", About: "50 single-row commits a second, each of them followed into the bucket",
+		Setup: small, Write: insert, Stamp: true, Connections: 1, Synchronous: "normal", Rate: 50,
+		Stores: []string{"file", "versitygw", "fake-gcs-server", "versitygw+30ms", "fake-gcs-server+30ms"}},
+	{Name: "bulk", About: "transactions of 1,000 rows",
+		Setup: small, Write: `INSERT INTO t (x) SELECT randomblob(100) FROM generate_series(1, 1000)`, Connections: 1, Synchronous: "normal"},
+	{Name: "read", About: "19 reads to each write, 4 connections",
+		Setup: small, Write: insert, Read: `SELECT x FROM t WHERE id = 1 + abs(random()) % 10000`, Reads: 19, Connections: 4, Synchronous: "normal"},
+	{Name: "large", About: "values of 256 KiB, 200 of them rewritten at random",
+		Setup: `INSERT INTO t (x) SELECT randomblob(262144) FROM generate_series(1, 200)`,
+		Write: `UPDATE t SET x = randomblob(262144) WHERE id = 1 + abs(random()) % 200`, Connections: 1, Synchronous: "normal"},
+	{Name: "hot", About: "the same 100 rows of 10,000 rewritten at random",
+		Setup: small, Write: `UPDATE t SET x = randomblob(100) WHERE id = 1 + abs(random()) % 100`, Connections: 1, Synchronous: "normal"},
+	{Name: "idle", About: "1,000 databases that are open, and nothing is written",
+		Setup: insert, Connections: 1, Synchronous: "normal", Databases: 1000,
+		OneRound: true, SkipRestore: true, Settle: 45 * time.Second, Duration: 30 * time.Second, Peers: []string{"plain", "walvfs", "litestream"}},
+	{Name: "cost", About: "a row inserted and two of 64 MiB rewritten at random, once a second",
+		Setup: costSetup, Write: costWrite, Connections: 1, Synchronous: "normal", Rate: 1,
+		Cost: true, OneRound: true, Duration: 10 * time.Minute, Peers: []string{"walvfs", "litestream"}},
+	{Name: "cost-quiet", About: "the same once a minute",
+		Setup: costSetup, Write: costWrite, Connections: 1, Synchronous: "normal", Rate: 1.0 / 60,
+		Cost: true, OneRound: true, Duration: 10 * time.Minute, Peers: []string{"walvfs", "litestream"}},
+}
