@@ -27,6 +27,8 @@ type fakeDB struct {
 	commits  uint64
 	pages    []uint64 // by page number - 1
 	dirty    *roaring.Bitmap
+	wal      shipper.Commit // where it ends
+	cutWAL   shipper.Commit // where the last cut has it end
 	cuts     int
 	settled  int // cuts acknowledged or abandoned
 	intended []shipper.Position
@@ -36,6 +38,7 @@ type fakeDB struct {
 
 	noise      bool         // pages do not compress
 	slow       atomic.Int64 // nanoseconds to read a page
+	slowCut    atomic.Int64 // nanoseconds from a cut's boundary to its beginning
 	readFaults atomic.Int64 // reading one of so many pages fails, 0 for none
 	last       format.TXID
 	recognize  func(*shipper.Tip) error
@@ -43,13 +46,16 @@ type fakeDB struct {
 }
 
 func newDB(pages int) *fakeDB {
-	db := &fakeDB{pages: make([]uint64, pages), dirty: roaring.New()}
+	db := &fakeDB{pages: make([]uint64, pages), dirty: roaring.New(), wal: shipper.Commit{Salt: format.Salt{1}, End: format.WALHeaderSize}}
 	db.dirty.AddRange(1, uint64(pages)+1)
 	return db
 }
 
 // commit writes pages.
-func (db *fakeDB) commit(pages ...uint32) {
+func (db *fakeDB) commit(pages ...uint32) { db.commitAt(pages...) }
+
+// commitAt is commit, and returns the commit's number and its place.
+func (db *fakeDB) commitAt(pages ...uint32) (uint64, shipper.Commit) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	db.commits++
@@ -57,6 +63,15 @@ func (db *fakeDB) commit(pages ...uint32) {
 		db.pages[p-1] = db.commits
 		db.dirty.Add(p)
 	}
+	db.wal.End += int64(len(pages)) * (format.FrameHeaderSize + pageSize)
+	return db.commits, db.wal
+}
+
+// resetWAL has the WAL start over.
+func (db *fakeDB) resetWAL() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.wal = shipper.Commit{Salt: format.Salt{db.wal.Salt[0] + 1}, End: format.WALHeaderSize}
 }
 
 // resize changes the number of pages.
@@ -71,6 +86,7 @@ func (db *fakeDB) resize(n int) {
 	db.pages = db.pages[:n]
 	db.pages[0] = db.commits
 	db.dirty.Add(1)
+	db.wal.End += format.FrameHeaderSize + pageSize
 }
 
 func (db *fakeDB) size() int {
@@ -84,7 +100,7 @@ func (db *fakeDB) timeOf(txid format.TXID) time.Time {
 	return db.made[txid-1].Time
 }
 
-func (db *fakeDB) Behind() (commits, bytes int64) { return 0, 0 }
+func (db *fakeDB) Behind() (commits, pages, bytes int64) { return 0, 0, 0 }
 
 func (db *fakeDB) Rest() {}
 
@@ -111,13 +127,15 @@ func (db *fakeDB) Cut(_ context.Context, anyway bool) (shipper.Cut, error) {
 			return nil, err
 		}
 	}
+	defer func() { time.Sleep(time.Duration(db.slowCut.Load())) }()
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if db.dirty.IsEmpty() && !anyway {
 		return nil, nil
 	}
 	db.cuts++
-	k := &fakeCut{db: db, pages: db.dirty, content: append([]uint64(nil), db.pages...)}
+	k := &fakeCut{db: db, pages: db.dirty, content: append([]uint64(nil), db.pages...), from: db.cutWAL, to: db.wal}
+	db.cutWAL = db.wal
 	k.pages.RemoveRange(uint64(len(db.pages))+1, 1<<32)
 	db.dirty = roaring.New()
 	return k, nil
@@ -127,10 +145,20 @@ type fakeCut struct {
 	db      *fakeDB
 	pages   *roaring.Bitmap
 	content []uint64
+
+	from, to shipper.Commit
 }
 
 func (k *fakeCut) Info() shipper.CutInfo {
-	return shipper.CutInfo{PageSize: pageSize, Commit: uint32(len(k.content)), Pages: k.pages, Same: k.pages.IsEmpty(), WALOffset: 32}
+	info := shipper.CutInfo{PageSize: pageSize, Commit: uint32(len(k.content)), Pages: k.pages, Same: k.pages.IsEmpty(), WALOffset: format.WALHeaderSize}
+	if k.to.End > format.WALHeaderSize {
+		info.Salt = k.to.Salt
+		if k.from.Salt == k.to.Salt && k.from.End < k.to.End {
+			info.WALOffset = k.from.End
+		}
+		info.WALSize = k.to.End - info.WALOffset
+	}
+	return info
 }
 
 func (k *fakeCut) ReadPage(pgno uint32, p []byte) error {
