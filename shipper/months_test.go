@@ -143,6 +143,7 @@ func (l *life) change() {
 // check restores the newest TXID, some that the replica has, and some times.
 func (l *life) check(faulty bool) {
 	l.t.Helper()
+	synctest.Wait() // for retention, which would remove what is listed
 	files, err := restore.ListFiles(context.Background(), l.store)
 	if err != nil {
 		l.t.Fatal(err)
