@@ -34,13 +34,13 @@ func (s *Shipper) cutLevels(up *upload, due []*level) error {
 		s.levels.postpone(due, time.Now())
 		return up.cut.Close()
 	}
-	files := make([]*levelFile, len(due))
-	for i, v := range due {
-		files[i] = s.levels.take(v, up.TXID, up.Time)
-		files[i].body = s.newSpool()
+	for _, v := range due {
+		f := s.levels.take(v, up.TXID, up.Time)
+		f.body = s.newSpool()
+		up.levels = append(up.levels, f)
 	}
 	s.tenders.Go(func() {
-		s.encodeLevels(up, files)
+		s.encodeLevels(up)
 		s.schedule()
 	})
 	return nil
@@ -48,9 +48,9 @@ func (s *Shipper) cutLevels(up *upload, due []*level) error {
 
 // encodeLevels writes files of levels, and has them uploaded once the file is there
 // whose TXID they end with. One that cannot be made is for later.
-func (s *Shipper) encodeLevels(up *upload, files []*levelFile) {
-	errs := make([]error, len(files))
-	for i, f := range files {
+func (s *Shipper) encodeLevels(up *upload) {
+	errs := make([]error, len(up.levels))
+	for i, f := range up.levels {
 		began, pages := time.Now(), f.pages(up.info)
 		f.count = pages.GetCardinality()
 		if _, errs[i] = s.encode(up.cut, f.body, s.levelHeader(up.info, f), pages); errs[i] == nil {
@@ -62,11 +62,11 @@ func (s *Shipper) encodeLevels(up *upload, files []*levelFile) {
 	}
 	encoders.Release(1)
 	acked := <-up.outcome
-	for i, f := range files {
+	for i, f := range up.levels {
 		retry := f.level.retry()
 		switch {
 		case !acked:
-			s.levels.giveBack(f, nil, time.Now())
+			f.body.Close()
 		case errs[i] != nil:
 			s.levels.giveBack(f, up.info.Pages, time.Now().Add(retry))
 			if s.ctx.Err() == nil {

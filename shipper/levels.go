@@ -179,14 +179,22 @@ func (l *levels) take(v *level, txid format.TXID, at time.Time) *levelFile {
 	return f
 }
 
-// giveBack is told that a file will not be there. The pages of the level 0 file of
-// its TXID go back with what it took, if there is that file.
+// abandon is told that files are not to be: there will be another level 0 file of
+// their TXID. They may still be in the making.
+func (l *levels) abandon(files []*levelFile, now time.Time) {
+	for _, f := range files {
+		l.putBack(f, f.taken, now)
+	}
+}
+
+// giveBack is told that a file cannot be made. The pages of the level 0 file of its
+// TXID, which is there, go back with what it took.
 func (l *levels) giveBack(f *levelFile, raw *roaring.Bitmap, due time.Time) {
 	f.body.Close()
-	pages := f.taken
-	if raw != nil {
-		pages = roaring.Or(pages, raw)
-	}
+	l.putBack(f, roaring.Or(f.taken, raw), due)
+}
+
+func (l *levels) putBack(f *levelFile, pages *roaring.Bitmap, due time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if f.log != l.log {

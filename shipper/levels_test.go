@@ -262,3 +262,54 @@ func TestFewMakeLevels(t *testing.T) {
 		}
 	})
 }
+
+// A file of a level that is being made when its level 0 file fails does not stand for
+// the next one of that TXID: its pages are in another file of the level.
+func TestAbandonedWhileMakingLevel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, db := newStore(t), newDB(100)
+		s := shipper.New(db, store, shipper.Options{Interval: 20 * time.Second, Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}}})
+		defer s.Close()
+		drain(t, s)
+		time.Sleep(time.Minute) // there is a file of level 1, with every page
+		db.commit(3, 4, 5, 6, 7)
+		drain(t, s)
+		time.Sleep(12 * time.Second)
+		db.commit(1)
+		drain(t, s)
+		var tries atomic.Int64
+		db.syncErr = func() error {
+			if tries.Add(1) == 1 {
+				return errStore
+			}
+			return nil
+		}
+		db.slow.Store(int64(2 * time.Second)) // 10 s and more for a file of level 1
+		db.commit(2)
+		s.Wake() // is cut after 32 s, when level 1 is due, and once more soon after
+		time.Sleep(5 * time.Minute)
+		if tip := s.Status().Tip.TXID; tip != 4 || tries.Load() != 2 {
+			t.Fatalf("TXID %s after %d tries", tip, tries.Load())
+		}
+		held := false
+		for obj := range store.List(t.Context(), store.Layout().Dir(1), "") {
+			f, ok := store.Layout().Parse(obj.Key)
+			if !ok || f.MaxTXID < 4 {
+				continue
+			}
+			r, _, err := store.Open(t.Context(), obj.Key, 0, -1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, _, err := format.Decode(r, func(_ format.LTXHeader, pgno uint32, _ []byte) error {
+				held = held || pgno == 2
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+		}
+		if !held {
+			t.Error("no file of level 1 holds what TXID 4 does")
+		}
+	})
+}

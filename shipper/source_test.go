@@ -43,6 +43,7 @@ type fakeDB struct {
 	last       format.TXID
 	recognize  func(*shipper.Tip) error
 	cutErr     func() error
+	syncErr    func() error
 }
 
 func newDB(pages int) *fakeDB {
@@ -174,7 +175,13 @@ func (k *fakeCut) ReadPage(pgno uint32, p []byte) error {
 	return nil
 }
 
-func (k *fakeCut) Sync() error  { return nil }
+func (k *fakeCut) Sync() error {
+	if k.db.syncErr != nil {
+		return k.db.syncErr()
+	}
+	return nil
+}
+
 func (k *fakeCut) Close() error { return nil }
 
 func (k *fakeCut) Intend(pos shipper.Position) error {

@@ -46,9 +46,10 @@ type upload struct {
 	writeID string
 	header  format.LTXHeader
 	body    *spool
-	came    uint64    // waiters whose commits it holds
-	oldest  int64     // sinceStart of the oldest commit in it
-	outcome chan bool // whether the replica has it, for the files of levels cut with it
+	came    uint64       // waiters whose commits it holds
+	oldest  int64        // sinceStart of the oldest commit in it
+	levels  []*levelFile // cut with it
+	outcome chan bool    // whether the replica has it, for them
 }
 
 // cut takes the next file from the source, nil if there is nothing to ship.
@@ -110,6 +111,7 @@ func (s *Shipper) newSpool() *spool { return &spool{dir: s.opts.SpoolDir} }
 
 func (s *Shipper) abandon(up *upload) {
 	up.cut.Abandon()
+	s.levels.abandon(up.levels, time.Now())
 	up.outcome <- false
 	up.body.Close()
 	s.putBack(up.oldest)
