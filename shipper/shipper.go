@@ -72,6 +72,7 @@ type Shipper struct {
 	finishing atomic.Int32  // callers of Finish
 	lost      atomic.Bool   // the bucket was gone: if it comes back, nothing is known of it
 	oldest    atomic.Int64  // sinceStart of the oldest commit that no cut took, 0 for none
+	cuts      atomic.Uint64 // that have begun
 	inFlight  atomic.Int64  // sinceStart of the oldest commit in the pending upload, 0 for none
 	fenced    atomic.Bool   // halted, because the replica is somebody else's
 	urgent    chan struct{} // ends a pause after a failure
@@ -80,8 +81,7 @@ type Shipper struct {
 
 	mu      sync.Mutex
 	waiters map[*waiter]struct{}
-	came    uint64      // waiters so far
-	acked   Commit      // the end of what the newest file holds
+	acked   Commit      // the newest cut that the replica has, and its end
 	ackedAt time.Time   // when it was acknowledged
 	timer   *time.Timer // to the next thing that is due, nil if there never was one
 	status  Status
@@ -204,11 +204,14 @@ func (s *Shipper) round() {
 	if s.someoneWaits() {
 		quiet(s.urgent)
 	}
-	err := s.stopped()
+	err, failed := s.stopped(), false
 	for err == nil {
-		s.pause(time.Until(s.lastSent.Add(s.opts.Interval)))
+		if !failed { // the interval is for uploads
+			s.pause(time.Until(s.lastSent.Add(s.opts.Interval)))
+		}
 		var more bool
 		more, err = s.turn()
+		failed = err != nil
 		switch {
 		case err == nil:
 			s.succeeded()
@@ -229,7 +232,7 @@ func (s *Shipper) round() {
 		}
 	}
 	s.settle()
-	s.answer(math.MaxUint64, Commit{}, err)
+	s.answer(Commit{By: math.MaxUint64}, err)
 }
 
 // ErrClosed: the shipper was closed before the replica had everything.

@@ -90,7 +90,7 @@ func (s *Shipper) setTip(pos Position) {
 
 func (s *Shipper) acknowledged(up *upload) {
 	s.mu.Lock()
-	s.acked, s.ackedAt = up.info.end(), time.Now()
+	s.ackedAt = time.Now()
 	s.status.Tip = up.Position
 	s.count(up.body.size)
 	s.inFlight.Store(0)
@@ -104,14 +104,20 @@ func (s *Shipper) acknowledged(up *upload) {
 	}
 	s.log.Debug("shipped", "txid", up.TXID, "pages", e.Pages, "bytes", e.Bytes, "lag", e.Lag)
 	s.emit(e)
-	s.reached(up.came, up.info.end())
+	s.reached(up.holds)
 }
 
 // reached answers those who wait for what the replica has. What they ask next is to
 // say so, too.
-func (s *Shipper) reached(came uint64, end Commit) {
+func (s *Shipper) reached(cut Commit) {
+	s.mu.Lock()
+	if cut.End == 0 { // there was nothing new, so that the end stays where it is
+		cut.Salt, cut.End = s.acked.Salt, s.acked.End
+	}
+	s.acked = cut
+	s.mu.Unlock()
 	s.become(Streaming, nil)
-	s.answer(came, end, nil)
+	s.answer(cut, nil)
 }
 
 // count notes an upload. s.mu must be held.

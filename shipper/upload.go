@@ -46,7 +46,7 @@ type upload struct {
 	writeID string
 	header  format.LTXHeader
 	body    *spool
-	came    uint64       // waiters whose commits it holds
+	holds   Commit       // all up to this
 	oldest  int64        // sinceStart of the oldest commit in it
 	levels  []*levelFile // cut with it
 	outcome chan bool    // whether the replica has it, for them
@@ -58,10 +58,10 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	if s.finishing.Load() == 0 {
 		due = s.levels.due(time.Now())
 	}
-	came, oldest := s.arrivals(), s.oldest.Swap(0)
+	by, oldest := s.cuts.Add(1), s.oldest.Swap(0)
 	cut, err := s.source.Cut(s.ctx, len(due) > 0)
 	if err == nil && cut == nil {
-		s.reached(came, Commit{})
+		s.reached(Commit{By: by})
 		return nil, nil
 	}
 	if err != nil {
@@ -75,17 +75,18 @@ func (s *Shipper) cut() (_ *upload, err error) {
 		info:     cut.Info(),
 		writeID:  rand.Text(),
 		body:     s.newSpool(),
-		came:     came,
 		oldest:   oldest,
 		outcome:  make(chan bool, 1),
 	}
+	up.holds = up.info.end()
+	up.holds.By = by
 	if up.info.Same {
 		up.Position = s.tip
 	}
 	if up.info.Same {
 		cut.Abandon()
 		up.outcome <- true
-		s.reached(came, Commit{})
+		s.reached(Commit{By: by})
 		return nil, s.cutLevels(up, due)
 	}
 	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)

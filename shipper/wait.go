@@ -7,15 +7,21 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// A Commit is a place in the WAL at which a transaction ends. The zero value is no
-// place that is known.
+// A Commit is what somebody waits for. The zero value is all that is committed now.
 type Commit struct {
-	Salt format.Salt // of the WAL
-	End  int64       // offset in it, bytes
+	// By is the first cut that is known to hold it, as [Shipper.NextCut] told when
+	// it was committed, 0 if that is not known.
+	By uint64
+
+	// Salt and End are a place in the WAL, in bytes, at which it ends, or a later
+	// transaction does. They tell that an earlier cut holds it, too. The zero value
+	// is no place that is known.
+	Salt format.Salt
+	End  int64
 }
 
 // end returns where the last transaction that a cut holds ends.
-func (i CutInfo) end() Commit { return Commit{i.Salt, i.WALOffset + i.WALSize} }
+func (i CutInfo) end() Commit { return Commit{Salt: i.Salt, End: i.WALOffset + i.WALSize} }
 
 // within reports whether a transaction ends at a place or before it, in one life of
 // the WAL. Of two lives, only time tells.
@@ -23,12 +29,15 @@ func (c Commit) within(end Commit) bool {
 	return !c.Salt.IsZero() && c.Salt == end.Salt && c.End <= end.End
 }
 
-// A waiter waits until the replica has what was committed before it came.
+// A waiter waits until the replica has a cut with a commit.
 type waiter struct {
-	came   uint64 // counts those before it
 	commit Commit
 	done   chan error
 }
+
+// NextCut returns the number of the next cut: it holds what is committed by now. It
+// does not block.
+func (s *Shipper) NextCut() uint64 { return s.cuts.Load() + 1 }
 
 // Wait returns when the replica has a transaction that is committed, and all before
 // it: in what is uploaded just now if that holds it, and else in the next upload,
@@ -67,11 +76,13 @@ func (s *Shipper) Finish(ctx context.Context) error {
 func (s *Shipper) enter(c Commit) *waiter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.within(s.acked) {
+	if !s.lost.Load() && (c.within(s.acked) || c.By > 0 && c.By <= s.acked.By) {
 		return nil
 	}
-	s.came++
-	w := &waiter{came: s.came, commit: c, done: make(chan error, 1)}
+	if c.By == 0 {
+		c.By = s.NextCut()
+	}
+	w := &waiter{commit: c, done: make(chan error, 1)}
 	s.waiters[w] = struct{}{}
 	signal(s.nudge)
 	return w
@@ -111,26 +122,18 @@ func quiet(c chan struct{}) {
 	}
 }
 
-// arrivals counts those who have come to wait. What is cut after that holds what they
-// wait for.
-func (s *Shipper) arrivals() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.came
-}
-
 func (s *Shipper) someoneWaits() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.waiters) > 0
 }
 
-// answer answers those who had come by then, or whose transaction is before an end.
-func (s *Shipper) answer(came uint64, end Commit, err error) {
+// answer answers those who wait for a cut, one before it, or a place within its end.
+func (s *Shipper) answer(cut Commit, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for w := range s.waiters {
-		if w.came <= came || w.commit.within(end) {
+		if w.commit.By <= cut.By || w.commit.within(cut) {
 			delete(s.waiters, w)
 			w.done <- err
 		}

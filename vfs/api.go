@@ -233,7 +233,7 @@ func Flush(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	return d.ship.Drain(ctx)
+	return d.flush(ctx)
 }
 
 // byName finds an open database by any name of its file, as SQLite does.

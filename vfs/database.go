@@ -53,6 +53,8 @@ type database struct {
 	draining int           // closes that wait for the replica
 	closed   chan struct{} // not nil once it is closing, closed when it is gone
 
+	unshipped error // why the last close left something, to be read when it is closed
+
 	connMu sync.Mutex
 	own
 	frames  frameIndex
@@ -201,18 +203,39 @@ func (d *database) enterWAL(file io.ReaderAt) {
 	d.connectWAL()
 }
 
+// flush has the replica get what is committed by now. Beside a last close it is that
+// one which does.
+func (d *database) flush(ctx context.Context) error {
+	err := d.ship.Drain(ctx)
+	if !errors.Is(err, shipper.ErrClosed) {
+		return err
+	}
+	closed := databases.closing(d)
+	if closed == nil {
+		return err
+	}
+	select {
+	case <-closed:
+		return d.unshipped
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // drain gives what is committed its time to reach the replica.
-func (d *database) drain() {
+func (d *database) drain() error {
 	if d.nothingToShip() || d.allShipped() {
-		return
+		return nil
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), d.cfg.closeTimeout,
 		fmt.Errorf("close_timeout=%s is over", d.cfg.closeTimeout))
 	defer cancel()
-	if err := d.ship.Finish(ctx); err != nil {
+	err := d.ship.Finish(ctx)
+	if err != nil {
 		st := d.ship.Status()
 		d.capture.log.Error("closed before the replica had every commit", "error", err, "tip", st.Tip.TXID, "lag", st.Lag)
 	}
+	return err
 }
 
 // nothingToShip reports whether a database was never written to, so that its

@@ -96,13 +96,17 @@ func mainFiles(conn *sqlite3.Conn) iter.Seq[*mainFile] {
 
 // wait waits for what the connection has committed since it last waited.
 func (f *mainFile) wait(ctx context.Context) error {
-	if !f.committed && !f.unsettled {
+	if f.committed == 0 && !f.unsettled {
 		return nil
 	}
-	if err := f.db.ship.Wait(ctx, f.db.capture.end()); err != nil {
+	commit := f.db.capture.end()
+	if !f.unsettled { // else it may be newer
+		commit.By = f.committed
+	}
+	if err := f.db.ship.Wait(ctx, commit); err != nil {
 		return err
 	}
-	f.committed = false
+	f.committed = 0
 	return nil
 }
 

@@ -18,7 +18,7 @@ type mainFile struct {
 	checkpointing bool          // between CheckpointStart and CheckpointDone
 	unsettled     bool          // a commit frame was written, but SQLite did not call it a success
 	leftWAL       bool          // committed without a WAL
-	committed     bool          // since it last waited for the replica
+	committed     uint64        // the cut by which the replica has its newest transaction, 0 for none
 	sync          bool          // commits wait for the replica
 	syncTimeout   time.Duration // for so long, 0 for ever
 	cause         error         // of its newest transaction that failed because of the replica
@@ -49,13 +49,15 @@ var (
 //
 // https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntlcommitphasetwo
 func (f *mainFile) CommitPhaseTwo() error {
+	logged := f.unsettled // in the WAL, whatever replication knows of it
 	f.settle()
 	switch {
 	case f.internal:
-	case !f.db.inWAL.Load():
-		f.committed, f.leftWAL = true, true
+	case !logged && f.db.inWAL.Load(): // it wrote nothing
+	case !logged:
+		f.committed, f.leftWAL = f.db.ship.NextCut(), true
 	default:
-		f.committed = true
+		f.committed = f.db.ship.NextCut()
 		f.db.wake()
 		if f.sync {
 			// The transaction is committed. Others read and write meanwhile.

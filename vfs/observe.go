@@ -153,7 +153,7 @@ func Shutdown(ctx context.Context) error {
 			if d.nothingToShip() || d.allShipped() {
 				return nil
 			}
-			if err := d.ship.Drain(ctx); err != nil {
+			if err := d.flush(ctx); err != nil {
 				errs[i] = fmt.Errorf("walvfs: %s: %w", d.path, err)
 			}
 			return nil

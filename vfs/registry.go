@@ -122,10 +122,11 @@ func (r *registry) release(d *database) {
 	if !r.leave(d) {
 		return
 	}
-	d.drain()
+	err := d.drain()
 	if !r.retire(d) {
 		return
 	}
+	d.unshipped = err
 	d.close()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -133,6 +134,13 @@ func (r *registry) release(d *database) {
 	delete(r.byFile, d.file)
 	delete(r.byReplica, d.store.String())
 	close(d.closed)
+}
+
+// closing returns what is closed when a database is gone, nil if it is not going.
+func (r *registry) closing(d *database) chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return d.closed
 }
 
 func (r *registry) leave(d *database) (last bool) {

@@ -68,7 +68,7 @@ func (b *bucket) check(t *testing.T) {
 	}
 	for c := range b.drained {
 		if len(b.journal) < c.n || b.journal[c.n-1] != c.id {
-			t.Errorf("commit %d was drained, and is not in the replica, which ends at commit %d", c.n, len(b.journal))
+			t.Errorf("commit %d was said to be in the replica, which ends at commit %d", c.n, len(b.journal))
 		}
 	}
 }

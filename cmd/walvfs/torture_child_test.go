@@ -35,6 +35,7 @@ type order struct {
 	MayFail    bool          // opening needs the store
 	Quiet      bool          // settle without a commit
 	Stay       bool          // do not close and open again
+	Sync       bool          // commits wait for the replica, but for those of some connections
 
 	CloseTimeout time.Duration
 	Script       []string
@@ -67,7 +68,7 @@ const (
 //
 //	opening, open, checkpoint, vacuum, closing, closed   where it is
 //	commit N ID                                          COMMIT returned
-//	drained N ID                                         and so did Drain after it
+//	drained N ID                                         and the replica is said to have it
 //	settled                                              the replica has everything
 //	halted WHY                                           replication stopped
 //	bad WHAT                                             what must not be
@@ -136,14 +137,15 @@ func (c *child) timed(what string, mayFail bool, do func() error) error {
 	if took := time.Since(start); took > c.Slow && !mayFail {
 		c.bad("%s took %s (%v)", what, took, err)
 	}
-	if !locked(err) && !mayFail {
+	if !c.expected(err) && !mayFail {
 		c.bad("%s: %v%s", what, err, causes(err))
 	}
 	return err
 }
 
-func locked(err error) bool {
-	return err == nil || errors.Is(err, sqlite3.BUSY) || errors.Is(err, sqlite3.LOCKED)
+// expected reports whether a statement may end so.
+func (c *child) expected(err error) bool {
+	return err == nil || errors.Is(err, sqlite3.BUSY) || errors.Is(err, sqlite3.LOCKED) || c.unconfirmed(err)
 }
 
 func causes(err error) (text string) {
@@ -200,6 +202,9 @@ func (c *child) openFirst(rng *rand.Rand) (*sqlite3.Conn, error) {
 	if err == nil && c.Task != plain {
 		err = c.exec(conn, tortureSchema)
 	}
+	if c.unconfirmed(err) {
+		err = nil // it is there all the same
+	}
 	if err != nil {
 		conn.Close()
 	}
@@ -239,7 +244,7 @@ func (c *child) settle(rng *rand.Rand) {
 	defer c.close(conn)
 	w := &worker{child: c, rng: rng, conn: conn}
 	for tries := 0; w.last.n == 0 && !c.Quiet; tries++ {
-		if err := w.transact(); !locked(err) || tries > 100 {
+		if err := w.transact(); !c.expected(err) || tries > 100 {
 			return
 		}
 	}
@@ -269,6 +274,7 @@ type worker struct {
 	rng  *rand.Rand
 	conn *sqlite3.Conn
 	last commit // of this worker
+	sync bool   // its commits wait for the replica
 }
 
 func (w *worker) run(until time.Time) {
@@ -283,8 +289,9 @@ func (w *worker) run(until time.Time) {
 			if w.conn, err = w.open(w.rng); err != nil {
 				return
 			}
+			w.choose()
 		}
-		if err := w.step(); !locked(err) {
+		if err := w.step(); !w.expected(err) {
 			return
 		}
 	}
@@ -325,9 +332,9 @@ func (w *worker) transact() error {
 	}
 	c, err := w.fill()
 	if err == nil && w.rng.IntN(7) > 0 {
-		if err = w.exec(w.conn, "COMMIT"); err == nil {
-			w.say("commit %d %d", c.n, c.id)
-			w.last = c
+		err = w.exec(w.conn, "COMMIT")
+		if err == nil || w.unconfirmed(err) {
+			w.committed(c, err == nil)
 			return nil
 		}
 	}
@@ -338,7 +345,7 @@ func (w *worker) transact() error {
 }
 
 func (w *worker) fill() (c commit, err error) {
-	for range 1 + w.rng.IntN(4) {
+	for range w.rng.IntN(5) { // not at all: such a commit is one frame
 		from, to, sum := 1+w.rng.IntN(tortureAccounts), 1+w.rng.IntN(tortureAccounts), w.rng.IntN(100)
 		if err := w.exec(w.conn, fmt.Sprintf(
 			"UPDATE account SET balance = balance - %d WHERE id = %d; UPDATE account SET balance = balance + %d WHERE id = %d",
@@ -410,7 +417,13 @@ func (w *worker) drain() {
 	wait := time.Duration(20+w.rng.IntN(1500)) * time.Millisecond
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	if err := vfs.Flush(ctx, w.Path); err == nil && w.last.n > 0 {
+	var err error
+	if w.rng.IntN(2) == 0 {
+		err = vfs.Flush(ctx, w.Path)
+	} else {
+		err = vfs.Wait(ctx, w.conn)
+	}
+	if err == nil && w.last.n > 0 {
 		w.say("drained %d %d", w.last.n, w.last.id)
 	}
 }

@@ -32,7 +32,8 @@ const roundsPerBucket = 10
 //
 //	Prefix      every TXID is the database at one commit, a later one at a later
 //	Converge    once nothing is in the way, the replica has the database, byte by byte
-//	Drained     what Drain returned for is in the replica for good
+//	Durable     what the replica was said to have is there when a process is killed, and
+//	            for good: commits with durability=sync, and what was waited for
 //	One log     no gap, and no file that changes
 //	Harmless    no statement fails or waits because of the replica
 //	Bounded     nor does what is beside the database grow
@@ -190,6 +191,9 @@ func (c *campaign) order(m *machine, what task) order {
 	case settle:
 		o.CloseTimeout = 10 * time.Second
 	}
+	if o.Sync = what == work && c.chance(50); o.Sync {
+		o.URI += "&durability=sync&sync_timeout=" + pick("50ms", "500ms", "5s")
+	}
 	o.URI += "&vfs=replicated&replica=" + url.QueryEscape(c.bucket.replica.URL) +
 		"&interval=" + pick("0s", "0s", "5ms", "100ms", "1s") +
 		"&close_timeout=" + pick(o.CloseTimeout.String(), "0s") + pick("", "", "", "&psow=0")
@@ -210,8 +214,10 @@ func (c *campaign) killing() killing {
 		return killing{"checkpoint", times(15), c.between(0, 4*time.Millisecond)}
 	case n < 70:
 		return killing{"vacuum", times(2), c.between(0, 20*time.Millisecond)}
-	case n < 90:
+	case n < 80:
 		return killing{"commit", times(150), c.between(0, 10*time.Millisecond)}
+	case n < 90:
+		return killing{"drained", times(40), c.between(0, 10*time.Millisecond)}
 	}
 	return killing{}
 }
@@ -234,6 +240,9 @@ func (c *campaign) finish(t *testing.T, m *machine, p *process) {
 	}
 	if len(p.bad) > 0 {
 		t.Logf("its log:\n%s", &p.log)
+	}
+	if p.killed {
+		c.bucket.checkDurable(t, p.drained)
 	}
 }
 
