@@ -82,6 +82,7 @@ type Shipper struct {
 	mu      sync.Mutex
 	waiters map[*waiter]struct{}
 	acked   Commit      // the newest cut that the replica has, and its end
+	crowd   int         // who waited when it was answered, 0 for one or nobody
 	ackedAt time.Time   // when it was acknowledged
 	timer   *time.Timer // to the next thing that is due, nil if there never was one
 	status  Status
@@ -91,7 +92,8 @@ type Shipper struct {
 	tip        Position
 	pending    *upload
 	lastSent   time.Time
-	newestAt   time.Time // when nobody else was known to be ahead
+	lastTook   time.Duration // the newest upload
+	newestAt   time.Time     // when nobody else was known to be ahead
 	backoff    *backoff.ExponentialBackOff
 	failing    failing
 
@@ -240,6 +242,7 @@ var ErrClosed = errors.New("shipping was stopped")
 
 // pause waits for the interval, unless somebody waits for the replica.
 func (s *Shipper) pause(d time.Duration) {
+	s.gather()
 	quiet(s.nudge)
 	if d <= 0 || s.someoneWaits() {
 		return

@@ -57,7 +57,7 @@ type Cut interface {
 	ReadPage(pgno uint32, p []byte) error
 
 	// Sync makes durable on the local disk what was read: a power loss must not
-	// leave the replica ahead of the disk.
+	// leave the replica ahead of the disk. Intend may be called meanwhile.
 	Sync() error
 
 	// Close ends reading.

@@ -92,13 +92,10 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)
 	err = s.encodeRaw(up)
 	if err == nil {
-		err = cut.Sync()
+		err = makeDurable(up)
 	}
 	if cerr := s.cutLevels(up, due); err == nil {
 		err = cerr
-	}
-	if err == nil {
-		err = cut.Intend(up.Position)
 	}
 	if err != nil {
 		s.abandon(up)
@@ -106,6 +103,15 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	}
 	s.inFlight.Store(up.oldest)
 	return up, nil
+}
+
+// makeDurable does what has to be on the disk before an upload begins: two writes,
+// which wait for the disk at the same time.
+func makeDurable(up *upload) error {
+	synced := make(chan error, 1)
+	go func() { synced <- up.cut.Sync() }()
+	err := up.cut.Intend(up.Position)
+	return errors.Join(<-synced, err)
 }
 
 func (s *Shipper) newSpool() *spool { return &spool{dir: s.opts.SpoolDir} }
@@ -181,7 +187,7 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 
-	s.pending, s.tip, s.newestAt = nil, up.Position, s.lastSent
+	s.pending, s.tip, s.newestAt, s.lastTook = nil, up.Position, s.lastSent, time.Since(s.lastSent)
 	up.cut.Acknowledge(up.Position)
 	s.levels.add(up.TXID, up.info, time.Now())
 	s.acknowledged(up)

@@ -3,6 +3,7 @@ package shipper
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/walvfs/walvfs/format"
 )
@@ -106,6 +107,39 @@ func (s *Shipper) await(ctx context.Context, w *waiter) error {
 	}
 }
 
+// mostGather is the longest time that a crowd is waited for.
+const mostGather = 50 * time.Millisecond
+
+// gather lets those who were answered commit again before the next cut, if they were
+// several: else the first of them would have it for itself, and the others would have
+// to wait for two uploads. They have a tenth of an upload's time.
+func (s *Shipper) gather() {
+	s.mu.Lock()
+	crowd, end := s.crowd, s.ackedAt.Add(min(s.lastTook/10, mostGather))
+	s.crowd = 0
+	s.mu.Unlock()
+	if crowd == 0 {
+		return
+	}
+	t := time.NewTimer(time.Until(end))
+	defer t.Stop()
+	for {
+		s.mu.Lock()
+		all := len(s.waiters) >= crowd
+		s.mu.Unlock()
+		if all {
+			return
+		}
+		select {
+		case <-t.C:
+			return
+		case <-s.ctx.Done():
+			return
+		case <-s.nudge:
+		}
+	}
+}
+
 // signal has its receiver look once more.
 func signal(c chan struct{}) {
 	select {
@@ -132,10 +166,15 @@ func (s *Shipper) someoneWaits() bool {
 func (s *Shipper) answer(cut Commit, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	crowd, answered := len(s.waiters), 0
 	for w := range s.waiters {
 		if w.commit.By <= cut.By || w.commit.within(cut) {
 			delete(s.waiters, w)
 			w.done <- err
+			answered++
 		}
+	}
+	if answered > 1 {
+		s.crowd = crowd
 	}
 }

@@ -27,6 +27,7 @@ var many = flag.Int("many", 1000, "databases of BenchmarkManyDatabases")
 type usage struct {
 	heap, resident int64 // bytes
 	goroutines     int
+	files          int // that are open
 }
 
 // cpu returns the CPU time that the process has taken.
@@ -41,6 +42,8 @@ func measure() (u usage) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	u.heap, u.goroutines = int64(m.HeapAlloc), runtime.NumGoroutine()
+	open, _ := os.ReadDir("/proc/self/fd")
+	u.files = len(open)
 	b, _ := os.ReadFile("/proc/self/statm")
 	if f := strings.Fields(string(b)); len(f) > 1 {
 		pages, _ := strconv.ParseInt(f[1], 10, 64)
@@ -119,6 +122,7 @@ func BenchmarkManyDatabases(b *testing.B) {
 		b.ReportMetric(float64(ours.heap-again.heap-(plain.heap-before.heap))/n/1024, "heap-KiB/db")
 		b.ReportMetric(float64(ours.resident-again.resident-(plain.resident-before.resident))/n/1024, "resident-KiB/db")
 		b.ReportMetric(float64(plain.resident-before.resident)/n/1024, "SQLite-KiB/db")
+		b.ReportMetric(float64(ours.files-again.files-(plain.files-before.files))/n, "files/db")
 		b.ReportMetric(float64(ours.goroutines-before.goroutines), "goroutines")
 		b.ReportMetric(float64(spent.Microseconds())/1000, "idle-cpu-ms/10s")
 		b.ReportMetric(float64(requests.Load()-asked), "idle-requests/10s")
