@@ -63,6 +63,7 @@ func TestMonthsOfLife(t *testing.T) {
 				l.t = t
 				l.live(test.faulty)
 			})
+			l.secondOpinion(t)
 		})
 	}
 }
