@@ -57,14 +57,14 @@ type Cut interface {
 	ReadPage(pgno uint32, p []byte) error
 
 	// Sync makes durable on the local disk what was read: a power loss must not
-	// leave the replica ahead of the disk. Intend may be called meanwhile.
+	// leave the replica ahead of the disk.
 	Sync() error
 
 	// Close ends reading.
 	Close() error
 
 	// Intend records the file that is about to be uploaded, so that after a crash
-	// it is recognized as this database's own.
+	// it is recognized as this database's own. Sync comes before.
 	Intend(Position) error
 
 	// Acknowledge tells that the replica has the cut.

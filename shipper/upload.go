@@ -92,7 +92,11 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)
 	err = s.encodeRaw(up)
 	if err == nil {
-		err = makeDurable(up)
+		err = cut.Sync()
+	}
+	if err == nil {
+		// After the WAL is on the disk: what is remembered tells of its frames.
+		err = cut.Intend(up.Position)
 	}
 	if cerr := s.cutLevels(up, due); err == nil {
 		err = cerr
@@ -103,15 +107,6 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	}
 	s.inFlight.Store(up.oldest)
 	return up, nil
-}
-
-// makeDurable does what has to be on the disk before an upload begins: two writes,
-// which wait for the disk at the same time.
-func makeDurable(up *upload) error {
-	synced := make(chan error, 1)
-	go func() { synced <- up.cut.Sync() }()
-	err := up.cut.Intend(up.Position)
-	return errors.Join(<-synced, err)
 }
 
 func (s *Shipper) newSpool() *spool { return &spool{dir: s.opts.SpoolDir} }
