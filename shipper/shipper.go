@@ -26,6 +26,9 @@
 //	level 2               1…6           every 5 min
 //	level 9                 snapshot    every 24 h
 //
+// Those who wait for the replica share uploads, and the databases of a bucket take
+// turns.
+//
 // An upload whose outcome is unknown is settled before anything is cut again:
 // the same bytes are sent under the same key until the store says that they, or
 // somebody else's, are there.

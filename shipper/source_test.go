@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	mathrand "math/rand/v2"
 	"slices"
 	"sync"
@@ -148,6 +149,7 @@ type fakeCut struct {
 	content []uint64
 
 	from, to shipper.Commit
+	synced   atomic.Bool // what was read is on the disk
 }
 
 func (k *fakeCut) Info() shipper.CutInfo {
@@ -177,14 +179,20 @@ func (k *fakeCut) ReadPage(pgno uint32, p []byte) error {
 
 func (k *fakeCut) Sync() error {
 	if k.db.syncErr != nil {
-		return k.db.syncErr()
+		if err := k.db.syncErr(); err != nil {
+			return err
+		}
 	}
+	k.synced.Store(true)
 	return nil
 }
 
 func (k *fakeCut) Close() error { return nil }
 
 func (k *fakeCut) Intend(pos shipper.Position) error {
+	if !k.synced.Load() {
+		return errors.New("what is remembered of a cut comes before what it was cut from")
+	}
 	k.db.mu.Lock()
 	defer k.db.mu.Unlock()
 	k.db.intended = append(k.db.intended, pos)

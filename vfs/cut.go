@@ -15,7 +15,7 @@ import (
 )
 
 // A cut is the content of a set of pages at a boundary, read in a transaction of
-// the internal connection. While it lasts, checkpoints stop at its read mark, so
+// its own. While it lasts, checkpoints stop at its read mark, so
 // that neither the frames up to the boundary nor the pages without one change.
 // The one exception is a read mark of 0, everything being checkpointed: it stops
 // checkpoints altogether, but not a reset. Then all content is in the database

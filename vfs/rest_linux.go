@@ -7,12 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rest closes the internal connection, whose memory is a hundred times that of
-// everything else which replication has of a database. Its files stay open: the
+// rest closes the internal connection, which takes far more memory than everything
+// else that replication has of a database. Its files stay open: the
 // lock on the database file keeps other connections from being the last to close,
 // and the one on the WAL index keeps the next ones from making it anew.
 //
-// https://sqlite.org/walformat.html#the_dead_man_switch_lock, and os_unix.c
+// https://sqlite.org/lockingv3.html#locking, and UNIX_SHM_DMS in os_unix.c
 func (d *database) rest() error {
 	if d.wal == nil {
 		return nil // SQLite has not opened one
