@@ -1,4 +1,4 @@
-package main
+package compare
 
 import (
 	"bytes"
@@ -31,7 +31,7 @@ func TestComparison(t *testing.T) {
 	args := []string{"-workload", "paced,read", "-store", "file", "-peers", "plain,walvfs", "-rounds", "2",
 		"-duration", "700ms", "-json", data, "-html", page}
 	var out bytes.Buffer
-	if err := runBench(t.Context(), args, &out); err != nil {
+	if err := bench(t.Context(), args, &out); err != nil {
 		t.Fatal(err)
 	}
 	r, err := readReport(data)
@@ -61,7 +61,7 @@ func TestComparison(t *testing.T) {
 	checkPage(t, page)
 
 	var again bytes.Buffer
-	if err := runBench(t.Context(), []string{"-from", data}, &again); err != nil {
+	if err := bench(t.Context(), []string{"-from", data}, &again); err != nil {
 		t.Fatal(err)
 	}
 	if _, tables, _ := strings.Cut(out.String(), "\n\n"); again.String() != "\n"+tables {
@@ -148,7 +148,7 @@ func TestBadFlags(t *testing.T) {
 		"-from no-such-file": "no-such-file",
 		"-json /no/such/dir": "/no/such/dir",
 	} {
-		err := runBench(ctx, strings.Fields(flags), io.Discard)
+		err := bench(ctx, strings.Fields(flags), io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", flags, err)
 		}

@@ -1,0 +1,33 @@
+// Package compare compares SQLite with and without a replica: alone, with walvfs, and
+// with Litestream beside it. It is the whole of command bench, so that a module with
+// another engine for SQLite can be the same command.
+package compare
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Main is main. The program starts itself anew as the application that is measured.
+func Main() {
+	if isChild() {
+		exit(runChild(os.Stdin, os.Stdout))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	exit(bench(ctx, os.Args[1:], os.Stdout))
+}
+
+func exit(err error) {
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+		os.Exit(0)
+	}
+	fmt.Fprintln(os.Stderr, "bench:", err)
+	os.Exit(1)
+}
