@@ -11,28 +11,40 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// encodeRaw writes a cut as the level 0 file of its TXID.
-func (s *Shipper) encodeRaw(up *upload) (err error) {
+// encodeRaw writes a cut as the level 0 file of its TXID. It calls read when it has
+// read the cut.
+func (s *Shipper) encodeRaw(up *upload, read func() error) (err error) {
 	began := time.Now()
-	if up.Checksum, err = s.encode(up.cut, up.body, s.rawHeader(up), up.info.Pages); err != nil {
+	if up.Checksum, err = s.encode(up.cut, up.body, s.rawHeader(up), up.info.Pages, read); err != nil {
 		return err
 	}
 	s.emit(Encoded{Pages: up.info.Pages.GetCardinality(), Bytes: up.body.size, Took: time.Since(began)})
 	return up.readHeader()
 }
 
-// cutLevels makes files of the levels that are due from a cut, in the background:
-// its own file does not wait for them. It closes the cut.
-func (s *Shipper) cutLevels(up *upload, due []*level) error {
-	if isLarge(up.info) { // the levels begin anew
+// fromCut returns which of the levels that are due are to be made from a cut. Unless
+// there are none, an encoder is taken for them.
+func (s *Shipper) fromCut(info CutInfo, due []*level) []*level {
+	if isLarge(info) { // the levels begin anew
 		due = slices.DeleteFunc(due, func(v *level) bool { return v.number != format.LevelSnapshot })
 	}
-	if len(due) == 0 || s.ctx.Err() != nil {
-		return up.cut.Close()
-	}
-	if !encoders.TryAcquire(1) {
+	if len(due) > 0 && !encoders.TryAcquire(1) {
 		s.levels.postpone(due, time.Now())
-		return up.cut.Close()
+		return nil
+	}
+	return due
+}
+
+// cutLevels makes files of levels from a cut, in the background: its own file does
+// not wait for them. It closes the cut, and gives back the encoder that was taken for
+// them.
+func (s *Shipper) cutLevels(up *upload, due []*level) error {
+	if len(due) == 0 {
+		return up.endReading()
+	}
+	if s.ctx.Err() != nil {
+		encoders.Release(1)
+		return up.endReading()
 	}
 	for _, v := range due {
 		f := s.levels.take(v, up.TXID, up.Time)
@@ -51,13 +63,17 @@ func (s *Shipper) cutLevels(up *upload, due []*level) error {
 func (s *Shipper) encodeLevels(up *upload) {
 	errs := make([]error, len(up.levels))
 	for i, f := range up.levels {
+		read := nothing
+		if i == len(up.levels)-1 {
+			read = up.endReading
+		}
 		began, pages := time.Now(), f.pages(up.info)
 		f.count = pages.GetCardinality()
-		if _, errs[i] = s.encode(up.cut, f.body, s.levelHeader(up.info, f), pages); errs[i] == nil {
+		if _, errs[i] = s.encode(up.cut, f.body, s.levelHeader(up.info, f), pages, read); errs[i] == nil {
 			s.emit(Encoded{Level: f.level.number, Pages: f.count, Bytes: f.body.size, Took: time.Since(began)})
 		}
 	}
-	if err := up.cut.Close(); err != nil {
+	if err := up.endReading(); err != nil {
 		s.log.Warn("a cut cannot be closed", "error", err)
 	}
 	encoders.Release(1)
@@ -119,25 +135,30 @@ func (s *Shipper) levelHeader(info CutInfo, f *levelFile) format.LTXHeader {
 	}
 }
 
-// encode writes pages of a cut as one file.
-func (s *Shipper) encode(cut Cut, w *spool, h format.LTXHeader, pages *roaring.Bitmap) (ltx.Checksum, error) {
+// encode writes pages of a cut as one file. It calls read when it has read them.
+func (s *Shipper) encode(cut Cut, w *spool, h format.LTXHeader, pages *roaring.Bitmap, read func() error) (ltx.Checksum, error) {
 	enc, err := format.NewEncoder(w, h)
 	if err != nil {
 		return 0, err
 	}
 	defer enc.Abort()
 	enc.SetSpillDir(s.opts.SpoolDir)
-	page := make([]byte, h.PageSize)
-	for it := pages.Iterator(); it.HasNext(); {
-		if s.ctx.Err() != nil {
-			return 0, context.Cause(s.ctx)
+	ahead := newReadAhead(cut, h.PageSize, pages)
+	defer ahead.free()
+	for more := true; more; ahead.free() {
+		if more, err = ahead.fill(s.ctx); err == nil && !more {
+			err = read()
 		}
-		pgno := it.Next()
-		if err := cut.ReadPage(pgno, page); err != nil {
+		if err != nil {
 			return 0, err
 		}
-		if err := enc.Page(pgno, page); err != nil {
-			return 0, err
+		for pgno, page := range ahead.pages() {
+			if s.ctx.Err() != nil {
+				return 0, context.Cause(s.ctx)
+			}
+			if err := enc.Page(pgno, page); err != nil {
+				return 0, err
+			}
 		}
 	}
 	return enc.Close()

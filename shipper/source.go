@@ -47,17 +47,17 @@ type Source interface {
 
 // A Cut is the content of a set of pages as of one commit boundary. It is read
 // until Close, and settled by one call of Acknowledge or Abandon, before that or
-// after.
+// after. While it is read, the WAL grows.
 type Cut interface {
 	// Info describes the cut. It is valid until Close.
 	Info() CutInfo
 
-	// ReadPage reads the content of a page at the boundary into p, whose length
-	// is the page size. It may be any page up to Commit but the lock page.
-	ReadPage(pgno uint32, p []byte) error
+	// ReadPages reads the content of consecutive pages at the boundary into p, as
+	// many as it has room for. They may be any up to Commit but the lock page.
+	ReadPages(first uint32, p []byte) error
 
 	// Sync makes durable on the local disk what was read: a power loss must not
-	// leave the replica ahead of the disk.
+	// leave the replica ahead of the disk. It comes before Close or after.
 	Sync() error
 
 	// Close ends reading.

@@ -150,6 +150,7 @@ type fakeCut struct {
 
 	from, to shipper.Commit
 	synced   atomic.Bool // what was read is on the disk
+	closed   atomic.Bool
 }
 
 func (k *fakeCut) Info() shipper.CutInfo {
@@ -164,7 +165,20 @@ func (k *fakeCut) Info() shipper.CutInfo {
 	return info
 }
 
-func (k *fakeCut) ReadPage(pgno uint32, p []byte) error {
+func (k *fakeCut) ReadPages(first uint32, p []byte) error {
+	for ; len(p) > 0; p = p[pageSize:] {
+		if err := k.readPage(first, p[:pageSize]); err != nil {
+			return err
+		}
+		first++
+	}
+	return nil
+}
+
+func (k *fakeCut) readPage(pgno uint32, p []byte) error {
+	if k.closed.Load() {
+		return errors.New("a cut is read after it was closed")
+	}
 	time.Sleep(time.Duration(k.db.slow.Load()))
 	if n := k.db.readFaults.Load(); n > 0 && mathrand.Int64N(n) == 0 {
 		return errStore
@@ -187,7 +201,12 @@ func (k *fakeCut) Sync() error {
 	return nil
 }
 
-func (k *fakeCut) Close() error { return nil }
+func (k *fakeCut) Close() error {
+	if k.closed.Swap(true) {
+		return errors.New("a cut is closed twice")
+	}
+	return nil
+}
 
 func (k *fakeCut) Intend(pos shipper.Position) error {
 	if !k.synced.Load() {

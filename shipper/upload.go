@@ -50,7 +50,19 @@ type upload struct {
 	oldest  int64        // sinceStart of the oldest commit in it
 	levels  []*levelFile // cut with it
 	outcome chan bool    // whether the replica has it, for them
+	read    bool         // the cut is closed
 }
+
+// endReading closes the cut.
+func (up *upload) endReading() error {
+	if up.read {
+		return nil
+	}
+	up.read = true
+	return up.cut.Close()
+}
+
+func nothing() error { return nil }
 
 // cut takes the next file from the source, nil if there is nothing to ship.
 func (s *Shipper) cut() (_ *upload, err error) {
@@ -80,17 +92,20 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	}
 	up.holds = up.info.end()
 	up.holds.By = by
+	due = s.fromCut(up.info, due)
 	if up.info.Same {
 		up.Position = s.tip
-	}
-	if up.info.Same {
 		cut.Abandon()
 		up.outcome <- true
 		s.reached(Commit{By: by})
 		return nil, s.cutLevels(up, due)
 	}
 	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)
-	err = s.encodeRaw(up)
+	read := up.endReading
+	if len(due) > 0 {
+		read = nothing // they read it, too
+	}
+	err = s.encodeRaw(up, read)
 	if err == nil {
 		err = cut.Sync()
 	}

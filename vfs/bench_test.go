@@ -124,7 +124,7 @@ func BenchmarkCut(b *testing.B) {
 					b.Fatal(k, err)
 				}
 				for it := k.Info().Pages.Iterator(); it.HasNext(); {
-					if err := k.ReadPage(it.Next(), page); err != nil {
+					if err := k.ReadPages(it.Next(), page); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -9,7 +9,7 @@ import "encoding/binary"
 // https://sqlite.org/cksumvfs.html
 func (k *cut) hasChecksums() (bool, error) {
 	page := make([]byte, k.at.PageSize)
-	if err := k.ReadPage(1, page); err != nil {
+	if err := k.ReadPages(1, page); err != nil {
 		return false, err
 	}
 	return page[20] == 8, nil

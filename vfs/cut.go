@@ -183,29 +183,61 @@ func pageSizeOf(header []byte) uint32 {
 // Info implements [shipper.Cut].
 func (k *cut) Info() shipper.CutInfo { return k.info }
 
-// ReadPage implements [shipper.Cut].
-func (k *cut) ReadPage(pgno uint32, p []byte) error {
-	if n := k.newest[pgno]; n != 0 && !k.walGone {
-		ok, err := k.readFrame(n, p)
+// ReadPages implements [shipper.Cut].
+func (k *cut) ReadPages(first uint32, p []byte) error {
+	for size := int(k.at.PageSize); len(p) > 0; {
+		n, err := k.readSome(first, p)
 		if err != nil {
-			return fmt.Errorf("page %d, WAL frame %d: %w", pgno, n, err)
+			return err
+		}
+		first += uint32(n)
+		p = p[n*size:]
+	}
+	return nil
+}
+
+// readSome reads a page from its frame, or at once all that come before the next one
+// with a frame. It returns how many pages these are.
+func (k *cut) readSome(first uint32, p []byte) (n int, err error) {
+	size := int(k.at.PageSize)
+	if frame := k.frame(first); frame != 0 {
+		ok, err := k.readFrame(frame, p[:size])
+		if err != nil {
+			return 0, fmt.Errorf("page %d, WAL frame %d: %w", first, frame, err)
 		}
 		if ok {
 			if k.checksum {
-				fillChecksum(p)
+				fillChecksum(p[:size])
 			}
-			return nil
+			return 1, nil
 		}
 		k.walGone = true
 	}
+	n = 1
+	for n*size < len(p) && k.frame(first+uint32(n)) == 0 {
+		n++
+	}
+	return n, k.readFile(first, p[:n*size])
+}
+
+// frame returns the newest frame of a page, 0 if it is in the database file.
+func (k *cut) frame(pgno uint32) uint32 {
+	if k.walGone {
+		return 0
+	}
+	return k.newest[pgno]
+}
+
+// readFile reads pages from the database file.
+func (k *cut) readFile(first uint32, p []byte) error {
 	k.readMain = true
-	n, err := k.db.main.ReadAt(p, int64(pgno-1)*int64(len(p)))
+	n, err := k.db.main.ReadAt(p, int64(first-1)*int64(k.at.PageSize))
 	if err == io.EOF {
-		clear(p[n:]) // beyond the end of the file: a page that was never written
+		clear(p[n:]) // beyond the end of the file: pages that were never written
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("page %d: %w", pgno, err)
+		return fmt.Errorf("page %d: %w", first+uint32(n/int(k.at.PageSize)), err)
 	}
 	return nil
 }
@@ -225,15 +257,19 @@ func (k *cut) readFrame(n uint32, p []byte) (bool, error) {
 	return err == nil && k.salt == k.at.Salt, nil
 }
 
-// Sync implements [shipper.Cut].
+// Sync implements [shipper.Cut]. The cut may be closed, and the WAL have been reset
+// since: then what was in its frames is in the database file.
 func (k *cut) Sync() error {
 	if err := k.db.wal.Sync(vfs.SYNC_NORMAL); err != nil {
 		return err
 	}
-	if k.readMain {
-		return k.db.main.Sync(vfs.SYNC_NORMAL)
+	if !k.readMain {
+		salt, _, err := walSalt(k.db.wal)
+		if err != nil || salt == k.at.Salt {
+			return err
+		}
 	}
-	return nil
+	return k.db.main.Sync(vfs.SYNC_NORMAL)
 }
 
 // Close implements [shipper.Cut].

@@ -147,8 +147,8 @@ func (d *database) Rest() {
 
 // noteUnsynced says what PRAGMA synchronous=off risks: after a power loss the
 // database may be corrupt, and lack what the replica has.
-func (d *database) noteUnsynced(name, value string) {
-	if value = strings.Trim(value, `'" `); name == "synchronous" && (value == "0" || strings.EqualFold(value, "off")) {
+func (d *database) noteUnsynced(synchronous string) {
+	if synchronous == "0" || strings.EqualFold(synchronous, "off") {
 		d.capture.distrust()
 		d.capture.log.Warn("synchronous=off: a power loss can corrupt the database on this machine, and then only the replica is whole")
 	}

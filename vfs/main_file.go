@@ -12,6 +12,7 @@ import (
 // at a time, as its connection is.
 type mainFile struct {
 	vfs.File
+	shm      vfs.SharedMemory // the file's: a commit asks for it ten times
 	db       *database
 	internal bool // of the connection that cuts
 
@@ -174,7 +175,7 @@ func (f *mainFile) BeginAtomicWrite() error         { return vfsutil.WrapBeginAt
 func (f *mainFile) CommitAtomicWrite() error        { return vfsutil.WrapCommitAtomicWrite(f.File) }
 func (f *mainFile) RollbackAtomicWrite() error      { return vfsutil.WrapRollbackAtomicWrite(f.File) }
 func (f *mainFile) BusyHandler(handler func() bool) { vfsutil.WrapBusyHandler(f.File, handler) }
-func (f *mainFile) SharedMemory() vfs.SharedMemory  { return vfsutil.WrapSharedMemory(f.File) }
+func (f *mainFile) SharedMemory() vfs.SharedMemory  { return f.shm }
 
 // SetDB forwards an interface that package vfs does not export, and remembers the
 // connection.

@@ -211,7 +211,7 @@ func (p *past) scan(until uint32) error {
 
 // read reads a page as it was.
 func (p *past) read(pgno uint32, b []byte) error {
-	if err := p.cut.ReadPage(pgno, b); err != nil {
+	if err := p.cut.ReadPages(pgno, b); err != nil {
 		return err
 	}
 	if p.cut.walGone {

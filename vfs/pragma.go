@@ -10,22 +10,25 @@ import (
 )
 
 // Pragma answers what is asked of replication, and refuses what would take the
-// database out of sight.
+// database out of sight. SQLite tells a pragma of its own at the beginning of each
+// write transaction, and go-sqlite3 gives names in lower case.
 func (f *mainFile) Pragma(name, value string) (string, error) {
-	name = strings.ToLower(name)
-	if f.internal {
-		return vfsutil.WrapPragma(f.File, name, value)
+	if !f.internal {
+		switch {
+		case strings.HasPrefix(name, "walvfs_"):
+			return f.ask(name, unquoted(value))
+		case name == "journal_mode", name == "locking_mode":
+			if err := refuse(name, unquoted(value)); err != nil {
+				return "", err
+			}
+		case name == "synchronous":
+			f.db.noteUnsynced(unquoted(value))
+		}
 	}
-	value = strings.Trim(value, `'" `)
-	if strings.HasPrefix(name, "walvfs_") {
-		return f.ask(name, value)
-	}
-	if err := refuse(name, value); err != nil {
-		return "", err
-	}
-	f.db.noteUnsynced(name, value)
 	return vfsutil.WrapPragma(f.File, name, value)
 }
+
+func unquoted(value string) string { return strings.Trim(value, `'" `) }
 
 func (f *mainFile) ask(name, value string) (string, error) {
 	if value != "" && name != "walvfs_durability" {

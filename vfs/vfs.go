@@ -72,7 +72,7 @@ func (v *replicated) openMain(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File,
 	default:
 		db.ship.Look() // what others wrote meanwhile
 	}
-	return &mainFile{File: file, db: db, sync: cfg.sync, syncTimeout: cfg.syncTimeout}, outFlags, nil
+	return &mainFile{File: file, shm: vfsutil.WrapSharedMemory(file), db: db, sync: cfg.sync, syncTimeout: cfg.syncTimeout}, outFlags, nil
 }
 
 // openInternal opens the main database for the connection that cuts.
@@ -92,7 +92,7 @@ func (v *replicated) openInternal(name *vfs.Filename, flags vfs.OpenFlag) (vfs.F
 	if db.main == nil {
 		db.main = file
 	}
-	return &mainFile{File: file, db: db, internal: true}, flags, nil
+	return &mainFile{File: file, shm: vfsutil.WrapSharedMemory(file), db: db, internal: true}, flags, nil
 }
 
 func (v *replicated) openWAL(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
