@@ -77,3 +77,22 @@ var nativeBigEndian = binary.NativeEndian.Uint16([]byte{0, 1}) == 1
 func nativePair(b []byte) [2]uint32 {
 	return [2]uint32{binary.NativeEndian.Uint32(b), binary.NativeEndian.Uint32(b[4:])}
 }
+
+// WALIndexPages returns where a WAL index has the page number of frame n, which counts
+// from 1: an offset in bytes, at which there are the numbers of so many frames, each in
+// 4 bytes in the byte order of this machine. It is 0 beyond the last frame, or what is
+// left from an earlier one.
+// See https://sqlite.org/walformat.html#the_wal_index_file_format.
+func WALIndexPages(n uint32) (offset int64, frames int) {
+	const (
+		block  = 32 << 10            // bytes, of page numbers and then of a hash table
+		each   = 4096                // page numbers in a block
+		header = walIndexHeaders / 4 // what the first block lacks of them
+	)
+	at := n - 1 + header
+	return int64(at/each)*block + int64(at%each)*4, int(each - at%each)
+}
+
+// walIndexHeaders is the bytes before the first page number: two copies of the header,
+// and what readers and checkpoints tell each other.
+const walIndexHeaders = WALIndexHeaderSize + 40

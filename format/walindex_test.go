@@ -5,7 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
+
+	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
 )
@@ -141,4 +145,43 @@ func FuzzParseWALIndex(f *testing.F) {
 			t.Fatalf("untyped error %v", err)
 		}
 	})
+}
+
+// The index lists the page of each frame of the WAL, in one block after the other.
+func TestWALIndexPages(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	conn, err := sqlite3.Open("file:" + path + "?_pragma=page_size(512)&_pragma=journal_mode(wal)&_pragma=wal_autocheckpoint(0)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.Exec("CREATE TABLE t (x); INSERT INTO t SELECT randomblob(450) FROM generate_series(1, 9000)"); err != nil {
+		t.Fatal(err)
+	}
+	wal, err := os.ReadFile(path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := os.ReadFile(path + "-shm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	frames := uint32(len(wal)-format.WALHeaderSize) / (512 + format.FrameHeaderSize)
+	if frames < 9000 {
+		t.Fatalf("only %d frames", frames)
+	}
+	for n := uint32(1); n <= frames; {
+		offset, listed := format.WALIndexPages(n)
+		for range listed {
+			var want uint32 // beyond the last frame
+			if n <= frames {
+				want = format.ParseFrame(wal[format.FrameOffset(512, n):]).Page
+			}
+			if got := binary.NativeEndian.Uint32(index[offset:]); got != want {
+				t.Fatalf("frame %d is of page %d, and the index has %d", n, want, got)
+			}
+			n++
+			offset += 4
+		}
+	}
 }

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"log/slog"
@@ -39,6 +40,8 @@ type capture struct {
 	checksum [2]uint32       // of the last one
 	trail    []sidecar.Frame // of the epoch that the replica was cut at
 	resets   int             // since the start, but for those of a WAL without a commit
+	own      ownCommits      // not guarded by mu
+	tally    tally           // at the newest reset
 	told     int             // states that the journal was told
 	index    io.ReaderAt     // the WAL index, nil until it is open
 	change   uint32          // the index's when the WAL was last seen empty
@@ -104,9 +107,10 @@ func (c *capture) reset(wal io.ReaderAt, next format.Salt, do func() error) erro
 		c.resync("the WAL cannot be read: " + err.Error())
 	case salt != c.epoch, c.epoch.IsZero() && c.committedUnseen():
 		c.resync(foreignReset)
-	default:
+	case !c.foldIndex(next):
 		c.fold(wal, pageSize)
 	}
+	c.count()
 	c.closed = nil
 	if next.IsZero() {
 		// SQLite has checkpointed and synced the database, and keeps everybody
@@ -229,10 +233,73 @@ func (c *capture) fold(wal io.ReaderAt, pageSize uint32) {
 	}
 }
 
+// foldIndex is fold from the WAL index, which lists the page of each frame: one read
+// instead of a thousand. What it lists beyond the last frame is left from before, and a
+// page too many is harmless. It does not list the sizes that commits made, and reports
+// false, having done nothing, if some are not known to be this process's.
+//
+// It must be called by a writer that begins the WAL anew: until its first frame, the
+// index, whose header has the next salts already, lists what the epoch had. c.mu must be
+// held.
+//
+// https://sqlite.org/walformat.html#the_wal_index_file_format
+func (c *capture) foldIndex(next format.Salt) bool {
+	if c.epoch.IsZero() || c.all() || next.IsZero() || c.index == nil || !c.tally.known {
+		return false
+	}
+	at, err := boundary(c.index)
+	if err != nil || at.Salt != next || at.MxFrame != 0 || at.Change-c.tally.all != c.own.count.Load()-c.tally.own {
+		return false
+	}
+	var pages []uint32
+	b := make([]byte, 4<<10)
+	for n := c.scanned + 1; ; {
+		offset, listed := format.WALIndexPages(n)
+		got, err := c.index.ReadAt(b[:min(len(b), 4*listed)], offset)
+		if err != nil && err != io.EOF {
+			return false
+		}
+		part := b[:got&^3]
+		for len(part) > 0 && binary.NativeEndian.Uint32(part) != 0 {
+			pages = append(pages, binary.NativeEndian.Uint32(part))
+			part = part[4:]
+			n++
+		}
+		if len(part) > 0 || got < 4 {
+			break
+		}
+	}
+	for _, page := range pages {
+		c.add(page)
+	}
+	if least := c.own.least.Load(); least != 0 {
+		c.floor = min(c.floor, least)
+	}
+	return true
+}
+
+// count looks how many commits there are, at a reset. c.mu must be held.
+func (c *capture) count() {
+	c.own.least.Store(0)
+	c.tally = tally{}
+	if c.index != nil {
+		if at, err := boundary(c.index); err == nil {
+			c.tally = tally{true, at.Change, c.own.count.Load()}
+		}
+	}
+}
+
+// add makes a page dirty. One that is dirty already was told to the journal, or is
+// fresh. c.mu must be held.
+func (c *capture) add(page uint32) {
+	if c.dirty.CheckedAdd(page) {
+		c.fresh.Add(page)
+	}
+}
+
 // note makes the page of frame n of the epoch dirty. c.mu must be held.
 func (c *capture) note(n uint32, f format.Frame) {
-	c.dirty.Add(f.Page)
-	c.fresh.Add(f.Page)
+	c.add(f.Page)
 	if f.Commit != 0 {
 		c.floor = min(c.floor, f.Commit)
 	}

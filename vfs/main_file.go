@@ -58,6 +58,7 @@ func (f *mainFile) CommitPhaseTwo() error {
 	case !logged:
 		f.committed, f.leftWAL = f.db.ship.NextCut(), true
 	default:
+		f.db.capture.own.count.Add(1)
 		f.committed = f.db.ship.NextCut()
 		f.db.wake()
 		if f.sync {

@@ -30,8 +30,11 @@ func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
 	if off == 0 {
 		return f.writeHeader(p)
 	}
-	if len(p) == format.FrameHeaderSize && binary.BigEndian.Uint32(p[4:]) != 0 {
-		defer f.commitFrame()
+	if len(p) == format.FrameHeaderSize {
+		if size := binary.BigEndian.Uint32(p[4:]); size != 0 {
+			f.main.db.capture.own.sized(size)
+			defer f.commitFrame()
+		}
 	}
 	return f.File.WriteAt(p, off)
 }

@@ -1,0 +1,37 @@
+package vfs
+
+import "sync/atomic"
+
+// ownCommits is what the connections of this process have committed. Each tells its
+// own, without a lock.
+type ownCommits struct {
+	count atomic.Uint32 // of successes
+	size  atomic.Uint32 // of the database after the newest, in pages, 0 for none
+	least atomic.Uint32 // of the sizes after those that made it smaller since a reset, 0 for none
+}
+
+// sized is told of a commit frame, whether or not it becomes a commit.
+func (o *ownCommits) sized(size uint32) {
+	before := o.size.Load()
+	if size == before {
+		return
+	}
+	o.size.Store(size)
+	if size > before && before != 0 {
+		return
+	}
+	for {
+		least := o.least.Load()
+		if least != 0 && least <= size || o.least.CompareAndSwap(least, size) {
+			return
+		}
+	}
+}
+
+// A tally is two counts of commits that are exact at a reset: a connection that has
+// committed and does not know yet holds a read mark, and there is no reset.
+type tally struct {
+	known bool
+	all   uint32 // by anybody, as the WAL index counts
+	own   uint32 // by this process
+}
