@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +47,33 @@ type frameIndex struct {
 
 func (x *frameIndex) reset(epoch format.Salt) {
 	*x = frameIndex{epoch: epoch, newest: make(map[uint32]uint32)}
+}
+
+// A cut of so many bytes takes more than a moment to read. It had better begin when the
+// WAL has just begun anew: a writer that never pauses fills it in some 10 ms, and the
+// cut is read before that.
+const (
+	largeCut   = 2 << 20
+	anewWithin = 15 * time.Millisecond
+)
+
+// awaitAnew waits a moment for the WAL to begin anew, if the next cut is large.
+func (c *capture) awaitAnew(ctx context.Context) {
+	c.mu.Lock()
+	if c.dirty.GetCardinality()*uint64(c.pageSize) < largeCut {
+		c.mu.Unlock()
+		return
+	}
+	if c.anew == nil {
+		c.anew = make(chan struct{})
+	}
+	anew := c.anew
+	c.mu.Unlock()
+	select {
+	case <-anew:
+	case <-ctx.Done():
+	case <-time.After(anewWithin):
+	}
 }
 
 // scanBatch is how many frames are looked at while a reset has to wait.

@@ -41,6 +41,7 @@ type capture struct {
 	trail    []sidecar.Frame // of the epoch that the replica was cut at
 	resets   int             // since the start, but for those of a WAL without a commit
 	own      ownCommits      // not guarded by mu
+	anew     chan struct{}   // closed when the WAL begins anew, nil if nobody waits for that
 	tally    tally           // at the newest reset
 	told     int             // states that the journal was told
 	index    io.ReaderAt     // the WAL index, nil until it is open
@@ -132,6 +133,10 @@ func (c *capture) reset(wal io.ReaderAt, next format.Salt, do func() error) erro
 		return err
 	}
 	c.epoch, c.scanned, c.trail = next, 0, nil
+	if c.anew != nil {
+		close(c.anew)
+		c.anew = nil
+	}
 	if next.IsZero() {
 		c.seenEmpty()
 	}

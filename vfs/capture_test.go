@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/ncruces/go-sqlite3"
@@ -217,5 +219,36 @@ func TestCommitFrameRestartsRechecks(t *testing.T) {
 	failed.main.settle()
 	if d.unsettled.Load() != 0 {
 		t.Errorf("%d unsettled connections", d.unsettled.Load())
+	}
+}
+
+// A large cut begins when the WAL has just begun anew, if that is soon.
+func TestAwaitAnew(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		pages uint64
+		reset time.Duration // from when on, 0 for none
+		want  time.Duration
+	}{
+		{"small", largeCut/512 - 1, time.Millisecond, 0},
+		{"large", largeCut / 512, 3 * time.Millisecond, 3 * time.Millisecond},
+		{"no reset", largeCut / 512, 0, anewWithin},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := clean(saltA, 0)
+				c.pageSize = 512
+				c.dirty.AddRange(1, test.pages+1)
+				if test.reset > 0 {
+					time.AfterFunc(test.reset, func() { c.reset(bytes.NewReader(walOf(saltA, nil)), saltB, done) })
+				}
+				start := time.Now()
+				c.awaitAnew(t.Context())
+				if took := time.Since(start); took != test.want {
+					t.Errorf("it waited for %s, not for %s", took, test.want)
+				}
+				time.Sleep(time.Second)
+			})
+		})
 	}
 }

@@ -35,7 +35,8 @@ type cut struct {
 var _ shipper.Cut = (*cut)(nil)
 
 // Cut implements [shipper.Source].
-func (d *database) Cut(_ context.Context, anyway bool) (shipper.Cut, error) {
+func (d *database) Cut(ctx context.Context, anyway bool) (shipper.Cut, error) {
+	d.capture.awaitAnew(ctx)
 	d.connMu.Lock()
 	defer d.connMu.Unlock()
 	k, err := d.beginCut(anyway)
