@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -59,6 +64,10 @@ func TestComparison(t *testing.T) {
 		}
 	}
 	checkPage(t, page)
+	checkPuts(t, r.Comparisons[0])
+	if r.Comparisons[1].Puts != nil {
+		t.Error("bare PUTs beside a workload without lag")
+	}
 
 	var again bytes.Buffer
 	if err := bench(t.Context(), []string{"-from", data}, &again); err != nil {
@@ -120,7 +129,8 @@ func checkPage(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := bytes.Count(b, []byte("<svg")); got != 4 { // latency and lag; rounds and latency
+	// An overview of throughput, CPU, WAL, stall, lag and restore; latency and lag; rounds and latency.
+	if got := bytes.Count(b, []byte("<svg")); got != 6+2+2 {
 		t.Errorf("%d plots", got)
 	}
 	for _, url := range regexp.MustCompile(`(?:https?:)?//[^"'<>\s]+`).FindAll(b, -1) {
@@ -133,20 +143,124 @@ func checkPage(t *testing.T, path string) {
 	}
 }
 
+// checkPuts wants bare PUTs at the workload's pace after each round, as large as what
+// the replica has.
+func checkPuts(t *testing.T, c *Comparison) {
+	t.Helper()
+	if len(c.Puts) != c.Rounds {
+		t.Fatalf("bare PUTs of %d rounds", len(c.Puts))
+	}
+	for i, p := range c.Puts {
+		want := int64(math.Ceil((c.Duration - c.Workload.Drift.Seconds()) * c.Workload.Rate))
+		// A busy machine makes fewer, since they do not overlap; nothing makes more.
+		if n := p.times.TotalCount(); p.Round != i+1 || n < 1 || n > want || p.Size < 100 || p.Size > 100_000 {
+			t.Errorf("round %d: %d PUTs of %d bytes", p.Round, n, p.Size)
+		}
+		if p50 := percentile(p.times, 50); p50 <= 0 || p50 > 5000 {
+			t.Errorf("round %d: p50 %g ms", p.Round, p50)
+		}
+	}
+	for _, metric := range []string{"bare PUT p50", "bare PUT p99", "lag p50, in bare PUTs"} {
+		if row := c.row(metric); row.Peers["walvfs"].Median <= 0 || row.Peers["plain"].Median != 0 || row.Peers["walvfs"].Ratio != nil {
+			t.Errorf("%s: %v", metric, row.Peers)
+		}
+	}
+}
+
+// A run of a few commits every 2 s has lag, bare PUTs, and what they say of the promise.
+func TestPaced2s(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data.json")
+	args := []string{"-workload", "paced-2s", "-store", "file", "-peers", "walvfs", "-rounds", "1", "-duration", "5600ms", "-json", data}
+	if err := bench(t.Context(), args, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	r, err := readReport(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := r.Comparisons[0].Runs[0]
+	if run.Transactions != 3 || run.Missing != 0 || run.lag.TotalCount() != 3 {
+		t.Errorf("%d transactions, %d of known lag", run.Transactions, run.lag.TotalCount())
+	}
+	if lag := percentile(run.lag, 50); lag > 900 {
+		t.Errorf("lag %g ms: the first commit after a pause does not wait for the interval", lag)
+	}
+	checkPuts(t, r.Comparisons[0])
+}
+
+// An idle application is measured while it sleeps, and not when it wakes up to answer.
+func TestIdle(t *testing.T) {
+	j := job{store: storeKinds[0], round: 1, duration: 300 * time.Millisecond, warmUp: 200 * time.Millisecond}
+	for _, w := range workloads {
+		if w.Name == "idle" {
+			j.workload = w
+		}
+	}
+	j.workload.Databases = 3
+	for _, p := range peers[:2] {
+		j.peer = p
+		r, err := j.run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Counted < 0.3 || r.Seconds-r.Counted < 0.7 {
+			t.Errorf("%s: %g s of %g counted", p.Name, r.Counted, r.Seconds)
+		}
+		if r.Transactions != 0 || r.App.CPU < 0 || r.App.CPU > 0.2 || r.Missing != 0 {
+			t.Errorf("%s: %+v", p.Name, r)
+		}
+	}
+}
+
+// What was measured before an interruption is written, and no file if there is nothing.
+func TestInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	for _, after := range []int{0, 1} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		data := filepath.Join(dir, fmt.Sprintf("%d.json", after))
+		args := []string{"-workload", "commit-1-normal,hot", "-store", "file", "-peers", "plain", "-rounds", "1", "-duration", "100ms", "-json", data}
+		out := &interrupter{interrupt: interrupt, word: []string{"This takes", "commit-1-normal on file"}[after]}
+		if err := bench(ctx, args, out); !errors.Is(err, errInterrupted) {
+			t.Errorf("after %d comparisons: %v", after, err)
+		}
+		r, err := readReport(data)
+		switch {
+		case after == 0 && !errors.Is(err, fs.ErrNotExist):
+			t.Errorf("nothing was measured: %v", err)
+		case after == 1 && (err != nil || len(r.Comparisons) != 1):
+			t.Errorf("one comparison was made: %v", err)
+		}
+	}
+}
+
+// interrupter interrupts when a word is printed.
+type interrupter struct {
+	interrupt func()
+	word      string
+}
+
+func (w *interrupter) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), w.word) {
+		w.interrupt()
+	}
+	return len(p), nil
+}
+
 func TestBadFlags(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // what is not refused ends at once
 	for flags, want := range map[string]string{
-		"-workload hot,warm": `there is no "warm"; expected some of commit-1-normal,`,
-		"-store s3":          `there is no "s3"; expected some of file,versitygw`,
-		"-peers plain,":      `there is no ""; expected some of plain,walvfs`,
-		"-duration 5":        `invalid value "5" for flag -duration`,
-		"-duration -5s":      "cannot be negative",
-		"-rounds -1":         "cannot be negative",
-		"-fast":              "flag provided but not defined: -fast",
-		"quick":              `unexpected "quick"`,
-		"-from no-such-file": "no-such-file",
-		"-json /no/such/dir": "/no/such/dir",
+		"-workload hot,warm":    `there is no "warm"; expected some of commit-1-normal,`,
+		"-store s3":             `there is no "s3"; expected some of file,versitygw`,
+		"-peers plain,":         `there is no ""; expected some of plain,walvfs`,
+		"-duration 5":           `invalid value "5" for flag -duration`,
+		"-duration -5s":         "cannot be negative",
+		"-rounds -1":            "cannot be negative",
+		"-fast":                 "flag provided but not defined: -fast",
+		"quick":                 `unexpected "quick"`,
+		"-from no-such-file":    "no-such-file",
+		"-json /no/such/dir":    "/no/such/dir",
+		"-trace /no/such/dir/x": "/no/such/dir",
 	} {
 		err := bench(ctx, strings.Fields(flags), io.Discard)
 		if err == nil || !strings.Contains(err.Error(), want) {

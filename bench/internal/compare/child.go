@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +36,9 @@ type spec struct {
 	Duration time.Duration
 	Profiles profiles
 
-	RestoreTo string // instead of all that: restore the first replica to this path
+	RestoreTo  string // instead of all that: restore the first replica to this path
+	FirstQuery bool   // or answer one query
+	PutSize    int64  // or make bare PUTs of this size, at the workload's pace
 }
 
 // outcome is what an application did, as a line of JSON on its output. The first
@@ -50,6 +52,10 @@ type outcome struct {
 	// Committed is when transaction n, counted from 1, had returned, in nanoseconds
 	// since 1970, at index n-1. Only of a workload with stamps.
 	Committed []int64
+
+	Sent []int64 // when bare PUT n began, in the same way
+
+	SQLite string // its version, in the answer to the first query
 }
 
 // runChild is main for an application.
@@ -60,14 +66,25 @@ func runChild(in io.Reader, out io.Writer) error {
 	if err := orders.Decode(&s); err != nil {
 		return err
 	}
+	if s.FirstQuery {
+		return answerFirstQuery(out)
+	}
 	if s.RestoreTo != "" {
 		return restoreHere(s)
+	}
+	if s.PutSize > 0 {
+		return putHere(s, orders, json.NewEncoder(out))
 	}
 	app, err := openApplication(s)
 	if err != nil {
 		return err
 	}
 	defer app.close()
+	if s.Workload.idle() {
+		// Go collects garbage two minutes after the last time, whatever the program does.
+		// That is not the VFS's, and must not be in the window by chance.
+		runtime.GC()
+	}
 	answers := json.NewEncoder(out)
 	if err := errors.Join(answers.Encode(outcome{}), waitFor(orders, "go")); err != nil {
 		return err
@@ -186,7 +203,7 @@ func (a *application) work() (outcome, error) {
 // connection works on one connection until the end. With a pace, a transaction's
 // latency counts from when it was due: one that had to wait for a slow one is slow.
 func (a *application) connection(start, end time.Time) error {
-	if a.Workload.Write == "" {
+	if a.Workload.idle() {
 		time.Sleep(time.Until(end))
 		return nil
 	}
@@ -202,8 +219,8 @@ func (a *application) connection(start, end time.Time) error {
 			return nil
 		}
 		n := a.number.Add(1)
-		if rate := a.Workload.Rate; rate > 0 {
-			due = start.Add(time.Duration(math.Round(float64(n-1) / rate * float64(time.Second))))
+		if a.Workload.Rate > 0 {
+			due = start.Add(a.Workload.due(n - 1))
 			if !due.Before(end) {
 				time.Sleep(time.Until(end))
 				return nil

@@ -6,9 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
+	"text/tabwriter"
 	"time"
 )
 
@@ -77,12 +79,13 @@ func parseFlags(args []string, out io.Writer) (*options, error) {
 		o.peers.known = append(o.peers.known, p.Name)
 	}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.BoolVar(&o.quick, "quick", false, "a first impression: two seconds and two rounds of each")
-	f.IntVar(&o.rounds, "rounds", 0, "`number` of rounds, in each of which all peers take turns (default 5)")
-	f.DurationVar(&o.duration, "duration", 0, "how long each peer works in a round (default 5s; idle: 30s, cost: 10m)")
-	f.Var(&o.workloads, "workload", "`names` with commas: "+strings.Join(o.workloads.known, ",")+" (default all but cost)")
-	f.Var(&o.stores, "store", "`names` with commas: "+strings.Join(o.stores.known, ",")+" (default versitygw, and all for paced)")
-	f.Var(&o.peers, "peers", "`names` with commas, the first is what the others are compared with: "+strings.Join(o.peers.known, ",")+" (default all that make sense)")
+	f.BoolVar(&o.quick, "quick", false, fmt.Sprintf("a first impression: %d rounds of %s of -workload %s -store %s -peers %s, unless other flags say otherwise",
+		quick.rounds, quick.duration, strings.Join(quick.workloads, ","), strings.Join(quick.stores, ","), strings.Join(quick.peers, ",")))
+	f.IntVar(&o.rounds, "rounds", 0, "`number` of rounds, in each of which all peers take turns (default 5; paced-2s: 3, idle and cost: 1)")
+	f.DurationVar(&o.duration, "duration", 0, "how long each peer works in a round (default 5s; paced-2s: 41s, idle: 1m, cost: 10m)")
+	f.Var(&o.workloads, "workload", "`names` with commas, of those below (default all but cost and cost-quiet)")
+	f.Var(&o.stores, "store", "`names` with commas, of those below (default versitygw, and all for paced)")
+	f.Var(&o.peers, "peers", "`names` with commas, of those below; the first is what the others are compared with (default all that make sense)")
 	f.StringVar(&o.json, "json", "", "write all runs to this `file`")
 	f.StringVar(&o.html, "html", "", "write a page with plots to this `file`")
 	f.StringVar(&o.from, "from", "", "measure nothing: show what an earlier -json wrote to this `file`")
@@ -95,6 +98,7 @@ func parseFlags(args []string, out io.Writer) (*options, error) {
 		f.SetOutput(out)
 		fmt.Fprintln(out, "Usage: go run ./bench [flags]")
 		f.PrintDefaults()
+		printNames(out)
 		return nil, err
 	case err != nil:
 		return nil, err
@@ -108,17 +112,47 @@ func parseFlags(args []string, out io.Writer) (*options, error) {
 	return o, nil
 }
 
-// tryFiles finds out what cannot be written before an hour of measuring.
+// printNames lists what the flags accept.
+func printNames(out io.Writer) {
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "\nWorkloads:")
+	for _, w := range workloads {
+		fmt.Fprintf(t, "  %s\t%s\n", w.Name, w.About)
+	}
+	fmt.Fprintln(t, "\nStores:")
+	for _, s := range storeKinds {
+		fmt.Fprintf(t, "  %s\t%s\n", s.Name, s.About)
+	}
+	fmt.Fprintln(t, "\nPeers:")
+	for _, p := range peers {
+		fmt.Fprintf(t, "  %s\t%s\n", p.Name, p.About)
+	}
+	t.Flush()
+}
+
+// tryFiles finds out what cannot be written before an hour of measuring. It leaves no
+// file that was not there: there may be nothing to write.
 func (o *options) tryFiles() error {
-	for _, path := range []string{o.json, o.html} {
+	paths := []string{o.json, o.html}
+	for _, p := range []string{o.profiles.CPU, o.profiles.Memory, o.profiles.Trace} {
+		if p != "" {
+			paths = append(paths, p+".try")
+		}
+	}
+	for _, path := range paths {
 		if path == "" {
 			continue
 		}
+		_, err := os.Stat(path)
+		isNew := errors.Is(err, fs.ErrNotExist)
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o644)
 		if err != nil {
 			return err
 		}
 		f.Close()
+		if isNew {
+			os.Remove(path)
+		}
 	}
 	return nil
 }
@@ -144,5 +178,6 @@ func (o *options) showAgain(out io.Writer) error {
 	for _, c := range r.Comparisons {
 		printComparison(out, c)
 	}
+	printPromises(out, r.Promises)
 	return o.write(r)
 }

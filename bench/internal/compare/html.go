@@ -32,7 +32,12 @@ func (r *Report) writeHTML(path string) error {
 	data := struct {
 		*Report
 		Comparisons []drawn
+		Overview    []template.HTML
 	}{Report: r}
+	var err error
+	if data.Overview, err = r.overviewPlots(); err != nil {
+		return err
+	}
 	for _, c := range r.Comparisons {
 		plots, err := c.plots()
 		if err != nil {

@@ -1,12 +1,15 @@
 package compare
 
 import (
+	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
-	"time"
 
 	"github.com/shirou/gopsutil/v4/cpu"
 	"github.com/shirou/gopsutil/v4/disk"
@@ -59,6 +62,15 @@ func thisMachine() Machine {
 	return m
 }
 
+// versionsByName lists them in a fixed order.
+func (m Machine) versionsByName() []string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(m.Versions)) {
+		all = append(all, name+" "+m.Versions[name])
+	}
+	return all
+}
+
 // versions are those of the modules that matter, of Litestream, and walvfs's
 // commit, where there is a checkout.
 func versions() map[string]string {
@@ -68,7 +80,11 @@ func versions() map[string]string {
 		return v
 	}
 	for _, d := range info.Deps {
-		if d.Path == "github.com/ncruces/go-sqlite3" || d.Path == "github.com/superfly/ltx" {
+		switch d.Path {
+		case "github.com/ncruces/go-sqlite3", "github.com/tetratelabs/wazero", "github.com/superfly/ltx":
+			if d.Replace != nil {
+				d = d.Replace
+			}
 			v[d.Path] = d.Version
 		}
 	}
@@ -76,20 +92,26 @@ func versions() map[string]string {
 	if commit, err := exec.Command("git", "describe", "--always", "--dirty").Output(); err == nil {
 		v["walvfs"] = strings.TrimSpace(string(commit))
 	}
+	maps.Copy(v, serverVersions())
 	return v
 }
 
-// estimated is about how long all will take, setting up and restoring included.
-func estimated(plan []*Comparison, rounds int) time.Duration {
-	const around = 4 * time.Second
-	var sum time.Duration
-	for _, c := range plan {
-		one := seconds(c.Duration)
-		if c.Workload.Cost {
-			sum += one + warmUp(time.Now())
-			continue
+// serverVersions are those of the stores and of toxiproxy: each is built from a small
+// module of its own, which names it.
+func serverVersions() map[string]string {
+	v := map[string]string{}
+	_, here, _, _ := runtime.Caller(0)
+	tools := filepath.Join(filepath.Dir(here), "../../../shipper/storage/storagetest/tools")
+	for name, module := range map[string]string{
+		"versitygw":       "github.com/versity/versitygw",
+		"fake-gcs-server": "github.com/fsouza/fake-gcs-server",
+		"toxiproxy":       "github.com/Shopify/toxiproxy/v2",
+	} {
+		text, _ := os.ReadFile(filepath.Join(tools, name, "go.mod"))
+		required := regexp.MustCompile(regexp.QuoteMeta(module) + ` (v\S+)`)
+		if m := required.FindSubmatch(text); m != nil {
+			v[name] = string(m[1])
 		}
-		sum += time.Duration(len(c.Peers)*roundsOf(c.Workload, rounds)) * (one + around + c.Workload.Settle)
 	}
-	return sum
+	return v
 }

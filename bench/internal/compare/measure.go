@@ -1,7 +1,6 @@
 package compare
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,41 +17,57 @@ import (
 // measure makes all comparisons and prints each as it is done. What was done before
 // an error is in the report.
 func (o *options) measure(ctx context.Context, out io.Writer) (*Report, error) {
-	rounds := cmp.Or(o.rounds, 5)
-	if o.quick {
-		rounds = cmp.Or(o.rounds, 2)
-	}
 	r := &Report{Started: time.Now().UTC(), Machine: thisMachine(), PricesOf: pricesOf}
 	usable := o.usablePeers(r)
 	plan := o.plan(usable)
 	if len(plan) == 0 {
 		return r, fmt.Errorf("nothing to measure: %s", strings.Join(r.Skipped, "; "))
 	}
-	r.Settings = o.settings(rounds)
-	printHead(out, r, estimated(plan, rounds))
-	err := lend(ctx, func(l *lender) error {
+	r.Settings = o.settings()
+	printHead(out, r, estimated(plan))
+	var err error
+	if r.StartUps, r.Machine.Versions["SQLite"], err = measureStartUps(ctx); err == nil {
+		printStartUps(out, r.StartUps)
+		err = o.measureAll(ctx, out, r, plan)
+	}
+	r.Took = time.Since(r.Started).Seconds()
+	r.judge()
+	printPromises(out, r.Promises)
+	if ctx.Err() != nil {
+		err = errInterrupted // not what the processes say of it, that it ended
+	}
+	return r, err
+}
+
+var errInterrupted = errors.New("interrupted: only what was measured before is shown and written")
+
+// measureAll makes the comparisons of a plan, until there is an error.
+func (o *options) measureAll(ctx context.Context, out io.Writer, r *Report, plan []*Comparison) error {
+	return lend(ctx, func(l *lender) error {
 		j := job{profiles: o.profiles}
-		if slices.ContainsFunc(usable, func(p peer) bool { return p.Litestream != nil }) {
+		if slices.ContainsFunc(r.Peers, func(p peer) bool { return p.Litestream != nil }) {
 			j.litestream = litestreamProgram(l)
 		}
-		for _, c := range plan {
-			if err := c.measure(ctx, j, usable, rounds); err != nil {
+		for i, c := range plan {
+			announce("%d of %d: %s on %s, %d rounds of %s", i+1, len(plan), c.Workload.Name, c.Store, c.Rounds, strings.Join(c.Peers, ", "))
+			err := c.measure(ctx, j, r.Peers)
+			if len(c.Runs) > 0 { // whole rounds, before an error
+				c.summarize()
+				r.Comparisons = append(r.Comparisons, c)
+				printComparison(out, c)
+			}
+			if err != nil {
 				return err
 			}
-			c.summarize()
-			r.Comparisons = append(r.Comparisons, c)
-			printComparison(out, c)
 		}
 		return nil
 	})
-	r.Took = time.Since(r.Started).Seconds()
-	return r, err
 }
 
 // usablePeers are those that walvfs, as it is, has.
 func (o *options) usablePeers(r *Report) []peer {
 	for _, p := range peers {
-		if len(o.peers.chosen) > 0 && !slices.Contains(o.peers.chosen, p.Name) {
+		if !o.isChosen(p) {
 			continue
 		}
 		if why := p.available(); why != "" {
@@ -64,77 +79,20 @@ func (o *options) usablePeers(r *Report) []peer {
 	return r.Peers
 }
 
-// plan lists the comparisons to make. Peers are in the order of the flag.
-func (o *options) plan(usable []peer) []*Comparison {
-	var plan []*Comparison
-	for _, w := range workloads {
-		if !chosen(o.workloads.chosen, w.Name, !w.Cost) {
-			continue
-		}
-		d := cmp.Or(o.duration, w.Duration, general)
-		if o.quick {
-			d = cmp.Or(o.duration, 2*time.Second)
-		}
-		stores := w.Stores
-		if stores == nil {
-			stores = []string{oneS3}
-		}
-		for _, k := range storeKinds {
-			if !chosen(o.stores.chosen, k.Name, slices.Contains(stores, k.Name)) {
-				continue
-			}
-			c := &Comparison{Workload: w, Store: k.Name, Duration: d.Seconds(), Peers: o.peersOf(w, usable)}
-			if len(c.Peers) > 0 {
-				c.Baseline = c.Peers[0]
-				plan = append(plan, c)
-			}
-		}
-	}
-	return plan
-}
-
-// chosen is a flag's word, or the default if it has none.
-func chosen(flag []string, name string, byDefault bool) bool {
-	if len(flag) == 0 {
-		return byDefault
-	}
-	return slices.Contains(flag, name)
-}
-
-func (o *options) peersOf(w workload, usable []peer) []string {
-	var names []string
-	for _, p := range usable {
-		if chosen(o.peers.chosen, p.Name, w.Peers == nil || slices.Contains(w.Peers, p.Name)) {
-			names = append(names, p.Name)
-		}
-	}
-	slices.SortStableFunc(names, func(a, b string) int {
-		return cmp.Compare(slices.Index(o.peers.chosen, a), slices.Index(o.peers.chosen, b))
-	})
-	return names
-}
-
-func (o *options) settings(rounds int) Settings {
+func (o *options) settings() Settings {
 	return Settings{
-		Quick: o.quick, Rounds: rounds, Duration: o.duration.String(), Latency: addedLatency.String(),
+		Quick: o.quick, Rounds: o.roundsOf(workload{}), Duration: o.durationOf(workload{}).String(), Latency: addedLatency.String(),
 		Workloads: o.workloads.chosen, Stores: o.stores.chosen, Peers: o.peers.chosen,
 	}
 }
 
-// roundsOf is how many rounds a workload has.
-func roundsOf(w workload, rounds int) int {
-	if w.OneRound {
-		return 1
-	}
-	return rounds
-}
-
-// measure runs a comparison: in each round, all peers in turn, A B C A B C. A
-// workload of costs is light and has no times to spoil: all peers at once.
-func (c *Comparison) measure(ctx context.Context, j job, usable []peer, rounds int) error {
+// measure runs a comparison: in each round, all peers in turn, A B C A B C, and after
+// them the bare PUTs, if there is lag to compare with them. A workload of costs is light
+// and has no times to spoil: all peers at once.
+func (c *Comparison) measure(ctx context.Context, j job, usable []peer) error {
 	j.workload, j.duration = c.Workload, seconds(c.Duration)
 	j.store = storeKinds[slices.IndexFunc(storeKinds, func(k storeKind) bool { return k.Name == c.Store })]
-	for round := range roundsOf(c.Workload, rounds) {
+	for round := range c.Rounds {
 		j.round = round + 1
 		jobs := make([]job, len(c.Peers))
 		for i, name := range c.Peers {
@@ -146,7 +104,25 @@ func (c *Comparison) measure(ctx context.Context, j job, usable []peer, rounds i
 			return err
 		}
 		c.Runs = append(c.Runs, runs...)
+		if err := c.measurePuts(ctx, j, runs); err != nil {
+			return err
+		}
 	}
+	return nil
+}
+
+func (c *Comparison) measurePuts(ctx context.Context, j job, runs []*Run) error {
+	size := sizeOfPuts(runs)
+	if size == 0 {
+		return nil
+	}
+	progress("%s on %s, round %d: bare PUTs", j.workload.Name, j.store.Name, j.round)
+	defer progress("")
+	p, err := j.put(ctx, size)
+	if err != nil {
+		return err
+	}
+	c.Puts = append(c.Puts, p)
 	return nil
 }
 
@@ -163,6 +139,9 @@ func runAll(ctx context.Context, jobs []job) ([]*Run, error) {
 		progress("")
 		return runs, errors.Join(errs...)
 	}
+	until := time.Now().Add(warmUp(time.Now()) + jobs[0].duration)
+	progress("%s on %s: all peers at once, until %s", jobs[0].workload.Name, jobs[0].store.Name, until.Format("15:04:05"))
+	defer progress("")
 	var wg sync.WaitGroup
 	for i, j := range jobs {
 		j.warmUp = warmUp(time.Now())
@@ -170,6 +149,13 @@ func runAll(ctx context.Context, jobs []job) ([]*Run, error) {
 	}
 	wg.Wait()
 	return runs, errors.Join(errs...)
+}
+
+// announce says what comes next where progress would not be seen: in a log.
+func announce(format string, args ...any) {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		fmt.Fprintf(os.Stderr, format+"\n", args...)
+	}
 }
 
 // progress says what is under way, in place of what it said before, to people.

@@ -11,6 +11,7 @@ import (
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
@@ -25,7 +26,11 @@ var colors = []color.Color{
 	color.RGBA{230, 159, 0, 255},
 }
 
+// colorOf also knows bare PUTs, which are no peer.
 func colorOf(name string) color.Color {
+	if name == barePut {
+		return color.RGBA{204, 121, 167, 255}
+	}
 	for i, p := range peers {
 		if p.Name == name {
 			return colors[i%len(colors)]
@@ -34,20 +39,28 @@ func colorOf(name string) color.Color {
 	return color.Black
 }
 
+// shapeOf is another for what is no peer.
+func shapeOf(name string) draw.GlyphDrawer {
+	if name == barePut {
+		return draw.CrossGlyph{}
+	}
+	return draw.CircleGlyph{}
+}
+
 // plots are the pictures of a comparison, as SVG.
 func (c *Comparison) plots() ([]template.HTML, error) {
 	var all []template.HTML
-	for _, draw := range []func() (*plot.Plot, error){
+	for _, next := range []func() (*plot.Plot, error){
 		c.plotRounds,
 		func() (*plot.Plot, error) {
-			return c.plotPercentiles("latency of a transaction", func(r *Run) *hdrhistogram.Histogram { return r.latency })
+			return c.plotPercentiles("latency of a transaction", func(r *Run) *hdrhistogram.Histogram { return r.latency }, nil)
 		},
 		func() (*plot.Plot, error) {
-			return c.plotPercentiles("lag from commit to readable in the store", func(r *Run) *hdrhistogram.Histogram { return r.lag })
+			return c.plotPercentiles("lag from commit to readable in the store", func(r *Run) *hdrhistogram.Histogram { return r.lag }, c.Puts)
 		},
 		c.plotDays,
 	} {
-		p, err := draw()
+		p, err := next()
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +79,7 @@ func (c *Comparison) plots() ([]template.HTML, error) {
 // plotRounds shows the throughput round by round: noise that both of a pair have goes
 // up and down in both.
 func (c *Comparison) plotRounds() (*plot.Plot, error) {
-	if c.Workload.OneRound || c.Workload.Rate > 0 {
+	if c.Rounds == 1 || c.Workload.Rate > 0 {
 		return nil, nil
 	}
 	p := newPlot("transactions a second, by round")
@@ -93,40 +106,58 @@ func (c *Comparison) plotRounds() (*plot.Plot, error) {
 // nines are the percentiles of a plot: each step to the right, a tenth is left.
 var nines = []plot.Tick{{Value: 0, Label: "0"}, {Value: 0.301, Label: "50 %"}, {Value: 1, Label: "90 %"}, {Value: 2, Label: "99 %"}, {Value: 3, Label: "99.9 %"}, {Value: 4, Label: "99.99 %"}}
 
-// plotPercentiles shows what all rounds together had; nil if there is nothing.
-func (c *Comparison) plotPercentiles(title string, of func(*Run) *hdrhistogram.Histogram) (*plot.Plot, error) {
+// plotPercentiles shows what all rounds together had, and all bare PUTs; nil if there is
+// nothing.
+func (c *Comparison) plotPercentiles(title string, of func(*Run) *hdrhistogram.Histogram, puts []*Puts) (*plot.Plot, error) {
 	p := newPlot(title + ", ms")
 	p.X.Tick.Marker = plot.ConstantTicks(nines)
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	some := false
 	for _, peer := range c.Peers {
-		sum := mergeHistograms(c.of(peer), of)
-		if sum == nil {
-			continue
+		var all []*hdrhistogram.Histogram
+		for _, r := range c.of(peer) {
+			all = append(all, of(r))
 		}
-		some = true
-		most := math.Min(4.3, math.Log10(float64(sum.TotalCount())))
-		const least = 0.001 // a logarithm knows no zero
-		var xy plotter.XYs
-		for x := 0.0; x <= most; x += 0.05 {
-			xy = append(xy, plotter.XY{X: x, Y: max(least, percentile(sum, 100*(1-math.Pow(10, -x))))})
-		}
-		if err := addLine(p, peer, xy, false); err != nil {
+		added, err := addPercentiles(p, peer, mergeHistograms(all))
+		if err != nil {
 			return nil, err
 		}
+		some = some || added
 	}
 	if !some {
 		return nil, nil
+	}
+	var all []*hdrhistogram.Histogram
+	for _, put := range puts {
+		all = append(all, put.times)
+	}
+	if _, err := addPercentiles(p, barePut, mergeHistograms(all)); err != nil {
+		return nil, err
 	}
 	p.X.Max += 0.3 // room for the last label
 	p.Legend.Top, p.Legend.Left = false, false
 	return p, nil
 }
 
-func mergeHistograms(runs []*Run, of func(*Run) *hdrhistogram.Histogram) *hdrhistogram.Histogram {
+// addPercentiles adds a line; none for times that are all zero, as is the lag of a peer
+// that waits for the store.
+func addPercentiles(p *plot.Plot, name string, h *hdrhistogram.Histogram) (added bool, err error) {
+	if h == nil || h.Max() == 0 {
+		return false, nil
+	}
+	most := math.Min(4.3, math.Log10(float64(h.TotalCount())))
+	const least = 0.001 // a logarithm knows no zero
+	var xy plotter.XYs
+	for x := 0.0; x <= most; x += 0.05 {
+		xy = append(xy, plotter.XY{X: x, Y: max(least, percentile(h, 100*(1-math.Pow(10, -x))))})
+	}
+	return true, addLine(p, name, xy, false)
+}
+
+// mergeHistograms returns nil for none.
+func mergeHistograms(all []*hdrhistogram.Histogram) *hdrhistogram.Histogram {
 	var sum *hdrhistogram.Histogram
-	for _, r := range runs {
-		h := of(r)
+	for _, h := range all {
 		switch {
 		case h == nil || h.TotalCount() == 0:
 		case sum == nil:
@@ -169,8 +200,12 @@ func (c *Comparison) plotDays() (*plot.Plot, error) {
 	return p, nil
 }
 
+// The library's default is a font with serifs, unlike the page's.
+func init() { plot.DefaultFont.Variant = "Sans" }
+
 func newPlot(title string) *plot.Plot {
 	p := plot.New()
+	p.Legend.Padding = vg.Points(2)
 	p.Title.Text = title
 	p.Legend.Top, p.Legend.Left = true, true
 	p.Add(plotter.NewGrid())
@@ -202,7 +237,8 @@ func svgOf(p *plot.Plot) (template.HTML, error) {
 	if _, err := w.WriteTo(&b); err != nil {
 		return "", err
 	}
-	svg := b.Bytes()
+	// Arial is as wide as the font that the plot was laid out with, and more people have it.
+	svg := bytes.ReplaceAll(b.Bytes(), []byte("Liberation Sans"), []byte("Liberation Sans,Arial,Helvetica,sans-serif"))
 	if i := bytes.Index(svg, []byte("<svg")); i > 0 {
 		svg = svg[i:]
 	}

@@ -48,8 +48,9 @@ func (s *session) measureLag(ctx context.Context, store storage.Store) error {
 		if err != nil {
 			return err
 		}
-		seen = append(seen, stamp{n, a.at})
+		seen = append(seen, stamp{n, a.at, f.Size})
 	}
+	s.FileSize = commitSize(seen)
 	h, missing := lags(s.outcome.Committed, seen)
 	s.Missing = missing
 	encoded, err := h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
@@ -61,6 +62,20 @@ func (s *session) measureLag(ctx context.Context, store storage.Store) error {
 type stamp struct {
 	n  int64
 	at time.Time
+
+	size int64 // of the file that told
+}
+
+// commitSize is the median size of the files with transactions of the workload, not
+// with the filled database.
+func commitSize(seen []stamp) int64 {
+	var sizes []float64
+	for _, s := range seen {
+		if s.n > 0 {
+			sizes = append(sizes, float64(s.size))
+		}
+	}
+	return int64(spread(sizes).Median)
 }
 
 // lags matches transactions, by when each had returned, with what the store had.

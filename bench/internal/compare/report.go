@@ -14,9 +14,11 @@ type Report struct {
 	Took        float64       `json:"took_s"`
 	Machine     Machine       `json:"machine"`
 	Settings    Settings      `json:"settings"`
+	StartUps    []StartUp     `json:"start_ups,omitempty"`
 	Peers       []peer        `json:"peers"`
 	Skipped     []string      `json:"skipped,omitempty"`
 	PricesOf    string        `json:"prices_of"`
+	Promises    []Promise     `json:"promises,omitempty"`
 	Comparisons []*Comparison `json:"comparisons"`
 }
 
@@ -25,9 +27,11 @@ type Comparison struct {
 	Workload workload `json:"workload"`
 	Store    string   `json:"store"`
 	Duration float64  `json:"duration_s"`
+	Rounds   int      `json:"rounds"`
 	Baseline string   `json:"baseline"` // the first peer
 	Peers    []string `json:"peers"`
-	Runs     []*Run   `json:"runs"` // in the order in which they were made
+	Runs     []*Run   `json:"runs"`                // in the order in which they were made
+	Puts     []*Puts  `json:"bare_puts,omitempty"` // one after each round
 	Rows     []Row    `json:"summary"`
 	Days     []Day    `json:"days,omitempty"` // of a workload of costs
 }
@@ -58,12 +62,13 @@ func (c *Comparison) of(peer string) []*Run {
 
 // summarize computes the rows from the runs.
 func (c *Comparison) summarize() {
+	c.pairPuts()
 	c.Rows = nil
 	for _, m := range metrics {
 		row := Row{Metric: m.Name, Unit: m.Unit, Peers: map[string]Cell{}}
 		some := false
 		for _, peer := range c.Peers {
-			cell := c.cell(peer, m.value)
+			cell := c.cell(peer, m)
 			row.Peers[peer] = cell
 			some = some || cell.Most != 0
 		}
@@ -79,16 +84,26 @@ func (c *Comparison) summarize() {
 	}
 }
 
-func (c *Comparison) cell(peer string, value func(*Run) float64) Cell {
+// pairPuts gives each run with lag the bare PUTs of its round.
+func (c *Comparison) pairPuts() {
+	for _, r := range c.Runs {
+		i := slices.IndexFunc(c.Puts, func(p *Puts) bool { return p.Round == r.Round })
+		if i >= 0 && r.lag != nil {
+			r.puts = c.Puts[i].times
+		}
+	}
+}
+
+func (c *Comparison) cell(peer string, m metric) Cell {
 	var values []float64
 	for _, r := range c.of(peer) {
-		values = append(values, value(r))
+		values = append(values, m.value(r))
 	}
 	cell := Cell{Spread: spread(values)}
-	if peer == c.Baseline {
+	if peer == c.Baseline || m.alone {
 		return cell
 	}
-	if pairs := ratios(c.of(peer), c.of(c.Baseline), value); len(pairs) > 0 {
+	if pairs := ratios(c.of(peer), c.of(c.Baseline), m.value); len(pairs) > 0 {
 		s := spread(pairs)
 		cell.Ratio = &s
 	}
@@ -129,7 +144,13 @@ func readReport(path string) (*Report, error) {
 				return nil, fmt.Errorf("%s: %w", path, err)
 			}
 		}
+		for _, p := range c.Puts {
+			if p.times, err = decodeHistogram(p.Times); err != nil {
+				return nil, fmt.Errorf("%s: %w", path, err)
+			}
+		}
 		c.summarize()
 	}
+	r.judge()
 	return r, nil
 }

@@ -18,11 +18,12 @@ type Run struct {
 	Transactions int64   `json:"transactions"`
 	Reads        int64   `json:"reads"`
 	Seconds      float64 `json:"seconds"`
-	Latency      string  `json:"latency,omitempty"` // of transactions in nanoseconds, an encoded HDR histogram
-	Lag          string  `json:"lag,omitempty"`     // from commit to readable in the store, the same
-	Missing      int     `json:"missing,omitempty"` // transactions that no file in the store showed
+	Latency      string  `json:"latency,omitempty"`    // of transactions in nanoseconds, an encoded HDR histogram
+	Lag          string  `json:"lag,omitempty"`        // from commit to readable in the store, the same
+	Missing      int     `json:"missing,omitempty"`    // transactions that no file in the store showed
+	FileSize     int64   `json:"file_bytes,omitempty"` // of a level 0 file with transactions of a workload with stamps, the median
 
-	App        Usage   `json:"app"`
+	App        Usage   `json:"app"` // after the warm-up, as the traffic
 	Litestream Usage   `json:"litestream"`
 	WAL        int64   `json:"wal_bytes"` // the most
 	Start      Counts  `json:"start"`     // traffic until the replica had the filled database
@@ -36,6 +37,7 @@ type Run struct {
 	RestoreTraffic Counts  `json:"restore_traffic,omitempty"`
 
 	latency, lag *hdrhistogram.Histogram // decoded
+	puts         *hdrhistogram.Histogram // bare PUTs of the same round; nil without lag or PUTs
 }
 
 // warmUp is how long a workload of costs works before it is counted. The first file of
@@ -120,13 +122,22 @@ func (s *session) run(ctx context.Context) error {
 
 func (s *session) spec() spec {
 	sp := spec{
-		Workload: s.workload, Peer: s.peer, Dir: s.dir, Duration: s.job.warmUp + s.duration,
+		Workload: s.workload, Peer: s.peer, Dir: s.dir, Duration: s.job.warmUp + s.duration + s.margin(),
 		Profiles: s.profiles.named(fmt.Sprintf("%s.%s.%s.%d", s.workload.Name, s.store.Name, s.peer.Name, s.round)),
 	}
 	for i := range max(1, s.workload.Databases) {
 		sp.Replicas = append(sp.Replicas, replicaURL(s.place.used, i))
 	}
 	return sp
+}
+
+// margin is how long an idle application goes on when all is measured: to wake up and
+// to answer would be most of the CPU that it uses.
+func (s *session) margin() time.Duration {
+	if s.workload.idle() {
+		return time.Second
+	}
+	return 0
 }
 
 // measure has the application work, and looks at it from the outside.
@@ -146,23 +157,43 @@ func (s *session) measure(ctx context.Context, app *app, side *litestream) error
 	if !sleep(ctx, s.job.warmUp) {
 		return ctx.Err()
 	}
-	before := s.place.meter.Counts()
-	s.Run.WarmUp = before.Minus(s.Start)
-	counted := time.Now()
-	if err := app.answer(&s.outcome); err != nil {
+	if err := s.window(ctx, app, w); err != nil {
 		return err
 	}
-	s.Traffic, s.Counted = s.place.meter.Counts().Minus(before), time.Since(counted).Seconds()
+	s.Transactions, s.Reads, s.Seconds = s.outcome.Transactions, s.outcome.Reads, s.outcome.Seconds
+	s.Latency = base64.StdEncoding.EncodeToString(s.outcome.Latency)
+	return nil
+}
+
+// window is the part after the warm-up, in which all is counted.
+func (s *session) window(ctx context.Context, app *app, w *watcher) error {
+	before := s.place.meter.Counts()
+	s.Run.WarmUp = before.Minus(s.Start)
+	if s.job.warmUp > 0 {
+		if err := w.restart(); err != nil {
+			return err
+		}
+	}
+	start := time.Now()
+	if s.workload.idle() {
+		if !sleep(ctx, s.duration) {
+			return ctx.Err()
+		}
+	} else if err := app.answer(&s.outcome); err != nil {
+		return err
+	}
+	s.Traffic, s.Counted = s.place.meter.Counts().Minus(before), time.Since(start).Seconds()
 	used, wal, err := w.end()
 	if err != nil {
 		return err
 	}
 	s.App, s.WAL = used[0], wal
-	if side != nil {
+	if len(used) > 1 {
 		s.Run.Litestream = used[1]
 	}
-	s.Transactions, s.Reads, s.Seconds = s.outcome.Transactions, s.outcome.Reads, s.outcome.Seconds
-	s.Latency = base64.StdEncoding.EncodeToString(s.outcome.Latency)
+	if s.workload.idle() {
+		return app.answer(&s.outcome)
+	}
 	return nil
 }
 

@@ -60,39 +60,45 @@ func percentile(h *hdrhistogram.Histogram, p float64) float64 {
 type metric struct {
 	Name, Unit string
 	value      func(*Run) float64
+	alone      bool // a ratio to the first peer would say nothing
 }
 
 const mebi = 1 << 20
 
 // metrics are the rows of a comparison, without those that are zero for all.
 var metrics = []metric{
-	{"transactions", "/s", func(r *Run) float64 { return float64(r.Transactions) / r.Seconds }},
-	{"reads", "/s", func(r *Run) float64 { return float64(r.Reads) / r.Seconds }},
-	{"latency p50", "ms", func(r *Run) float64 { return percentile(r.latency, 50) }},
-	{"latency p99", "ms", func(r *Run) float64 { return percentile(r.latency, 99) }},
-	{"latency p99.9", "ms", func(r *Run) float64 { return percentile(r.latency, 99.9) }},
-	{"longest stall", "ms", func(r *Run) float64 { return percentile(r.latency, 100) }},
-	{"lag p50", "ms", func(r *Run) float64 { return percentile(r.lag, 50) }},
-	{"lag p99", "ms", func(r *Run) float64 { return percentile(r.lag, 99) }},
-	{"never in the store", "", func(r *Run) float64 { return float64(r.Missing) }},
-	{"CPU, application", "%", func(r *Run) float64 { return 100 * r.App.CPU / r.Seconds }},
-	{"CPU, Litestream", "%", func(r *Run) float64 { return 100 * r.Litestream.CPU / r.Seconds }},
-	{"CPU a transaction or read", "µs", cpuPerOperation},
-	{"memory, application", "MiB", func(r *Run) float64 { return float64(r.App.Memory) / mebi }},
-	{"memory, Litestream", "MiB", func(r *Run) float64 { return float64(r.Litestream.Memory) / mebi }},
-	{"largest WAL", "MiB", func(r *Run) float64 { return float64(r.WAL) / mebi }},
-	{"disk written, application", "MiB/s", func(r *Run) float64 { return float64(r.App.Written) / mebi / r.Seconds }},
-	{"disk written, Litestream", "MiB/s", func(r *Run) float64 { return float64(r.Litestream.Written) / mebi / r.Seconds }},
-	{"requests", "/s", func(r *Run) float64 { return float64(r.Traffic.Total().Requests) / r.Counted }},
-	{"sent", "MiB/s", func(r *Run) float64 { return float64(r.Traffic.Total().Sent) / mebi / r.Counted }},
-	{"received", "MiB/s", func(r *Run) float64 { return float64(r.Traffic.Total().Received) / mebi / r.Counted }},
-	{"requests, S3 price", "$/month", func(r *Run) float64 { return prices[0].bill(aDay(r), 0).Requests }},
-	{"requests, R2 price", "$/month", func(r *Run) float64 { return prices[1].bill(aDay(r), 0).Requests }},
-	{"requests, GCS price", "$/month", func(r *Run) float64 { return prices[2].bill(aDay(r), 0).Requests }},
-	{"stored at the end", "MiB", func(r *Run) float64 { return float64(r.Stored) / mebi }},
-	{"close, replica complete", "s", func(r *Run) float64 { return r.Close }},
-	{"restore", "s", func(r *Run) float64 { return r.Restore }},
-	{"requests of the restore", "", func(r *Run) float64 { return float64(r.RestoreTraffic.Total().Requests) }},
+	{Name: "transactions", Unit: "/s", value: func(r *Run) float64 { return float64(r.Transactions) / r.Seconds }},
+	{Name: "reads", Unit: "/s", value: func(r *Run) float64 { return float64(r.Reads) / r.Seconds }},
+	{Name: "latency p50", Unit: "ms", value: func(r *Run) float64 { return percentile(r.latency, 50) }},
+	{Name: "latency p99", Unit: "ms", value: func(r *Run) float64 { return percentile(r.latency, 99) }},
+	{Name: "latency p99.9", Unit: "ms", value: func(r *Run) float64 { return percentile(r.latency, 99.9) }},
+	{Name: "longest stall", Unit: "ms", value: func(r *Run) float64 { return percentile(r.latency, 100) }},
+	{Name: "lag p50", Unit: "ms", value: func(r *Run) float64 { return percentile(r.lag, 50) }},
+	{Name: "lag p99", Unit: "ms", value: func(r *Run) float64 { return percentile(r.lag, 99) }},
+	{Name: "bare PUT p50", Unit: "ms", value: func(r *Run) float64 { return percentile(r.puts, 50) }, alone: true},
+	{Name: "bare PUT p99", Unit: "ms", value: func(r *Run) float64 { return percentile(r.puts, 99) }, alone: true},
+	{Name: "lag p50, in bare PUTs", value: lagInPuts, alone: true},
+	{Name: "never in the store", value: func(r *Run) float64 { return float64(r.Missing) }},
+	{Name: "CPU, application", Unit: "%", value: func(r *Run) float64 { return 100 * r.App.CPU / r.Counted }},
+	{Name: "CPU, Litestream", Unit: "%", value: func(r *Run) float64 { return 100 * r.Litestream.CPU / r.Counted }},
+	{Name: "CPU in all", Unit: "ms", value: cpuInAll},
+	{Name: "CPU a transaction or read", Unit: "µs", value: cpuPerOperation},
+	{Name: "memory, application", Unit: "MiB", value: func(r *Run) float64 { return float64(r.App.Memory) / mebi }},
+	{Name: "memory, Litestream", Unit: "MiB", value: func(r *Run) float64 { return float64(r.Litestream.Memory) / mebi }},
+	{Name: "largest WAL", Unit: "MiB", value: func(r *Run) float64 { return float64(r.WAL) / mebi }},
+	{Name: "disk written, application", Unit: "MiB/s", value: func(r *Run) float64 { return float64(r.App.Written) / mebi / r.Counted }},
+	{Name: "disk written, Litestream", Unit: "MiB/s", value: func(r *Run) float64 { return float64(r.Litestream.Written) / mebi / r.Counted }},
+	{Name: "requests in all", value: requests},
+	{Name: "requests", Unit: "/s", value: func(r *Run) float64 { return float64(r.Traffic.Total().Requests) / r.Counted }},
+	{Name: "sent", Unit: "MiB/s", value: func(r *Run) float64 { return float64(r.Traffic.Total().Sent) / mebi / r.Counted }},
+	{Name: "received", Unit: "MiB/s", value: func(r *Run) float64 { return float64(r.Traffic.Total().Received) / mebi / r.Counted }},
+	{Name: "requests, S3 price", Unit: "$/month", value: func(r *Run) float64 { return prices[0].bill(aDay(r), 0).Requests }},
+	{Name: "requests, R2 price", Unit: "$/month", value: func(r *Run) float64 { return prices[1].bill(aDay(r), 0).Requests }},
+	{Name: "requests, GCS price", Unit: "$/month", value: func(r *Run) float64 { return prices[2].bill(aDay(r), 0).Requests }},
+	{Name: "stored at the end", Unit: "MiB", value: func(r *Run) float64 { return float64(r.Stored) / mebi }},
+	{Name: "close, replica complete", Unit: "s", value: func(r *Run) float64 { return r.Close }},
+	{Name: "restore", Unit: "s", value: func(r *Run) float64 { return r.Restore }},
+	{Name: "requests of the restore", value: func(r *Run) float64 { return float64(r.RestoreTraffic.Total().Requests) }},
 }
 
 // aDay goes on like this for a day. A workload of costs knows better: see [Day].
@@ -103,7 +109,13 @@ func cpuPerOperation(r *Run) float64 {
 	if n == 0 {
 		return 0
 	}
-	return 1e6 * (r.App.CPU + r.Litestream.CPU) / float64(n)
+	perSecond := float64(n) / r.Seconds // the warm-up included, unlike the CPU
+	return 1e6 * (r.App.CPU + r.Litestream.CPU) / r.Counted / perSecond
 }
+
+// cpuInAll is the application's and Litestream's, in milliseconds.
+func cpuInAll(r *Run) float64 { return 1e3 * (r.App.CPU + r.Litestream.CPU) }
+
+func requests(r *Run) float64 { return float64(r.Traffic.Total().Requests) }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

@@ -6,6 +6,10 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/walvfs/walvfs/format"
 )
 
 func TestSpread(t *testing.T) {
@@ -61,7 +65,7 @@ func TestLags(t *testing.T) {
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
 	// The fifth was there before it had returned, the sixth never.
 	committed := []int64{at(0).UnixNano(), at(10).UnixNano(), at(20).UnixNano(), at(30).UnixNano(), at(200).UnixNano(), at(300).UnixNano()}
-	seen := []stamp{{4, at(120)}, {0, at(-5)}, {2, at(50)}, {3, at(130)}, {5, at(190)}}
+	seen := []stamp{{4, at(120), 1}, {0, at(-5), 1}, {2, at(50), 1}, {3, at(130), 1}, {5, at(190), 1}}
 	h, missing := lags(committed, seen)
 	if missing != 1 || h.TotalCount() != 5 {
 		t.Errorf("%d missing, %d known", missing, h.TotalCount())
@@ -71,6 +75,99 @@ func TestLags(t *testing.T) {
 		if got := percentile(h, p); math.Abs(got-want) > 0.2 {
 			t.Errorf("p%g = %g ms, want %g", p, got, want)
 		}
+	}
+}
+
+// Each PUT is paired with its own arrival, the connection's first one with none.
+func TestMatchPuts(t *testing.T) {
+	start := time.Unix(1000, 0)
+	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+	file := func(n format.TXID) string { return format.FileInfo{MinTXID: n, MaxTXID: n}.String() }
+	sent := []int64{at(10).UnixNano(), at(30).UnixNano(), at(100).UnixNano()}
+	seen := []arrival{{file(1), at(5)}, {file(2), at(12)}, {file(4), at(109)}, {file(3), at(34)}}
+	h, err := matchPuts(sent, seen)
+	if err != nil || h.TotalCount() != 3 {
+		t.Fatal(h, err)
+	}
+	for p, want := range map[float64]float64{30: 2, 60: 4, 100: 9} {
+		if got := percentile(h, p); math.Abs(got-want) > 0.01 {
+			t.Errorf("p%g = %g ms, want %g", p, got, want)
+		}
+	}
+	if _, err := matchPuts(sent, seen[:3]); err == nil {
+		t.Error("one was not seen, and no error")
+	}
+}
+
+func TestCommitSize(t *testing.T) {
+	seen := []stamp{{n: 0, size: 9e6}, {n: 0, size: 8e6}, {n: 1, size: 700}, {n: 2, size: 900}, {n: 3, size: 1e5}}
+	if got := commitSize(seen); got != 900 {
+		t.Errorf("%d bytes", got)
+	}
+	if got := commitSize(seen[:2]); got != 0 {
+		t.Errorf("%d bytes of no commit", got)
+	}
+}
+
+// Bare PUTs are as large as the files of those peers whose lag is known.
+func TestSizeOfPuts(t *testing.T) {
+	run := func(size int64) *Run { return &Run{FileSize: size, lag: newHistogram()} }
+	if got := sizeOfPuts([]*Run{{FileSize: 1}, run(800), run(0), run(900)}); got != 850 {
+		t.Errorf("%d bytes", got)
+	}
+	if got := sizeOfPuts([]*Run{{}, run(0)}); got != 0 {
+		t.Errorf("%d bytes of nothing", got)
+	}
+}
+
+// Lag counts in bare PUTs of the run's own round.
+func TestLagInPuts(t *testing.T) {
+	of := func(ms int) *hdrhistogram.Histogram {
+		h := newHistogram()
+		h.RecordValue(int64(ms) * 1e6)
+		return h
+	}
+	c := &Comparison{Peers: []string{"walvfs"}, Runs: []*Run{
+		{Peer: "walvfs", Round: 1, lag: of(6)}, {Peer: "walvfs", Round: 2, lag: of(20)}, {Peer: "walvfs", Round: 3, lag: of(1)}},
+		Puts: []*Puts{{Round: 2, times: of(10)}, {Round: 1, times: of(2)}}}
+	c.pairPuts()
+	for i, want := range []float64{3, 2, 0} { // the third round's were not made
+		if got := lagInPuts(c.Runs[i]); math.Abs(got-want) > 0.01 {
+			t.Errorf("round %d: %g", i+1, got)
+		}
+	}
+	c.Baseline = "litestream"
+	c.Runs = append(c.Runs, &Run{Peer: c.Baseline, Round: 1, lag: of(8)})
+	for _, r := range c.Runs {
+		r.Seconds, r.Counted = 1, 1
+	}
+	c.summarize()
+	if row := c.row("lag p50, in bare PUTs"); row.Peers["walvfs"].Ratio != nil || math.Abs(row.Peers["walvfs"].Median-2) > 0.01 {
+		t.Errorf("%+v", row)
+	}
+}
+
+// Commits are due at the pace, and at all points of a second evenly.
+func TestDue(t *testing.T) {
+	w := workload{Rate: 0.5, Drift: time.Second}
+	var tenths [10]int
+	for n := range int64(20) {
+		drift := w.due(n) - time.Duration(n)*2*time.Second - w.Drift
+		if drift < 0 || drift >= time.Second {
+			t.Fatalf("commit %d: %v late", n, drift)
+		}
+		tenths[drift/(time.Second/10)]++
+	}
+	for i, n := range tenths {
+		if n < 1 || n > 3 {
+			t.Errorf("%d commits of 20 in tenth %d of the second", n, i)
+		}
+	}
+	if got := (workload{Rate: 50}).due(3); got != 60*time.Millisecond {
+		t.Errorf("without drift: %v", got)
+	}
+	if got := (workload{Drift: time.Second}).due(3); got != 0 {
+		t.Errorf("without a pace: %v", got)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 func printHead(out io.Writer, r *Report, about time.Duration) {
 	m := r.Machine
 	fmt.Fprintf(out, "%s, %d cores, %s, %s, load %.1f, %s\n", m.Processor, m.Cores, humanize.IBytes(m.Memory), m.System, m.Load, m.Go)
+	fmt.Fprintln(out, strings.Join(r.Machine.versionsByName(), ", "))
 	for _, s := range r.Skipped {
 		fmt.Fprintf(out, "left out: %s\n", s)
 	}
@@ -39,12 +40,32 @@ func printComparison(out io.Writer, c *Comparison) {
 	}
 }
 
+// printPromises prints what was promised, and what was measured of it.
+func printPromises(out io.Writer, promises []Promise) {
+	if len(promises) == 0 {
+		return
+	}
+	fmt.Fprintln(out, "\nwhat walvfs promises, as medians on 2 cores:")
+	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "figure\tworkload\tstore\ttarget\tmeasured\trounds\t")
+	for _, p := range promises {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", p.Figure, p.Workload, p.Store, p.Target, p.Exactly(), p.Rounds, p.Verdict())
+	}
+	t.Flush()
+}
+
+// String is the median, and the rest if it is another.
+func (s Spread) String() string {
+	text := number(s.Median)
+	if least, most := number(s.Least), number(s.Most); least != most {
+		text += fmt.Sprintf(" [%s–%s]", least, most)
+	}
+	return text
+}
+
 // String is the cell as people read it.
 func (c Cell) String() string {
-	s := number(c.Median)
-	if least, most := number(c.Least), number(c.Most); least != most {
-		s += fmt.Sprintf(" [%s–%s]", least, most)
-	}
+	s := c.Spread.String()
 	if c.Ratio != nil {
 		s += fmt.Sprintf(" ×%s", number(c.Ratio.Median))
 	}

@@ -12,7 +12,7 @@ import (
 
 // Usage is what a process used while an application worked.
 type Usage struct {
-	CPU     float64 `json:"cpu_s"`        // seconds, of all cores
+	CPU     float64 `json:"cpu_s"`        // seconds, of all cores, as [cpuTime] knows it
 	Memory  uint64  `json:"memory_bytes"` // resident, the most that was seen
 	Written uint64  `json:"written_bytes"`
 }
@@ -64,6 +64,16 @@ func startWatching(ctx context.Context, wal string, pids ...int) (*watcher, erro
 	return w, nil
 }
 
+// restart forgets what was used so far.
+func (w *watcher) restart() (err error) {
+	for _, p := range w.procs {
+		var e error
+		p.start, e = usage(p.Process)
+		err = errors.Join(err, e)
+	}
+	return err
+}
+
 func (w *watcher) look() {
 	if info, err := os.Stat(w.wal); err == nil {
 		w.walMax = max(w.walMax, info.Size())
@@ -94,7 +104,7 @@ func (w *watcher) end() (used []Usage, wal int64, err error) {
 
 // usage is a process's since it began.
 func usage(p *process.Process) (Usage, error) {
-	times, err := p.Times()
+	cpu, err := cpuTime(p)
 	if err != nil {
 		return Usage{}, err
 	}
@@ -102,5 +112,5 @@ func usage(p *process.Process) (Usage, error) {
 	if err != nil {
 		return Usage{}, err
 	}
-	return Usage{CPU: times.User + times.System, Written: io.DiskWriteBytes}, nil
+	return Usage{CPU: cpu.Seconds(), Written: io.DiskWriteBytes}, nil
 }

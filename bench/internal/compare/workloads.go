@@ -1,27 +1,31 @@
 package compare
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // workload is what an application does with its databases.
 type workload struct {
 	Name  string `json:"name"`
 	About string `json:"about"`
 
-	Setup       string        `json:"setup"`               // SQL, once a database, after the schema
-	Write       string        `json:"write,omitempty"`     // SQL, a transaction; none: nothing is done
-	Read        string        `json:"read,omitempty"`      // SQL
-	Reads       int           `json:"reads,omitempty"`     // to each write
-	Stamp       bool          `json:"stamp,omitempty"`     // each transaction says its number, so that it is found in the replica
-	Connections int           `json:"connections"`         // that work at the same time
-	Synchronous string        `json:"synchronous"`         // normal or full
-	Rate        float64       `json:"rate,omitempty"`      // transactions a second; zero: one after the other
-	Databases   int           `json:"databases"`           // open at the same time
-	Settle      time.Duration `json:"settle,omitempty"`    // passes before anything is counted
-	Cost        bool          `json:"cost,omitempty"`      // counts requests: all peers at once, and a warm-up before
-	OneRound    bool          `json:"one_round,omitempty"` // it takes long, and is not about speed
+	Setup       string        `json:"setup"`            // SQL, once a database, after the schema
+	Write       string        `json:"write,omitempty"`  // SQL, a transaction; none: nothing is done
+	Read        string        `json:"read,omitempty"`   // SQL
+	Reads       int           `json:"reads,omitempty"`  // to each write
+	Stamp       bool          `json:"stamp,omitempty"`  // each transaction says its number, so that it is found in the replica
+	Connections int           `json:"connections"`      // that work at the same time
+	Synchronous string        `json:"synchronous"`      // normal or full
+	Rate        float64       `json:"rate,omitempty"`   // transactions a second; zero: one after the other
+	Drift       time.Duration `json:"drift,omitempty"`  // with a rate: how far the pace wanders, see due
+	Databases   int           `json:"databases"`        // open at the same time
+	Settle      time.Duration `json:"settle,omitempty"` // passes before anything is counted
+	Cost        bool          `json:"cost,omitempty"`   // counts requests: all peers at once, and a warm-up before
 	SkipRestore bool          `json:"skip_restore,omitempty"`
 
 	Duration time.Duration `json:"duration,omitempty"` // unless -duration says otherwise; zero: the general default
+	Rounds   int           `json:"rounds,omitempty"`   // unless -rounds says otherwise; zero: the general default
 	Stores   []string      `json:"-"`                  // unless -store says otherwise
 	Peers    []string      `json:"-"`                  // unless -peers says otherwise; nil: all
 }
@@ -38,6 +42,8 @@ const (
 		ON CONFLICT (id) DO UPDATE SET x = excluded.x`
 	oneS3   = "versitygw"
 	general = 5 * time.Second
+
+	generalRounds = 5
 )
 
 // workloads are all of them, in the order of the report.
@@ -53,6 +59,9 @@ var workloads = []workload{
 	{Name: "paced", About: "50 single-row commits a second, each of them followed into the bucket",
 		Setup: small, Write: insert, Stamp: true, Connections: 1, Synchronous: "normal", Rate: 50,
 		Stores: []string{"file", "versitygw", "fake-gcs-server", "versitygw+30ms", "fake-gcs-server+30ms"}},
+	{Name: "paced-2s", About: "a single-row commit every 2 s, each of them followed into the bucket",
+		Setup: small, Write: insert, Stamp: true, Connections: 1, Synchronous: "normal", Rate: 0.5, Drift: time.Second,
+		Rounds: 3, Duration: 41 * time.Second, Peers: []string{"plain", "walvfs", "walvfs-0s", "walvfs-sync", "litestream"}},
 	{Name: "bulk", About: "transactions of 1,000 rows",
 		Setup: small, Write: `INSERT INTO t (x) SELECT randomblob(100) FROM generate_series(1, 1000)`, Connections: 1, Synchronous: "normal"},
 	{Name: "read", About: "19 reads to each write, 4 connections",
@@ -64,11 +73,29 @@ var workloads = []workload{
 		Setup: small, Write: `UPDATE t SET x = randomblob(100) WHERE id = 1 + abs(random()) % 100`, Connections: 1, Synchronous: "normal"},
 	{Name: "idle", About: "1,000 databases that are open, and nothing is written",
 		Setup: insert, Connections: 1, Synchronous: "normal", Databases: 1000,
-		OneRound: true, SkipRestore: true, Settle: 45 * time.Second, Duration: 30 * time.Second, Peers: []string{"plain", "walvfs", "litestream"}},
+		Rounds: 1, SkipRestore: true, Settle: 45 * time.Second, Duration: time.Minute, Peers: []string{"plain", "walvfs", "litestream"}},
 	{Name: "cost", About: "a row inserted and two of 64 MiB rewritten at random, once a second",
 		Setup: costSetup, Write: costWrite, Connections: 1, Synchronous: "normal", Rate: 1,
-		Cost: true, OneRound: true, Duration: 10 * time.Minute, Peers: []string{"walvfs", "litestream"}},
+		Cost: true, Rounds: 1, Duration: 10 * time.Minute, Peers: []string{"walvfs", "litestream"}},
 	{Name: "cost-quiet", About: "the same once a minute",
 		Setup: costSetup, Write: costWrite, Connections: 1, Synchronous: "normal", Rate: 1.0 / 60,
-		Cost: true, OneRound: true, Duration: 10 * time.Minute, Peers: []string{"walvfs", "litestream"}},
+		Cost: true, Rounds: 1, Duration: 10 * time.Minute, Peers: []string{"walvfs", "litestream"}},
 }
+
+// due is when transaction n, counted from 0, is due after the start.
+//
+// A pace of whole seconds would meet Litestream, which looks once a second, at the same
+// point of that second all the time, and a run's lag would be a matter of luck. So the
+// pace wanders: multiples of the golden ratio fill the drift evenly, however many. It
+// begins as much later: the filled database was uploaded just now, and the next upload
+// waits for that one's interval.
+func (w workload) due(n int64) time.Duration {
+	if w.Rate <= 0 {
+		return 0
+	}
+	_, part := math.Modf(float64(n) * math.Phi)
+	return time.Duration(math.Round(float64(n)/w.Rate*float64(time.Second))) + w.Drift + time.Duration(part*float64(w.Drift))
+}
+
+// idle reports whether nothing is done at all.
+func (w workload) idle() bool { return w.Write == "" }

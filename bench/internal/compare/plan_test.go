@@ -1,0 +1,52 @@
+package compare
+
+import (
+	"io"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// planOf is what flags would measure, as "workload store peers duration rounds".
+func planOf(t *testing.T, flags string) []string {
+	t.Helper()
+	o, err := parseFlags(strings.Fields(flags), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, c := range o.plan(o.usablePeers(&Report{})) {
+		lines = append(lines, strings.Join([]string{c.Workload.Name, c.Store, strings.Join(c.Peers, ","),
+			seconds(c.Duration).String(), strings.Repeat("I", c.Rounds)}, " "))
+	}
+	return lines
+}
+
+func TestPlan(t *testing.T) {
+	const four = " versitygw plain,walvfs,walvfs-sync,litestream 2s II"
+	for flags, want := range map[string][]string{
+		"-quick": {"commit-1-normal" + four, "commit-1-full" + four, "paced" + four, "read" + four},
+		"-quick -workload hot -store file -peers walvfs,plain -duration 9s -rounds 3": {"hot file walvfs,plain 9s III"},
+		"-quick -workload paced-2s -peers plain,walvfs-0s":                            {"paced-2s versitygw plain,walvfs-0s 41s II"},
+		"-workload paced-2s":                    {"paced-2s versitygw plain,walvfs,walvfs-0s,walvfs-sync,litestream 41s III"},
+		"-workload idle,hot -peers walvfs":      {"hot versitygw walvfs 5s IIIII", "idle versitygw walvfs 1m0s I"},
+		"-workload cost -rounds 4":              {"cost versitygw walvfs,litestream 10m0s I"},
+		"-workload paced -peers walvfs-0s":      {"paced file walvfs-0s 5s IIIII", "paced versitygw walvfs-0s 5s IIIII", "paced fake-gcs-server walvfs-0s 5s IIIII", "paced versitygw+30ms walvfs-0s 5s IIIII", "paced fake-gcs-server+30ms walvfs-0s 5s IIIII"},
+		"-workload paced -store file -quick":    {"paced file plain,walvfs,walvfs-sync,litestream 2s II"},
+		"-workload idle -duration 3s -quick":    {"idle versitygw plain,walvfs,litestream 3s I"},
+		"-workload idle -rounds 2 -peers plain": {"idle versitygw plain 1m0s II"},
+	} {
+		if got := planOf(t, flags); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %q, want %q", flags, got, want)
+		}
+	}
+}
+
+// A first impression is one before the coffee is ready.
+func TestQuickIsQuick(t *testing.T) {
+	o := &options{quick: true}
+	if d := estimated(o.plan(o.usablePeers(&Report{}))); d < time.Minute || d > 5*time.Minute {
+		t.Errorf("-quick takes about %v", d)
+	}
+}

@@ -1,0 +1,125 @@
+package compare
+
+import "fmt"
+
+// barePut stands for bare PUTs where a peer's name could.
+const barePut = "a bare PUT"
+
+// target is a figure that walvfs promises: a median of rounds, on two cores.
+type target struct {
+	Figure   string
+	Workload string
+	Store    string // empty: any
+	Peer     string
+	Against  string // a peer or barePut: the figure is a ratio, paired by round; empty: it is the value
+	value    func(*Run) float64
+	Unit     string
+	AtLeast  bool // otherwise at most
+	Limit    float64
+}
+
+// targets are all of them. What is "as plain's" may be a twentieth more.
+var targets = []target{
+	{Figure: "throughput", Workload: "commit-1-normal", Peer: "walvfs", Against: "plain", value: valueOf("transactions"), AtLeast: true, Limit: 0.97},
+	{Figure: "commit p50", Workload: "commit-1-normal", Peer: "walvfs", Against: "plain", value: valueOf("latency p50"), Limit: 1.03},
+	{Figure: "commit p99", Workload: "commit-1-normal", Peer: "walvfs", Against: "plain", value: valueOf("latency p99"), Limit: 1.10},
+	{Figure: "longest stall", Workload: "commit-1-normal", Peer: "walvfs", Against: "plain", value: valueOf("longest stall"), Limit: 1},
+	{Figure: "largest WAL", Workload: "commit-1-normal", Peer: "walvfs", Against: "plain", value: valueOf("largest WAL"), Limit: 1.05},
+	{Figure: "CPU, application and replication", Workload: "commit-1-normal", Peer: "walvfs", Against: "litestream", value: cpuInAll, Limit: 1},
+	{Figure: "the same, of a commit", Workload: "commit-1-normal", Peer: "walvfs", Against: "litestream", value: cpuPerOperation, Limit: 1},
+	{Figure: "lag p50 at interval=0s", Workload: "paced", Store: oneS3, Peer: "walvfs-0s", Against: barePut, value: lagInPuts, Limit: 1.5},
+	{Figure: "lag p50 by default", Workload: "paced-2s", Store: oneS3, Peer: "walvfs", Against: barePut, value: lagInPuts, Limit: 1.5},
+	{Figure: "requests of 1,000 databases in 60 s", Workload: "idle", Peer: "walvfs", value: perMinute(requests), Limit: 0},
+	{Figure: "CPU of 1,000 databases in 60 s", Workload: "idle", Peer: "walvfs", value: perMinute(cpuInAll), Unit: " ms", Limit: 10},
+}
+
+// valueOf is that of a metric.
+func valueOf(name string) func(*Run) float64 {
+	for _, m := range metrics {
+		if m.Name == name {
+			return m.value
+		}
+	}
+	panic("no metric " + name)
+}
+
+// perMinute scales a sum of the whole window.
+func perMinute(sum func(*Run) float64) func(*Run) float64 {
+	return func(r *Run) float64 { return 60 * sum(r) / r.Counted }
+}
+
+// Promise is what became of a target.
+type Promise struct {
+	Figure   string `json:"figure"`
+	Workload string `json:"workload"`
+	Store    string `json:"store"`
+	Target   string `json:"target"`
+	Measured Spread `json:"measured"`
+	Rounds   int    `json:"rounds"`
+	Met      bool   `json:"met"` // by the median
+}
+
+// judge holds the comparisons against the targets that they can tell.
+func (r *Report) judge() {
+	r.Promises = nil
+	for _, t := range targets {
+		for _, c := range r.Comparisons {
+			if c.Workload.Name != t.Workload || t.Store != "" && t.Store != c.Store {
+				continue
+			}
+			values := t.measured(c)
+			if len(values) == 0 {
+				continue
+			}
+			s := spread(values)
+			met := s.Median <= t.Limit
+			if t.AtLeast {
+				met = s.Median >= t.Limit
+			}
+			r.Promises = append(r.Promises, Promise{t.Figure, c.Workload.Name, c.Store, t.String(), s, len(values), met})
+		}
+	}
+}
+
+// measured are the figure's values, one a round; none if a part of it is missing.
+func (t target) measured(c *Comparison) []float64 {
+	if t.Against != "" && t.Against != barePut {
+		return ratios(c.of(t.Peer), c.of(t.Against), t.value)
+	}
+	var values []float64
+	for _, r := range c.of(t.Peer) {
+		if t.Against != barePut || r.puts != nil {
+			values = append(values, t.value(r))
+		}
+	}
+	return values
+}
+
+// String says it as people do.
+func (t target) String() string {
+	bound := "at most"
+	if t.AtLeast {
+		bound = "at least"
+	}
+	if t.Against == "" {
+		return fmt.Sprintf("%s %s%s", bound, number(t.Limit), t.Unit)
+	}
+	return fmt.Sprintf("%s %s of %s", bound, number(t.Limit), t.Against)
+}
+
+// Exactly is what was measured, with a digit more than elsewhere: 1.034 is not 1.03.
+func (p Promise) Exactly() string {
+	m := p.Measured
+	if m.Least == m.Most {
+		return fmt.Sprintf("%.4g", m.Median)
+	}
+	return fmt.Sprintf("%.4g [%.4g–%.4g]", m.Median, m.Least, m.Most)
+}
+
+// Verdict is the same of the outcome.
+func (p Promise) Verdict() string {
+	if p.Met {
+		return "met"
+	}
+	return "not met"
+}

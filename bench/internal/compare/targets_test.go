@@ -1,0 +1,123 @@
+package compare
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// closedLoop is a comparison in which round n has so many transactions, of a second.
+func closedLoop(workload string, counts map[string][]int64) *Comparison {
+	c := &Comparison{Store: oneS3}
+	c.Workload.Name = workload
+	for peer, all := range counts {
+		for i, n := range all {
+			c.Runs = append(c.Runs, &Run{Peer: peer, Round: i + 1, Transactions: n, Seconds: 1, Counted: 1,
+				App: Usage{CPU: 0.5}, latency: newHistogram()})
+		}
+	}
+	return c
+}
+
+func promise(t *testing.T, r *Report, figure string) Promise {
+	t.Helper()
+	for _, p := range r.Promises {
+		if p.Figure == figure {
+			return p
+		}
+	}
+	t.Fatalf("nothing on %s in %+v", figure, r.Promises)
+	return Promise{}
+}
+
+// A ratio is judged by the median of pairs, whatever the first peer is.
+func TestJudgeRatio(t *testing.T) {
+	for _, test := range []struct {
+		walvfs []int64
+		met    bool
+	}{
+		{[]int64{97, 980, 5}, true},  // 0.97, 0.98, 0.05
+		{[]int64{96, 980, 5}, false}, // 0.96, 0.97, 0.05
+	} {
+		r := &Report{Comparisons: []*Comparison{closedLoop("commit-1-normal", map[string][]int64{
+			"walvfs": test.walvfs, "plain": {100, 1000, 100}})}}
+		r.judge()
+		p := promise(t, r, "throughput")
+		if want := "at least 0.97 of plain"; p.Target != want || p.Rounds != 3 {
+			t.Errorf("%+v", p)
+		}
+		if p.Met != test.met {
+			t.Errorf("%v: %+v", test.walvfs, p)
+		}
+		for _, p := range r.Promises {
+			if strings.Contains(p.Target, "litestream") {
+				t.Errorf("judged against a peer that did not run: %+v", p)
+			}
+		}
+	}
+}
+
+// An idle minute is a minute, however long it was measured, and one request is too much.
+func TestJudgeIdle(t *testing.T) {
+	c := closedLoop("idle", map[string][]int64{"walvfs": {0}})
+	run := c.Runs[0]
+	run.Counted, run.App.CPU = 30, 0.004
+	r := &Report{Comparisons: []*Comparison{c}}
+	r.judge()
+	if p := promise(t, r, "CPU of 1,000 databases in 60 s"); p.Measured.Median != 8 || !p.Met || p.Target != "at most 10.0 ms" {
+		t.Errorf("%+v", p)
+	}
+	if p := promise(t, r, "requests of 1,000 databases in 60 s"); !p.Met {
+		t.Errorf("%+v", p)
+	}
+	run.App.CPU, run.Traffic = 0.006, Counts{{Kind: List, Level: NoLevel, Requests: 1}}
+	r.judge()
+	for _, p := range r.Promises {
+		if p.Met {
+			t.Errorf("%+v", p)
+		}
+	}
+}
+
+// Lag is judged on the server that it is promised for, and with bare PUTs only.
+func TestJudgeLag(t *testing.T) {
+	c := closedLoop("paced-2s", map[string][]int64{"walvfs": {20}})
+	c.Runs[0].lag = newHistogram()
+	c.Runs[0].lag.RecordValue(3e6)
+	r := &Report{Comparisons: []*Comparison{c}}
+	if r.judge(); r.Promises != nil {
+		t.Errorf("without bare PUTs: %+v", r.Promises)
+	}
+	c.Runs[0].puts = newHistogram()
+	c.Runs[0].puts.RecordValue(2.2e6)
+	r.judge()
+	if p := promise(t, r, "lag p50 by default"); !p.Met || p.Target != "at most 1.50 of a bare PUT" {
+		t.Errorf("%+v", p)
+	}
+	late := *c.Runs[0]
+	late.Round, late.lag = 2, newHistogram()
+	late.lag.RecordValue(9e6)
+	c.Runs = append(c.Runs, &late)
+	r.judge()
+	if p := promise(t, r, "lag p50 by default"); p.Met || p.Measured.Least > 1.5 {
+		t.Errorf("one of two rounds is not the median: %+v", p)
+	}
+	c.Store = "file"
+	if r.judge(); r.Promises != nil {
+		t.Errorf("on a directory: %+v", r.Promises)
+	}
+}
+
+func TestPrintPromises(t *testing.T) {
+	var out bytes.Buffer
+	printPromises(&out, nil)
+	if out.Len() > 0 {
+		t.Errorf("of nothing: %s", &out)
+	}
+	printPromises(&out, []Promise{{Figure: "commit p50", Target: "at most 1.03 of plain", Measured: Spread{1.034, 1.03, 1.2}, Rounds: 3}})
+	for _, want := range []string{"at most 1.03 of plain", "1.034 [1.03–1.2]", "not met"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the table lacks %q: %s", want, &out)
+		}
+	}
+}
