@@ -25,27 +25,27 @@ import (
 
 // A rival is another machine that was restored from a run's replica, and has
 // committed once since.
-func (r *run) rival() (path string) {
-	r.t.Helper()
-	path = filepath.Join(r.t.TempDir(), "rival.db")
-	machine := newAlias(r.t, r.store)
-	if _, err := restore.Restore(r.t.Context(), machine, path, restore.Options{}); err != nil {
-		r.t.Fatal(err)
+func rival(r *run) (path string) {
+	r.T.Helper()
+	path = filepath.Join(r.T.TempDir(), "rival.db")
+	machine := newAlias(r.T, r.Store)
+	if _, err := restore.Restore(r.T.Context(), machine, path, restore.Options{}); err != nil {
+		r.T.Fatal(err)
 	}
-	conn := open(r.t, uri(path, machine))
-	exec(r.t, conn, "INSERT INTO t VALUES ('rival')")
-	settled(r.t, path)
+	conn := open(r.T, uri(path, machine))
+	exec(r.T, conn, "INSERT INTO t VALUES ('rival')")
+	settled(r.T, path)
 	conn.Close()
 	return path
 }
 
 // loseCommit crashes, and the disk has lost the last commit.
-func (r *run) loseCommit() {
-	r.t.Helper()
-	d := save(r.t, r.path)
+func loseCommit(r *run) {
+	r.T.Helper()
+	d := save(r.T, r.Path)
 	frames := (len(d["-wal"]) - format.WALHeaderSize) / (4096 + format.FrameHeaderSize)
 	clear(d["-wal"][format.FrameOffset(4096, uint32(frames)):])
-	d.crash(r.t, r.store, r.path, r.conn)
+	d.Crash(r.T, r.Store, r.Path, r.Conn)
 }
 
 // A database that has nothing which the replica lacks is rolled forward to what the
@@ -56,39 +56,39 @@ func TestRestoreIfBehind(t *testing.T) {
 		do           func(r *run)
 	}{
 		{"another machine went on", "rival", func(r *run) {
-			r.conn.Close()
-			r.rival()
+			r.Conn.Close()
+			rival(r)
 		}},
 		{"another machine went on after a crash", "rival", func(r *run) {
-			save(r.t, r.path).crash(r.t, r.store, r.path, r.conn)
-			r.rival()
+			save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
+			rival(r)
 		}},
 		{"retention has removed the file in common", "rival", func(r *run) {
-			r.conn.Close()
-			common := lastTXID(r.t, r.store)
-			r.rival()
-			compact(r.t, r.store, lastTXID(r.t, r.store))
-			remove(r.t, r.store, common)
+			r.Conn.Close()
+			common := lastTXID(r.T, r.Store)
+			rival(r)
+			compact(r.T, r.Store, lastTXID(r.T, r.Store))
+			remove(r.T, r.Store, common)
 		}},
 		{"the disk lost a commit", "shipped", func(r *run) {
-			r.loseCommit()
+			loseCommit(r)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRun(t)
 			test.do(r)
-			tip := lastTXID(t, r.store)
-			r.conn = open(t, uri(r.path, r.store, "restore=if-behind"))
-			if got := query(t, r.conn, "SELECT x FROM t ORDER BY rowid DESC"); got != test.newest {
+			tip := lastTXID(t, r.Store)
+			r.Conn = open(t, uri(r.Path, r.Store, "restore=if-behind"))
+			if got := query(t, r.Conn, "SELECT x FROM t ORDER BY rowid DESC"); got != test.newest {
 				t.Errorf("the newest row is %s", got)
 			}
-			exec(t, r.conn, "INSERT INTO t VALUES ('on')")
-			if got := settled(t, r.path); got <= tip {
+			exec(t, r.Conn, "INSERT INTO t VALUES ('on')")
+			if got := settled(t, r.Path); got <= tip {
 				t.Errorf("the replica is at %s, and was at %s", got, tip)
 			}
-			r.conn.Close()
-			requireEqual(t, r.store, r.path)
-			kept := open(t, "file:"+r.path+"-walvfs-behind")
+			r.Conn.Close()
+			requireEqual(t, r.Store, r.Path)
+			kept := open(t, "file:"+r.Path+"-walvfs-behind")
 			if got := query(t, kept, "SELECT count(*) >= 500 FROM t"); got != "1" {
 				t.Error("the old database is not kept")
 			}
@@ -143,105 +143,105 @@ func TestNotBehind(t *testing.T) {
 		diverged     bool
 		do           func(r *run)
 	}{
-		{"nothing happened", "shipped", false, func(r *run) { r.conn.Close() }},
+		{"nothing happened", "shipped", false, func(r *run) { r.Conn.Close() }},
 		{"a commit to ship", "mine", false, func(r *run) {
-			down(r.store)
-			exec(r.t, r.conn, "INSERT INTO t VALUES ('mine')")
-			save(r.t, r.path).crash(r.t, r.store, r.path, r.conn)
+			down(r.Store)
+			exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
+			save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
 		}},
 		{"a commit that was not shipped", "mine", true, func(r *run) {
-			down(r.store)
-			exec(r.t, r.conn, "INSERT INTO t VALUES ('mine')")
-			save(r.t, r.path).crash(r.t, r.store, r.path, r.conn)
-			r.rival()
+			down(r.Store)
+			exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
+			save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
+			rival(r)
 		}},
 		{"a commit that was checkpointed and not shipped", "mine", true, func(r *run) {
-			down(r.store)
-			exec(r.t, r.conn, "INSERT INTO t VALUES ('mine')")
-			r.conn.Close()
-			r.store.SetBefore(nil)
-			r.rival()
+			down(r.Store)
+			exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
+			r.Conn.Close()
+			r.Store.SetBefore(nil)
+			rival(r)
 		}},
 		{"a foreign commit", "mine", true, func(r *run) {
-			r.conn.Close()
-			plain := open(r.t, "file:"+r.path)
-			exec(r.t, plain, "INSERT INTO t VALUES ('mine')")
+			r.Conn.Close()
+			plain := open(r.T, "file:"+r.Path)
+			exec(r.T, plain, "INSERT INTO t VALUES ('mine')")
 			plain.Close()
-			r.rival()
+			rival(r)
 		}},
 		{"another history", "shipped", true, func(r *run) {
-			r.conn.Close()
-			other := newRun(r.t)
-			exec(r.t, other.conn, "INSERT INTO t VALUES ('other')")
-			settled(r.t, other.path)
-			exec(r.t, other.conn, "INSERT INTO t VALUES ('other')")
-			settled(r.t, other.path)
-			copyReplica(r.t, other.store, r.store)
+			r.Conn.Close()
+			other := newRun(r.T)
+			exec(r.T, other.Conn, "INSERT INTO t VALUES ('other')")
+			settled(r.T, other.Path)
+			exec(r.T, other.Conn, "INSERT INTO t VALUES ('other')")
+			settled(r.T, other.Path)
+			copyReplica(r.T, other.Store, r.Store)
 		}},
 		{"a commit of a run that never reached the store", "mine", true, func(r *run) {
-			r.conn.Close()
-			down(r.store)
-			r.open()
-			exec(r.t, r.conn, "INSERT INTO t VALUES ('mine')")
-			checkpoint(r.t, r.conn, sqlite3.CHECKPOINT_TRUNCATE)
-			r.conn.Close()
-			r.store.SetBefore(nil)
-			r.rival()
+			r.Conn.Close()
+			down(r.Store)
+			r.Open()
+			exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
+			checkpoint(r.T, r.Conn, sqlite3.CHECKPOINT_TRUNCATE)
+			r.Conn.Close()
+			r.Store.SetBefore(nil)
+			rival(r)
 		}},
 		{"a commit without syncs", "mine", true, func(r *run) {
-			exec(r.t, r.conn, "PRAGMA synchronous=off", "INSERT INTO t VALUES ('mine')")
-			settled(r.t, r.path)
-			save(r.t, r.path).crash(r.t, r.store, r.path, r.conn)
-			r.rival()
+			exec(r.T, r.Conn, "PRAGMA synchronous=off", "INSERT INTO t VALUES ('mine')")
+			settled(r.T, r.Path)
+			save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
+			rival(r)
 		}},
 		{"a commit of a run that knew of the loss", "mine", true, func(r *run) {
-			r.loseCommit()
-			r.open()
-			exec(r.t, r.conn, "INSERT INTO t VALUES ('mine')")
-			vfs.Flush(r.t.Context(), r.path)
-			r.conn.Close()
+			loseCommit(r)
+			r.Open()
+			exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
+			vfs.Flush(r.T.Context(), r.Path)
+			r.Conn.Close()
 		}},
 		{"a commit in place of those that the disk lost", "mine", true, func(r *run) {
-			exec(r.t, r.conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 200")
-			settled(r.t, r.path)
-			exec(r.t, r.conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 200")
-			settled(r.t, r.path)
-			side, err := sidecar.Load(r.path)
+			exec(r.T, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 200")
+			settled(r.T, r.Path)
+			exec(r.T, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 200")
+			settled(r.T, r.Path)
+			side, err := sidecar.Load(r.Path)
 			if err != nil {
-				r.t.Fatal(err)
+				r.T.Fatal(err)
 			}
-			d := save(r.t, r.path)
+			d := save(r.T, r.Path)
 			kept := side.State.Trail[len(side.State.Trail)-3].Number
 			clear(d["-wal"][format.FrameOffset(4096, kept+1):])
-			d.crash(r.t, r.store, r.path, r.conn)
-			plain := open(r.t, "file:"+r.path)
-			exec(r.t, plain, "INSERT INTO t VALUES ('mine')")
-			d = save(r.t, r.path)
+			d.Crash(r.T, r.Store, r.Path, r.Conn)
+			plain := open(r.T, "file:"+r.Path)
+			exec(r.T, plain, "INSERT INTO t VALUES ('mine')")
+			d = save(r.T, r.Path)
 			plain.Close()
-			d.write(r.t, r.path)
+			d.Write(r.T, r.Path)
 		}},
 		{"a commit after those that the disk lost", "mine", true, func(r *run) {
-			r.loseCommit()
-			plain := open(r.t, "file:"+r.path)
-			exec(r.t, plain, "INSERT INTO t VALUES ('mine')", "INSERT INTO t VALUES ('mine')")
-			d := save(r.t, r.path)
+			loseCommit(r)
+			plain := open(r.T, "file:"+r.Path)
+			exec(r.T, plain, "INSERT INTO t VALUES ('mine')", "INSERT INTO t VALUES ('mine')")
+			d := save(r.T, r.Path)
 			plain.Close()
-			d.write(r.t, r.path)
+			d.Write(r.T, r.Path)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRun(t)
 			test.do(r)
-			r.store.SetBefore(nil)
-			r.conn = open(t, uri(r.path, r.store, "restore=if-behind"))
-			if got := query(t, r.conn, "SELECT x FROM t ORDER BY rowid DESC"); got != test.newest {
+			r.Store.SetBefore(nil)
+			r.Conn = open(t, uri(r.Path, r.Store, "restore=if-behind"))
+			if got := query(t, r.Conn, "SELECT x FROM t ORDER BY rowid DESC"); got != test.newest {
 				t.Errorf("the newest row is %s", got)
 			}
-			if err := vfs.Flush(t.Context(), r.path); errors.Is(err, shipper.ErrDiverged) != test.diverged {
+			if err := vfs.Flush(t.Context(), r.Path); errors.Is(err, shipper.ErrDiverged) != test.diverged {
 				t.Errorf("got %v", err)
 			}
-			r.conn.Close()
-			if _, err := os.Stat(r.path + "-walvfs-behind"); err == nil {
+			r.Conn.Close()
+			if _, err := os.Stat(r.Path + "-walvfs-behind"); err == nil {
 				t.Error("it was replaced")
 			}
 		})
@@ -280,13 +280,13 @@ func copyReplica(t *testing.T, from, to *storagetest.Memory) {
 // A store that does not answer cannot tell whether the database is behind.
 func TestIfBehindUnreachable(t *testing.T) {
 	r := newRun(t)
-	r.conn.Close()
-	r.store.SetBefore(func(context.Context, string, string) error { return errInjected })
-	if got := openError(t, uri(r.path, r.store, "restore=if-behind")); !strings.Contains(got, "restore=if-behind") {
+	r.Conn.Close()
+	r.Store.SetBefore(func(context.Context, string, string) error { return errInjected })
+	if got := openError(t, uri(r.Path, r.Store, "restore=if-behind")); !strings.Contains(got, "restore=if-behind") {
 		t.Error(got)
 	}
-	r.store.SetBefore(nil)
-	r.requireShips(0)
+	r.Store.SetBefore(nil)
+	r.RequireShips(0)
 }
 
 // Wherever a disk that does not keep what was synced ends the WAL, nothing that the
@@ -296,16 +296,16 @@ func TestDiskThatLies(t *testing.T) {
 	const size = 4096
 	for k, last := uint32(0), false; !last; k++ {
 		r := newRun(t)
-		exec(t, r.conn, "INSERT INTO t VALUES ('shipped, too')")
-		settled(t, r.path)
-		down(r.store)
-		exec(t, r.conn, "INSERT INTO t VALUES ('not shipped')", "INSERT INTO t VALUES ('not shipped')")
-		d := save(t, r.path)
+		exec(t, r.Conn, "INSERT INTO t VALUES ('shipped, too')")
+		settled(t, r.Path)
+		down(r.Store)
+		exec(t, r.Conn, "INSERT INTO t VALUES ('not shipped')", "INSERT INTO t VALUES ('not shipped')")
+		d := save(t, r.Path)
 		frames := uint32((len(d["-wal"]) - format.WALHeaderSize) / (size + format.FrameHeaderSize))
 		last = k == frames
 		clear(d["-wal"][format.FrameOffset(size, k+1):])
-		d.crash(t, r.store, r.path, r.conn)
-		side, err := sidecar.Load(r.path)
+		d.Crash(t, r.Store, r.Path, r.Conn)
+		side, err := sidecar.Load(r.Path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -313,17 +313,17 @@ func TestDiskThatLies(t *testing.T) {
 		for _, f := range side.State.Trail {
 			certain = certain || f.Number == k
 		}
-		r.conn = open(t, uri(r.path, r.store, "restore=if-behind"))
-		if err := vfs.Flush(t.Context(), r.path); errors.Is(err, shipper.ErrDiverged) && !certain {
-			r.conn.Close()
+		r.Conn = open(t, uri(r.Path, r.Store, "restore=if-behind"))
+		if err := vfs.Flush(t.Context(), r.Path); errors.Is(err, shipper.ErrDiverged) && !certain {
+			r.Conn.Close()
 			continue
 		}
-		settled(t, r.path)
-		if got := query(t, r.conn, "SELECT count(*) FROM t WHERE x LIKE 'shipped%'"); got != "2" {
+		settled(t, r.Path)
+		if got := query(t, r.Conn, "SELECT count(*) FROM t WHERE x LIKE 'shipped%'"); got != "2" {
 			t.Errorf("after %d of %d frames, %s rows", k, frames, got)
 		}
-		r.conn.Close()
-		requireEqual(t, r.store, r.path)
+		r.Conn.Close()
+		requireEqual(t, r.Store, r.Path)
 	}
 }
 
@@ -332,17 +332,17 @@ func TestDiskThatLies(t *testing.T) {
 func TestLossIsLookedIntoAgain(t *testing.T) {
 	const size = 4096
 	r := newRun(t)
-	side, err := sidecar.Load(r.path)
+	side, err := sidecar.Load(r.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	shipped := side.State.Scanned
-	hold(t, r.store, r.conn) // cut, and never there
-	d := save(t, r.path)
+	hold(t, r.Store, r.Conn) // cut, and never there
+	d := save(t, r.Path)
 	clear(d["-wal"][format.FrameOffset(size, shipped+1):])
-	d.crash(t, r.store, r.path, r.conn)
+	d.Crash(t, r.Store, r.Path, r.Conn)
 	var read, failed atomic.Bool
-	r.store.SetBefore(func(_ context.Context, op, _ string) error {
+	r.Store.SetBefore(func(_ context.Context, op, _ string) error {
 		if op == "open" {
 			read.Store(true)
 		}
@@ -351,11 +351,11 @@ func TestLossIsLookedIntoAgain(t *testing.T) {
 		}
 		return nil
 	})
-	r.open()
-	settled(t, r.path)
+	r.Open()
+	settled(t, r.Path)
 	if !failed.Load() {
 		t.Error("nothing failed")
 	}
-	r.conn.Close()
-	requireEqual(t, r.store, r.path)
+	r.Conn.Close()
+	requireEqual(t, r.Store, r.Path)
 }

@@ -1,7 +1,6 @@
 package vfs_test
 
 import (
-	"errors"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -74,8 +73,6 @@ type faultFile struct {
 	kind  string
 	hooks *faultHooks
 }
-
-var errInjected = errors.New("injected fault")
 
 func (f *faultFile) ReadAt(p []byte, off int64) (int, error) {
 	if f.hooks.read != nil {

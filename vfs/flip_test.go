@@ -93,4 +93,4 @@ func TestFlip(t *testing.T) {
 }
 
 // newAliasOf is a store by another name that nobody opens by its URL.
-func newAliasOf(store storage.Store) alias { return alias{store, store.String()} }
+func newAliasOf(store storage.Store) alias { return alias{Store: store, URL: store.String()} }

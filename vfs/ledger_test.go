@@ -32,7 +32,7 @@ type ledger struct {
 func newLedger(t *testing.T, seed uint64) *ledger {
 	memory := newReplica(t)
 	l := &ledger{alias: newAlias(t, memory), memory: memory, begun: time.Now(), rng: rand.New(rand.NewPCG(seed, 1))}
-	memories.Store(strings.TrimPrefix(l.url, "memory://"), l)
+	memories.Store(strings.TrimPrefix(l.URL, "memory://"), l)
 	return l
 }
 

@@ -108,7 +108,7 @@ func (m *machine) moveTo(rt *rapid.T) {
 		rt.Fatal(err)
 	}
 	m.path = filepath.Join(dir, "app.db")
-	m.url = newAlias(m.t, m.store).url
+	m.url = newAlias(m.t, m.store).URL
 }
 
 func (m *machine) end() {
@@ -137,7 +137,7 @@ func (m *machine) openNew(rt *rapid.T) {
 	m.conn = conn
 }
 
-func (m *machine) alias() alias { return alias{m.store, m.url} }
+func (m *machine) alias() alias { return alias{Store: m.store, URL: m.url} }
 
 func (m *machine) exec(rt *rapid.T, sql string) {
 	rt.Helper()
@@ -212,7 +212,7 @@ func (m *machine) crash(rt *rapid.T) {
 	d := save(m.t, m.path)
 	m.conn.Close()
 	m.conn = nil
-	d.write(m.t, m.path)
+	d.Write(m.t, m.path)
 	m.setOutage(m.outage)
 }
 
@@ -257,8 +257,8 @@ func (m *machine) drain(rt *rapid.T) {
 	if err := vfs.Flush(ctx, m.path); err != nil {
 		rt.Fatalf("the replica does not catch up: %v", err)
 	}
-	m.replica.requireTip(rt, m.store, m.path, "after a drain")
-	m.replica.requireCommits(rt, m.commits, "after a drain")
+	m.replica.RequireTip(rt, m.store, m.path, "after a drain")
+	m.replica.RequireCommits(rt, m.commits, "after a drain")
 }
 
 // takeOver restores the database elsewhere. What the replica did not have is no
@@ -271,7 +271,7 @@ func (m *machine) takeOver(rt *rapid.T) {
 	if m.conn != nil {
 		m.drain(rt)
 	}
-	m.replica.replay(rt, m.store)
+	m.replica.Replay(rt, m.store)
 	m.moveTo(rt)
 	_, err := restore.Restore(rt.Context(), m.alias(), m.path, restore.Options{})
 	if errors.Is(err, restore.ErrNoReplica) {
@@ -281,7 +281,7 @@ func (m *machine) takeOver(rt *rapid.T) {
 	if err != nil {
 		rt.Fatal(err)
 	}
-	tip := m.replica.states[len(m.replica.states)-1]
+	tip := m.replica.States[len(m.replica.States)-1]
 	for m.commits[len(m.commits)-1] != tip {
 		m.commits = m.commits[:len(m.commits)-1]
 	}

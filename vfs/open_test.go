@@ -3,10 +3,8 @@ package vfs_test
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"log/slog"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -133,156 +131,10 @@ func TestOneNameOneReplica(t *testing.T) {
 	}
 }
 
-// A database that exists is snapshotted, whatever journal mode it is in, and
-// whatever is in its WAL.
-func TestExistingDatabase(t *testing.T) {
-	for _, mode := range []string{"delete", "wal"} {
-		t.Run(mode, func(t *testing.T) {
-			store := newReplica(t)
-			path := filepath.Join(t.TempDir(), "app.db")
-			plain := open(t, "file:"+path)
-			exec(t, plain, "PRAGMA journal_mode="+mode, "CREATE TABLE t (x)", manyRows)
-			if mode == "delete" {
-				plain.Close()
-			}
-			conn := open(t, uri(path, store))
-			settled(t, path)
-			if got := replicaRows(t, store); got != "500" {
-				t.Errorf("the replica has %s rows", got)
-			}
-			exec(t, conn, "DELETE FROM t WHERE rowid > 100")
-			plain.Close()
-			conn.Close()
-			requireEqual(t, store, path)
-		})
-	}
-}
-
-// What does not ask for replication gets none.
-func TestPassThrough(t *testing.T) {
-	store, attached := newReplica(t), newReplica(t)
-	dir := t.TempDir()
-	path := filepath.Join(dir, "app.db")
-	conn := open(t, uri(path, store))
-	exec(t, conn, "CREATE TABLE t (x)", manyRows,
-		"ATTACH '"+filepath.Join(dir, "plain.db")+"' AS plain", "CREATE TABLE plain.p (x)", "INSERT INTO p VALUES (1)",
-		"ATTACH ':memory:' AS mem", "CREATE TABLE mem.m (x)",
-		"ATTACH '"+uri(filepath.Join(dir, "two.db"), attached)+"' AS two", "CREATE TABLE two.u (x)", "INSERT INTO u VALUES (1)",
-		"PRAGMA temp_store=file", "CREATE TEMP TABLE tmp AS SELECT * FROM t", "SELECT * FROM t ORDER BY x",
-		"VACUUM INTO '"+filepath.Join(dir, "into.db")+"'")
-	if got := query(t, conn, "PRAGMA plain.journal_mode"); got != "delete" {
-		t.Errorf("the plain database is in %s mode", got)
-	}
-	conn.Close()
-	requireEqual(t, store, path)
-	requireEqual(t, attached, filepath.Join(dir, "two.db"))
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	if got, want := strings.Join(names, " "), "app.db app.db-walvfs into.db plain.db two.db two.db-walvfs"; got != want {
-		t.Errorf("the directory has %s, want %s", got, want)
-	}
-	for _, name := range []string{"plain.db", "into.db"} {
-		if query(t, open(t, "file:"+filepath.Join(dir, name)), "PRAGMA integrity_check") != "ok" {
-			t.Errorf("%s is broken", name)
-		}
-	}
-}
-
-// A read-only connection is harmless, alone and beside others.
-func TestReadOnly(t *testing.T) {
-	store := newReplica(t)
-	path := filepath.Join(t.TempDir(), "app.db")
-	plain := open(t, "file:"+path)
-	exec(t, plain, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
-	plain.Close()
-	ro := open(t, uri(path, store, "mode=ro"))
-	if got := query(t, ro, "SELECT count(*) FROM t"); got != "1" {
-		t.Error(got)
-	}
-	if lastTXID(t, store) != 0 {
-		t.Error("a read-only connection replicates")
-	}
-	conn := open(t, uri(path, store))
-	exec(t, conn, "INSERT INTO t VALUES (1)")
-	if got := query(t, ro, "SELECT count(*) FROM t"); got != "2" {
-		t.Error(got)
-	}
-	ro.Close()
-	conn.Close()
-	requireEqual(t, store, path)
-}
-
-// No other connection takes the database out of WAL mode either: it would need
-// the lock that the internal connection shares.
-func TestStaysInWALMode(t *testing.T) {
-	store := newReplica(t)
-	dir := t.TempDir()
-	path := filepath.Join(dir, "app.db")
-	conn := open(t, "file:"+filepath.Join(dir, "plain.db"))
-	exec(t, conn, "ATTACH '"+uri(path, store)+"' AS app", "CREATE TABLE t (x)", "CREATE TABLE app.t (x)",
-		strings.Replace(manyRows, "INTO t", "INTO app.t", 1))
-	settled(t, path)
-	// Without a schema, it is the main database that sees the PRAGMA.
-	if err := conn.Exec("PRAGMA journal_mode=delete"); !errors.Is(err, sqlite3.BUSY) {
-		t.Error(err)
-	}
-	exec(t, conn, "DELETE FROM app.t WHERE rowid % 3 = 0", "INSERT INTO app.t VALUES (randomblob(3000))")
-	conn.Close()
-	requireEqual(t, store, path)
-}
-
-// The application closes and reopens, also while the last close still ships.
-func TestReopen(t *testing.T) {
-	var log bytes.Buffer
-	vfs.Register("replicated-reopen", vfs.Options{Logger: slog.New(slog.NewTextHandler(&syncWriter{w: &log}, nil))})
-	store := newReplica(t)
-	path := filepath.Join(t.TempDir(), "app.db")
-	logged := strings.Replace(uri(path, store), "vfs=replicated&", "vfs=replicated-reopen&", 1)
-	for i := range 5 {
-		conn := open(t, logged)
-		exec(t, conn, "CREATE TABLE IF NOT EXISTS t (x)", "INSERT INTO t VALUES (1)")
-		conn.Close()
-		if st, ok := vfs.Status(path); ok {
-			t.Errorf("round %d: still open: %+v", i, st)
-		}
-		requireEqual(t, store, path)
-	}
-
-	db, err := sql.Open("sqlite3", logged)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	db.SetMaxIdleConns(0) // each statement opens and closes
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for range 50 {
-				if _, err := db.Exec("INSERT INTO t VALUES (1)"); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	db.Close()
-	requireEqual(t, store, path)
-	requireIntact(t, store)
-	if strings.Contains(log.String(), "closed before the replica had every commit") {
-		t.Errorf("a close ended another one's wait:\n%s", log.String())
-	}
-}
-
 // The last close waits for the replica, but not for ever, and says so.
 func TestCloseTimeout(t *testing.T) {
 	var log bytes.Buffer
-	writer := &syncWriter{w: &log}
+	writer := &syncWriter{W: &log}
 	vfs.Register("replicated-close", vfs.Options{Logger: slog.New(slog.NewTextHandler(writer, nil))})
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -319,7 +171,7 @@ func TestCloseTimeout(t *testing.T) {
 // A close that need not wait does not complain, whatever its timeout.
 func TestCloseAfterDrain(t *testing.T) {
 	var log bytes.Buffer
-	vfs.Register("replicated-drained", vfs.Options{Logger: slog.New(slog.NewTextHandler(&syncWriter{w: &log}, nil))})
+	vfs.Register("replicated-drained", vfs.Options{Logger: slog.New(slog.NewTextHandler(&syncWriter{W: &log}, nil))})
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
 	conn := open(t, strings.Replace(uri(path, store, "close_timeout=0s"), "vfs=replicated&", "vfs=replicated-drained&", 1))
@@ -330,38 +182,6 @@ func TestCloseAfterDrain(t *testing.T) {
 		t.Errorf("the log has:\n%s", log.String())
 	}
 	requireEqual(t, store, path)
-}
-
-// A WAL that the application wants to keep is kept.
-func TestPersistWAL(t *testing.T) {
-	store := newReplica(t)
-	path := filepath.Join(t.TempDir(), "app.db")
-	conn := open(t, uri(path, store))
-	exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
-	if _, err := conn.FileControl("main", sqlite3.FCNTL_PERSIST_WAL, true); err != nil {
-		t.Fatal(err)
-	}
-	settled(t, path)
-	conn.Close()
-	if _, err := os.Stat(path + "-wal"); err != nil {
-		t.Error(err)
-	}
-	requireEqual(t, store, path)
-}
-
-// A file name with every character that a URI gives a meaning to.
-func TestOddNames(t *testing.T) {
-	for _, name := range []string{"a b.db", "a%20b.db", "a?b#c&d=e.db", "ä.db", "-wal"} {
-		t.Run(name, func(t *testing.T) {
-			store := newReplica(t)
-			path := filepath.Join(t.TempDir(), name)
-			conn := open(t, uri((&url.URL{Path: path}).EscapedPath(), store))
-			exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
-			settled(t, path)
-			conn.Close()
-			requireEqual(t, store, path)
-		})
-	}
 }
 
 // A copy of the database does not know the replica: it halts, and the replica

@@ -50,30 +50,30 @@ func TestPageSizeChange(t *testing.T) {
 // the duty to make one, and another crash leaves it to the one after.
 func TestPageSizeChangeInterrupted(t *testing.T) {
 	r := newRun(t)
-	r.conn.Close()
-	changePageSize(t, r.path, "1024")
-	before := lastTXID(t, r.store)
-	for _, failing := range []string{r.store.Layout().Dir(format.LevelSnapshot), ""} {
+	r.Conn.Close()
+	changePageSize(t, r.Path, "1024")
+	before := lastTXID(t, r.Store)
+	for _, failing := range []string{r.Store.Layout().Dir(format.LevelSnapshot), ""} {
 		stopped := make(chan struct{}, 100)
-		r.store.SetBefore(func(_ context.Context, op, key string) error {
+		r.Store.SetBefore(func(_ context.Context, op, key string) error {
 			if op == "create" && strings.HasPrefix(key, failing) {
 				stopped <- struct{}{}
 				return errInjected
 			}
 			return nil
 		})
-		r.open()
+		r.Open()
 		<-stopped
-		save(t, r.path).crash(t, r.store, r.path, r.conn)
+		save(t, r.Path).Crash(t, r.Store, r.Path, r.Conn)
 	}
-	if got := lastTXID(t, r.store); got == before {
+	if got := lastTXID(t, r.Store); got == before {
 		t.Fatal("the file before the snapshot is not there")
 	}
-	r.open()
-	settled(t, r.path)
-	r.conn.Close()
-	requireEqual(t, r.store, r.path)
-	files, err := restore.ListFiles(t.Context(), r.store)
+	r.Open()
+	settled(t, r.Path)
+	r.Conn.Close()
+	requireEqual(t, r.Store, r.Path)
+	files, err := restore.ListFiles(t.Context(), r.Store)
 	if err != nil {
 		t.Fatal(err)
 	}

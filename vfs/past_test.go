@@ -26,27 +26,27 @@ func TestLostSidecar(t *testing.T) {
 	}
 	ends := map[string]func(r *run) disk{
 		"after a clean close": func(r *run) disk {
-			r.conn.Close()
-			return save(r.t, r.path)
+			r.Conn.Close()
+			return save(r.T, r.Path)
 		},
 		"after a crash": func(r *run) disk {
-			d := save(r.t, r.path)
-			d.crash(r.t, r.store, r.path, r.conn)
+			d := save(r.T, r.Path)
+			d.Crash(r.T, r.Store, r.Path, r.Conn)
 			return d
 		},
 		"after a crash with commits": func(r *run) disk {
-			down(r.store)
-			exec(r.t, r.conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110", "DELETE FROM t WHERE rowid > 400")
-			d := save(r.t, r.path)
-			d.crash(r.t, r.store, r.path, r.conn)
+			down(r.Store)
+			exec(r.T, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110", "DELETE FROM t WHERE rowid > 400")
+			d := save(r.T, r.Path)
+			d.Crash(r.T, r.Store, r.Path, r.Conn)
 			return d
 		},
 		"after a crash after a checkpoint": func(r *run) disk {
-			down(r.store)
-			exec(r.t, r.conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110")
-			checkpoint(r.t, r.conn, sqlite3.CHECKPOINT_FULL)
-			d := save(r.t, r.path)
-			d.crash(r.t, r.store, r.path, r.conn)
+			down(r.Store)
+			exec(r.T, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110")
+			checkpoint(r.T, r.Conn, sqlite3.CHECKPOINT_FULL)
+			d := save(r.T, r.Path)
+			d.Crash(r.T, r.Store, r.Path, r.Conn)
 			return d
 		},
 	}
@@ -54,25 +54,25 @@ func TestLostSidecar(t *testing.T) {
 		for when, end := range ends {
 			t.Run(what+" "+when, func(t *testing.T) {
 				r := newRun(t)
-				older := save(t, r.path)[sidecar.Suffix]
-				exec(t, r.conn, "INSERT INTO t VALUES ('later')")
-				settled(t, r.path)
+				older := save(t, r.Path)[sidecar.Suffix]
+				exec(t, r.Conn, "INSERT INTO t VALUES ('later')")
+				settled(t, r.Path)
 				d := end(r)
 				if b := lose(older, d[sidecar.Suffix]); b != nil {
 					d[sidecar.Suffix] = b
 				} else {
 					delete(d, sidecar.Suffix)
 				}
-				d.write(t, r.path)
-				r.open()
-				exec(t, r.conn, "UPDATE t SET x = 'new' WHERE rowid BETWEEN 300 AND 310", "INSERT INTO t VALUES ('new')")
-				settled(t, r.path)
-				exec(t, r.conn, "INSERT INTO t VALUES ('newer')")
-				settled(t, r.path)
-				r.conn.Close()
-				requireEqual(t, r.store, r.path)
-				requireIntact(t, r.store)
-				left, _ := filepath.Glob(r.path + "-walvfs-*")
+				d.Write(t, r.Path)
+				r.Open()
+				exec(t, r.Conn, "UPDATE t SET x = 'new' WHERE rowid BETWEEN 300 AND 310", "INSERT INTO t VALUES ('new')")
+				settled(t, r.Path)
+				exec(t, r.Conn, "INSERT INTO t VALUES ('newer')")
+				settled(t, r.Path)
+				r.Conn.Close()
+				requireEqual(t, r.Store, r.Path)
+				requireIntact(t, r.Store)
+				left, _ := filepath.Glob(r.Path + "-walvfs-*")
 				if len(left) > 0 {
 					t.Error(left, "are left")
 				}
@@ -86,27 +86,27 @@ func TestLostSidecarBesideATransaction(t *testing.T) {
 	for _, end := range []string{"COMMIT", "ROLLBACK"} {
 		t.Run(end, func(t *testing.T) {
 			r := newRun(t)
-			r.conn.Close()
-			os.Remove(r.path + sidecar.Suffix)
-			down(r.store)
-			r.open()
+			r.Conn.Close()
+			os.Remove(r.Path + sidecar.Suffix)
+			down(r.Store)
+			r.Open()
 			// It outgrows the cache, and so writes to the WAL.
-			exec(t, r.conn, "PRAGMA cache_size = 5", "BEGIN", "UPDATE t SET x = randomblob(400)")
-			if wal, err := os.Stat(r.path + "-wal"); err != nil || wal.Size() == 0 {
+			exec(t, r.Conn, "PRAGMA cache_size = 5", "BEGIN", "UPDATE t SET x = randomblob(400)")
+			if wal, err := os.Stat(r.Path + "-wal"); err != nil || wal.Size() == 0 {
 				t.Fatal("nothing was written", err)
 			}
 			if end == "ROLLBACK" {
-				exec(t, r.conn, end, "UPDATE t SET x = 'new' WHERE rowid BETWEEN 300 AND 310")
+				exec(t, r.Conn, end, "UPDATE t SET x = 'new' WHERE rowid BETWEEN 300 AND 310")
 			}
-			r.store.SetBefore(nil)
-			settled(t, r.path)
+			r.Store.SetBefore(nil)
+			settled(t, r.Path)
 			if end == "COMMIT" {
-				exec(t, r.conn, end)
+				exec(t, r.Conn, end)
 			}
-			settled(t, r.path)
-			r.conn.Close()
-			requireEqual(t, r.store, r.path)
-			requireIntact(t, r.store)
+			settled(t, r.Path)
+			r.Conn.Close()
+			requireEqual(t, r.Store, r.Path)
+			requireIntact(t, r.Store)
 		})
 	}
 }
@@ -119,29 +119,29 @@ func TestOlderDatabase(t *testing.T) {
 			for _, mode := range []string{"NOOP", "PASSIVE", "TRUNCATE"} {
 				t.Run(fmt.Sprint(change, again, mode), func(t *testing.T) {
 					r := newRun(t)
-					r.conn.Close()
-					older, err := os.ReadFile(r.path)
+					r.Conn.Close()
+					older, err := os.ReadFile(r.Path)
 					if err != nil {
 						t.Fatal(err)
 					}
-					r.open()
-					exec(t, r.conn, change)
-					settled(t, r.path)
-					r.conn.Close()
-					disk{"": older}.write(t, r.path)
-					tip := lastTXID(t, r.store)
-					down(r.store)
-					r.open()
+					r.Open()
+					exec(t, r.Conn, change)
+					settled(t, r.Path)
+					r.Conn.Close()
+					disk{"": older}.Write(t, r.Path)
+					tip := lastTXID(t, r.Store)
+					down(r.Store)
+					r.Open()
 					if again {
-						exec(t, r.conn, change)
+						exec(t, r.Conn, change)
 					}
-					exec(t, r.conn, "PRAGMA wal_checkpoint("+mode+")")
-					r.store.SetBefore(nil)
-					if err := vfs.Flush(t.Context(), r.path); !errors.Is(err, shipper.ErrDiverged) {
+					exec(t, r.Conn, "PRAGMA wal_checkpoint("+mode+")")
+					r.Store.SetBefore(nil)
+					if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
 						t.Errorf("got %v", err)
 					}
-					r.conn.Close()
-					if got := lastTXID(t, r.store); got != tip {
+					r.Conn.Close()
+					if got := lastTXID(t, r.Store); got != tip {
 						t.Errorf("the replica went from %s to %s", tip, got)
 					}
 				})

@@ -3,7 +3,6 @@ package vfs_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +22,6 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/sidecar"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
@@ -287,13 +285,6 @@ func (op powerOp) do(b []byte) []byte {
 	return b
 }
 
-func resize(b []byte, size int64) []byte {
-	if size <= int64(len(b)) {
-		return b[:size]
-	}
-	return append(b, make([]byte, size-int64(len(b)))...)
-}
-
 // all returns the content with everything that is pending.
 func (f *powerFile) all() []byte {
 	b := bytes.Clone(f.durable)
@@ -435,7 +426,7 @@ func (s *powerStore) Create(ctx context.Context, key string, body storage.Body, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.down {
-		return &storage.Error{Op: "create", URL: s.url, Key: key, Err: errInjected}
+		return &storage.Error{Op: "create", URL: s.URL, Key: key, Err: errInjected}
 	}
 	b, err := io.ReadAll(io.NewSectionReader(body, 0, body.Size()))
 	if err != nil {
@@ -453,136 +444,13 @@ func (s *powerStore) Create(ctx context.Context, key string, body storage.Body, 
 // at makes the replica what it was when it had so many objects.
 func (s *powerStore) at(t *testing.T, objects int) {
 	t.Helper()
-	m := &storagetest.Memory{Name: strings.TrimPrefix(s.url, "memory://")}
+	m := &storagetest.Memory{Name: strings.TrimPrefix(s.URL, "memory://")}
 	for _, o := range s.created[:objects] {
 		if err := m.Create(t.Context(), o.key, bytes.NewReader(o.data), o.attrs); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.alias.Store = m
-}
-
-// A tester is a [testing.T] or another one that is like it.
-type tester interface {
-	Helper()
-	Context() context.Context
-	Errorf(format string, args ...any)
-	Fatalf(format string, args ...any)
-	Fatal(args ...any)
-}
-
-// A digest tells one content of a database from every other.
-type digest [sha256.Size]byte
-
-// liveDigest reads what is committed in a database: its file and its WAL.
-func liveDigest(t tester, path string) digest {
-	t.Helper()
-	return sha256.Sum256(livePages(t, path))
-}
-
-func livePages(t tester, path string) []byte {
-	t.Helper()
-	pages, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wal, err := os.ReadFile(path + "-wal")
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	header, last, commit, err := format.LastCommit(bytes.NewReader(wal))
-	if err != nil || last == 0 { // an empty WAL, or a torn one
-		if len(pages) < 100 {
-			return pages
-		}
-		return pages[:len(pages)-len(pages)%pageSize(pages)]
-	}
-	size := int64(header.PageSize)
-	pages = resize(pages, int64(commit.Commit)*size)
-	format.ScanWAL(bytes.NewReader(wal), func(n uint32, f format.Frame, page []byte) error {
-		if n <= last && f.Page <= commit.Commit {
-			copy(pages[int64(f.Page-1)*size:], page)
-		}
-		return nil
-	})
-	return pages
-}
-
-// pageSize reads the page size from a database's header.
-func pageSize(header []byte) int {
-	if size := int(header[16])<<8 | int(header[17]); size > 1 {
-		return size
-	}
-	return 65536
-}
-
-// A replayed replica is the content of a database after each of its TXIDs.
-type replayed struct {
-	pages  []byte
-	states []digest // of TXID 1, 2, …
-}
-
-// replay applies the level 0 files of a replica that it has not seen yet.
-func (r *replayed) replay(t tester, store storage.Store) {
-	t.Helper()
-	for {
-		txid := format.TXID(len(r.states) + 1)
-		file, _, err := store.Open(t.Context(), store.Layout().Key(format.LevelRaw, txid, txid), 0, -1)
-		if errors.Is(err, storage.ErrNotExist) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		h, _, err := format.Decode(file, func(h format.LTXHeader, pgno uint32, page []byte) error {
-			r.pages = powerOp{int64(pgno-1) * int64(h.PageSize), page}.do(r.pages)
-			return nil
-		})
-		if err != nil {
-			t.Fatalf("TXID %s: %v", txid, err)
-		}
-		r.pages = resize(r.pages, int64(h.Commit)*int64(h.PageSize))
-		r.states = append(r.states, sha256.Sum256(r.pages))
-	}
-	files, err := restore.ListFiles(t.Context(), store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) != len(r.states) {
-		t.Fatalf("the replica has %d files, without a gap only TXIDs up to %d", len(files), len(r.states))
-	}
-}
-
-// requireTip fails unless the replica's newest state is what the database holds.
-func (r *replayed) requireTip(t tester, store storage.Store, path, label string) {
-	t.Helper()
-	r.replay(t, store)
-	live := livePages(t, path)
-	if bytes.Equal(r.pages, live) {
-		return
-	}
-	size := pageSize(live)
-	t.Errorf("%s: the replica has %d bytes, the database %d", label, len(r.pages), len(live))
-	for off := 0; off+size <= min(len(live), len(r.pages)); off += size {
-		if !bytes.Equal(live[off:off+size], r.pages[off:off+size]) {
-			t.Errorf("%s: page %d differs", label, off/size+1)
-		}
-	}
-}
-
-// requireCommits fails unless every TXID is a committed state, and later ones
-// are later states.
-func (r *replayed) requireCommits(t tester, commits []digest, label string) {
-	t.Helper()
-	at := 0
-	for i, state := range r.states {
-		for at < len(commits) && commits[at] != state {
-			at++
-		}
-		if at == len(commits) {
-			t.Fatalf("%s: TXID %d is no committed state, or an older one than the TXID before", label, i+1)
-		}
-	}
 }
 
 // A powerRun is the history of a database on a disk that images were taken of.
@@ -594,24 +462,12 @@ type powerRun struct {
 	commits []digest // states, in order
 }
 
-// powerDir returns a directory in memory where there is one: a power loss is what
-// a test makes of it, and syncing takes its time.
-func powerDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "walvfs-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 // newPowerRun begins a history with a small database that the replica has.
 func newPowerRun(t *testing.T, synchronous string) *powerRun {
 	t.Helper()
 	r := &powerRun{path: filepath.Join(powerDir(t), "app.db")}
 	r.store = &powerStore{alias: newAlias(t, nil)}
-	memories.Store(strings.TrimPrefix(r.store.url, "memory://"), r.store)
+	memories.Store(strings.TrimPrefix(r.store.URL, "memory://"), r.store)
 	r.store.at(t, 0)
 	r.uri = strings.Replace(uri(r.path, r.store, "close_timeout=0s", "_pragma=synchronous("+synchronous+")",
 		"_pragma=wal_autocheckpoint(12)", "_pragma=cache_size(10)"), "vfs=replicated&", "vfs=replicated-power&", 1)
@@ -674,8 +530,8 @@ func powerWorkload(t *testing.T, synchronous string, seed uint64) *powerRun {
 	r.stop(conn)
 
 	replica := &replayed{}
-	replica.replay(t, r.store)
-	replica.requireCommits(t, r.commits, "the run itself")
+	replica.Replay(t, r.store)
+	replica.RequireCommits(t, r.commits, "the run itself")
 	return r
 }
 
@@ -695,7 +551,7 @@ const (
 // returns what became of it.
 func (r *powerRun) try(t *testing.T, i *powerImage, files disk, label string) (powerOutcome, uint64) {
 	t.Helper()
-	files.write(t, r.path)
+	files.Write(t, r.path)
 	r.store.at(t, i.objects)
 	defer func(created []powerObject) { r.store.created = created }(r.store.created)
 	replica := &replayed{}
@@ -720,11 +576,11 @@ func (r *powerRun) try(t *testing.T, i *powerImage, files disk, label string) (p
 	if outcome == unreadable {
 		return outcome, 0
 	}
-	replica.requireTip(t, r.store, r.path, label)
+	replica.RequireTip(t, r.store, r.path, label)
 	pages := pagesSinceTXID(t, r.store, before)
 	if err := conn.Exec("INSERT INTO t(x) VALUES (randomblob(1200))"); err == nil {
 		settled(t, r.path)
-		replica.requireTip(t, r.store, r.path, label+", one commit later")
+		replica.RequireTip(t, r.store, r.path, label+", one commit later")
 	} else if !strings.Contains(r.uri, "(off)") {
 		t.Errorf("%s: %v", label, err)
 	}

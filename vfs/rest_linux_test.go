@@ -12,44 +12,44 @@ import (
 // whoever closes the database, until the replica has everything.
 func TestRestKeepsWAL(t *testing.T) {
 	r := newRun(t)
-	if vfs.HasConn(r.path) {
+	if vfs.HasConn(r.Path) {
 		t.Error("replication has a connection at rest")
 	}
-	r.conn.Close()
-	r.conn = open(t, uri(r.path, r.store)) // with time to close
-	release := hold(t, r.store, r.conn)
-	index, err := os.Stat(r.path + "-shm")
+	r.Conn.Close()
+	r.Conn = open(t, uri(r.Path, r.Store)) // with time to close
+	release := hold(t, r.Store, r.Conn)
+	index, err := os.Stat(r.Path + "-shm")
 	if err != nil {
 		t.Fatal(err)
 	}
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
-		r.conn.Close()
+		r.Conn.Close()
 	}()
-	eventually(t, "the application has closed", func() bool { return vfs.Refs(r.path) == 0 })
-	before := commits(t, r.path)
-	other := open(t, "file:"+r.path)
+	eventually(t, "the application has closed", func() bool { return vfs.Refs(r.Path) == 0 })
+	before := commits(t, r.Path)
+	other := open(t, "file:"+r.Path)
 	exec(t, other, "INSERT INTO t VALUES ('of others')")
-	if n := commits(t, r.path) - before; n != 1 {
+	if n := commits(t, r.Path) - before; n != 1 {
 		t.Errorf("another connection made the WAL index anew: it counts %d commits", n)
 	}
 	other.Close()
-	if wal, err := os.Stat(r.path + "-wal"); err != nil || wal.Size() == 0 {
+	if wal, err := os.Stat(r.Path + "-wal"); err != nil || wal.Size() == 0 {
 		t.Errorf("another connection's close took the WAL away: %v", err)
 	}
-	if now, err := os.Stat(r.path + "-shm"); err != nil || now.Size() == 0 || !os.SameFile(index, now) {
+	if now, err := os.Stat(r.Path + "-shm"); err != nil || now.Size() == 0 || !os.SameFile(index, now) {
 		t.Errorf("another connection's close took the WAL index away: %v", err)
 	}
 	release()
 	<-closed
 	for _, suffix := range []string{"-wal", "-shm"} {
-		if _, err := os.Stat(r.path + suffix); !os.IsNotExist(err) {
+		if _, err := os.Stat(r.Path + suffix); !os.IsNotExist(err) {
 			t.Errorf("%s is left: %v", suffix, err)
 		}
 	}
-	requireEqual(t, r.store, r.path)
-	requireIntact(t, r.store)
+	requireEqual(t, r.Store, r.Path)
+	requireIntact(t, r.Store)
 }
 
 // commits returns how many commits the WAL index of a database has seen.

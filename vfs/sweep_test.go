@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/util/vfsutil"
@@ -162,30 +161,6 @@ func (f *sweepFile) Lock(lock sqlitevfs.LockLevel) error {
 	return f.File.Lock(lock)
 }
 
-// hurried is settled for a replica that fails now and then: it waits for no
-// backoff.
-func hurried(t *testing.T, path, label string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- vfs.Flush(ctx, path) }()
-	soon, over := context.WithCancel(ctx)
-	over()
-	for {
-		select {
-		case err := <-done:
-			if err != nil {
-				st, _ := vfs.Status(path)
-				t.Fatalf("%s: the replica does not catch up: %v (%+v)", label, err, st)
-			}
-			return
-		case <-time.After(time.Millisecond):
-			vfs.Flush(soon, path)
-		}
-	}
-}
-
 // sweepOnce is a short life of a database that has been there before, with every
 // way in which a WAL starts over.
 func sweepOnce(t *testing.T, template []byte, s *sweep, store *storagetest.Memory, label string) {
@@ -228,8 +203,8 @@ func sweepOnce(t *testing.T, template []byte, s *sweep, store *storagetest.Memor
 
 	store.Before, store.After = nil, nil
 	replica := &replayed{}
-	replica.requireTip(t, store, path, label)
-	replica.requireCommits(t, commits, label)
+	replica.RequireTip(t, store, path, label)
+	replica.RequireCommits(t, commits, label)
 }
 
 func sweepOpen(t *testing.T, uri string, s *sweep, label string) *sqlite3.Conn {

@@ -24,27 +24,27 @@ const theirs = "UPDATE t SET x = 'theirs' WHERE rowid = 300"
 func TestForeignCommitBetweenEmptyWALs(t *testing.T) {
 	for name, begin := range map[string]func(r *run){
 		"truncated": func(r *run) {
-			checkpoint(r.t, r.conn, sqlite3.CHECKPOINT_TRUNCATE)
-			settled(r.t, r.path)
+			checkpoint(r.T, r.Conn, sqlite3.CHECKPOINT_TRUNCATE)
+			settled(r.T, r.Path)
 		},
 		"reopened": func(r *run) {
-			r.conn.Close()
-			r.open()
-			settled(r.t, r.path)
+			r.Conn.Close()
+			r.Open()
+			settled(r.T, r.Path)
 		},
 	} {
 		for what, then := range map[string]string{"and we commit": "INSERT INTO t VALUES ('ours')", "and we do not": "SELECT 1"} {
 			t.Run(name+", "+what, func(t *testing.T) {
 				r := newRun(t)
 				begin(r)
-				plain := open(t, "file:"+r.path)
+				plain := open(t, "file:"+r.Path)
 				exec(t, plain, theirs)
 				checkpoint(t, plain, sqlite3.CHECKPOINT_TRUNCATE)
 				plain.Close()
-				exec(t, r.conn, then)
-				settled(t, r.path)
-				r.conn.Close()
-				requireEqual(t, r.store, r.path)
+				exec(t, r.Conn, then)
+				settled(t, r.Path)
+				r.Conn.Close()
+				requireEqual(t, r.Store, r.Path)
 			})
 		}
 	}
@@ -54,17 +54,17 @@ func TestForeignCommitBetweenEmptyWALs(t *testing.T) {
 // in the WAL then is found at the next open.
 func TestCloseBesideForeign(t *testing.T) {
 	r := newRun(t)
-	r.conn.Close()
-	down(r.store)
-	r.open()
-	query(t, r.conn, "SELECT count(*) FROM t")
-	plain := open(t, "file:"+r.path)
+	r.Conn.Close()
+	down(r.Store)
+	r.Open()
+	query(t, r.Conn, "SELECT count(*) FROM t")
+	plain := open(t, "file:"+r.Path)
 	exec(t, plain, theirs)
 	checkpoint(t, plain, sqlite3.CHECKPOINT_PASSIVE)
-	r.conn.Close()
+	r.Conn.Close()
 	plain.Close()
-	r.store.SetBefore(nil)
-	r.requireShips(wholeDatabase)
+	r.Store.SetBefore(nil)
+	r.RequireShips(wholeDatabase)
 }
 
 // A foreign commit after the state was proven and before our connection holds the
@@ -107,14 +107,14 @@ func TestForeignCommitWhileOpening(t *testing.T) {
 // one rewrites the header with the same salts.
 func TestCrashAfterEqualSalts(t *testing.T) {
 	r := newRun(t)
-	checkpoint(t, r.conn, sqlite3.CHECKPOINT_FULL)
-	exec(t, r.conn, "INSERT INTO t VALUES ('y')")
-	settled(t, r.path)
-	down(r.store)
-	checkpoint(t, r.conn, sqlite3.CHECKPOINT_FULL)
-	exec(t, r.conn, spilling, "BEGIN", manyRows, "ROLLBACK", "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110")
-	save(t, r.path).crash(t, r.store, r.path, r.conn)
-	r.requireShips(200)
+	checkpoint(t, r.Conn, sqlite3.CHECKPOINT_FULL)
+	exec(t, r.Conn, "INSERT INTO t VALUES ('y')")
+	settled(t, r.Path)
+	down(r.Store)
+	checkpoint(t, r.Conn, sqlite3.CHECKPOINT_FULL)
+	exec(t, r.Conn, spilling, "BEGIN", manyRows, "ROLLBACK", "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110")
+	save(t, r.Path).Crash(t, r.Store, r.Path, r.Conn)
+	r.RequireShips(200)
 }
 
 // Frames that were never committed, at the end of an epoch whose reset was noted
@@ -136,13 +136,13 @@ func TestCrashDuringResetAfterRollback(t *testing.T) {
 	down(store)
 	exec(t, conn, "INSERT INTO t VALUES ('z')", spilling, "BEGIN", manyRows, "ROLLBACK")
 	untilReset(t, conn, &armed)
-	d.crash(t, store, path, conn)
+	d.Crash(t, store, path, conn)
 
 	down(store)
 	conn = open(t, uri(path, store, "close_timeout=1ms"))
 	exec(t, conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110", "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 300 AND 400")
-	save(t, path).crash(t, store, path, conn)
-	(&run{t: t, store: store, path: path}).requireShips(200)
+	save(t, path).Crash(t, store, path, conn)
+	(&run{T: t, Store: store, Path: path}).RequireShips(200)
 }
 
 // untilReset commits until the WAL starts over, which a cut's read mark may stop.
@@ -160,17 +160,17 @@ func untilReset(t *testing.T, conn *sqlite3.Conn, armed *atomic.Bool) {
 // stranger to the old one's replica.
 func TestDeletedDatabase(t *testing.T) {
 	r := newRun(t)
-	r.conn.Close()
-	tip := lastTXID(t, r.store)
-	if err := os.Remove(r.path); err != nil {
+	r.Conn.Close()
+	tip := lastTXID(t, r.Store)
+	if err := os.Remove(r.Path); err != nil {
 		t.Fatal(err)
 	}
-	r.open()
-	exec(t, r.conn, "CREATE TABLE fresh (x)")
-	if err := vfs.Flush(t.Context(), r.path); !errors.Is(err, shipper.ErrDiverged) {
+	r.Open()
+	exec(t, r.Conn, "CREATE TABLE fresh (x)")
+	if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
 		t.Error(err)
 	}
-	if got := lastTXID(t, r.store); got != tip {
+	if got := lastTXID(t, r.Store); got != tip {
 		t.Errorf("the replica went from %s to %s", tip, got)
 	}
 }
@@ -178,18 +178,18 @@ func TestDeletedDatabase(t *testing.T) {
 // A halt because the disk lost commits outlives a clean close.
 func TestDiskLostIsNotForgotten(t *testing.T) {
 	r := newRun(t)
-	d := save(t, r.path)
+	d := save(t, r.Path)
 	frames := (len(d["-wal"]) - format.WALHeaderSize) / (4096 + format.FrameHeaderSize)
 	clear(d["-wal"][format.FrameOffset(4096, uint32(frames)):])
-	d.crash(t, r.store, r.path, r.conn)
-	tip := lastTXID(t, r.store)
+	d.Crash(t, r.Store, r.Path, r.Conn)
+	tip := lastTXID(t, r.Store)
 	for range 3 {
-		r.open()
-		exec(t, r.conn, "INSERT INTO t VALUES ('other')")
-		if err := vfs.Flush(t.Context(), r.path); !errors.Is(err, shipper.ErrDiverged) && lastTXID(t, r.store) != tip {
-			t.Errorf("%v; the replica went from %s to %s", err, tip, lastTXID(t, r.store))
+		r.Open()
+		exec(t, r.Conn, "INSERT INTO t VALUES ('other')")
+		if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) && lastTXID(t, r.Store) != tip {
+			t.Errorf("%v; the replica went from %s to %s", err, tip, lastTXID(t, r.Store))
 		}
-		r.conn.Close()
+		r.Conn.Close()
 	}
 }
 
