@@ -7,15 +7,24 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/superfly/ltx"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/walvfs/walvfs/format"
 )
 
-// encodeRaw writes a cut as the level 0 file of its TXID. It calls read when it has
-// read the cut.
-func (s *Shipper) encodeRaw(up *upload, read func() error) (err error) {
+// encodeRaw writes a cut as the level 0 file of its TXID, while the disk makes durable
+// what was read. It calls end when it has read the cut.
+func (s *Shipper) encodeRaw(up *upload, end func() error) (err error) {
 	began := time.Now()
-	if up.Checksum, err = s.encode(up.cut, up.body, s.rawHeader(up), up.info.Pages, read); err != nil {
+	var disk errgroup.Group
+	up.Checksum, err = s.encode(up.cut, up.body, s.rawHeader(up), up.info.Pages, func() error {
+		defer disk.Go(up.cut.Sync)
+		return end()
+	})
+	if derr := disk.Wait(); err == nil {
+		err = derr
+	}
+	if err != nil {
 		return err
 	}
 	s.emit(Encoded{Pages: up.info.Pages.GetCardinality(), Bytes: up.body.size, Took: time.Since(began)})

@@ -101,14 +101,11 @@ func (s *Shipper) cut() (_ *upload, err error) {
 		return nil, s.cutLevels(up, due)
 	}
 	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)
-	read := up.endReading
+	end := up.endReading
 	if len(due) > 0 {
-		read = nothing // they read it, too
+		end = nothing // they read it, too
 	}
-	err = s.encodeRaw(up, read)
-	if err == nil {
-		err = cut.Sync()
-	}
+	err = s.encodeRaw(up, end)
 	if err == nil {
 		// After the WAL is on the disk: what is remembered tells of its frames.
 		err = cut.Intend(up.Position)

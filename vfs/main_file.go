@@ -18,6 +18,7 @@ type mainFile struct {
 
 	checkpointing bool          // between CheckpointStart and CheckpointDone
 	unsettled     bool          // a commit frame was written, but SQLite did not call it a success
+	written       int64         // how far the transaction has written the WAL, bytes
 	leftWAL       bool          // committed without a WAL
 	committed     uint64        // the cut by which the replica has its newest transaction, 0 for none
 	sync          bool          // commits wait for the replica
@@ -52,6 +53,7 @@ var (
 func (f *mainFile) CommitPhaseTwo() error {
 	logged := f.unsettled // in the WAL, whatever replication knows of it
 	f.settle()
+	f.written = 0
 	switch {
 	case f.internal:
 	case !logged && f.db.inWAL.Load(): // it wrote nothing

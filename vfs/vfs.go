@@ -107,7 +107,8 @@ func (v *replicated) openWAL(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, 
 	if main.internal && main.db.wal == nil {
 		main.db.wal = file
 	}
-	return &walFile{File: file, main: main}, flags, nil
+	psow := main.DeviceCharacteristics()&vfs.IOCAP_POWERSAFE_OVERWRITE != 0
+	return &walFile{File: file, main: main, psow: psow}, flags, nil
 }
 
 // Delete implements [vfs.VFS]. Deleting a WAL is a reset.
