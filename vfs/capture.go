@@ -49,6 +49,7 @@ type capture struct {
 	shipped  uint32          // the index's at the newest file, or when it was opened
 	closed   *sidecar.Closed // the database file when the WAL became empty, nil if it has changed or is not known
 	acked    *sidecar.Mark   // the newest file that the replica is known to have
+	intents  []sidecar.Mark  // of the files that it may have after that
 	dirty    *roaring.Bitmap // pages changed since the last cut
 	fresh    *roaring.Bitmap // of them, those that the journal has not heard of
 	floor    uint32          // the least size since the last cut, in pages: all above are dirty
@@ -413,7 +414,8 @@ func (c *capture) settle(acked *sidecar.Mark, at format.WALIndex) {
 	if at.MxFrame > 0 && at.Salt == c.epoch {
 		c.trail = append(c.trail[max(0, len(c.trail)+1-mostTrail):], sidecar.Frame{Number: at.MxFrame, Checksum: at.FrameChecksum})
 	}
-	c.inFlight, c.acked, c.shipped = nil, acked, at.Change
+	c.inFlight, c.shipped = nil, at.Change
+	c.know(acked)
 	c.journal(c.state(), c.state)
 	c.fresh.Clear()
 }

@@ -27,7 +27,7 @@ func (c *capture) state() sidecar.State {
 
 // outline is the state but for its pages. c.mu must be held.
 func (c *capture) outline() sidecar.State {
-	s := sidecar.State{Acked: c.acked, Unsynced: c.unsynced, Epoch: c.epoch, Scanned: c.scanned, PageSize: c.pageSize, Floor: c.floor}
+	s := sidecar.State{Acked: c.acked, Intents: c.intents, Unsynced: c.unsynced, Epoch: c.epoch, Scanned: c.scanned, PageSize: c.pageSize, Floor: c.floor}
 	if c.scanned > 0 {
 		s.Checksum = c.checksum
 	}
@@ -67,11 +67,9 @@ func (c *capture) tellMore(s sidecar.State) {
 	c.fresh.Clear()
 }
 
-// know remembers the newest file that the replica has.
+// know remembers the newest file that the replica has. c.mu must be held.
 func (c *capture) know(acked *sidecar.Mark) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.acked = acked
+	c.acked, c.intents = acked, sidecar.After(c.intents, *acked)
 }
 
 // What resume finds.
@@ -275,6 +273,8 @@ func (d *database) Recognize(ctx context.Context, tip *shipper.Tip) error {
 	acked := d.memory.acknowledge(pos)
 	acked.Rebase = d.rebase
 	d.theirPageSize = tip.Header.PageSize
+	d.capture.mu.Lock()
+	defer d.capture.mu.Unlock()
 	d.capture.know(acked)
 	return nil
 }

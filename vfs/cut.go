@@ -284,7 +284,6 @@ func (k *cut) Close() error {
 // Intend implements [shipper.Cut].
 func (k *cut) Intend(pos shipper.Position) error {
 	k.db.memory.intend(pos, k.info.Rebase)
-	k.db.memory.save()
 	return nil
 }
 

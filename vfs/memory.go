@@ -43,7 +43,7 @@ func remember(path, replica string, c *capture) (*memory, error) {
 	if err != nil || side.File != id || side.Replica != replica || info.Size() == 0 {
 		side = sidecar.New(replica, id)
 	}
-	m.Sidecar, c.acked = side, side.Acked
+	m.Sidecar, c.acked, c.intents = side, side.Acked, side.Intents
 	c.journal = func(s sidecar.State, all func() sidecar.State) {
 		// What cannot be written is not matched by the WAL at the next open.
 		m.file.Append(s, all)
@@ -69,7 +69,7 @@ func (m *memory) find(pos shipper.Position) *sidecar.Mark {
 func (m *memory) acknowledge(pos shipper.Position) *sidecar.Mark {
 	mark := &sidecar.Mark{TXID: pos.TXID, Checksum: pos.Checksum}
 	m.Acked = mark
-	m.Intents = slices.DeleteFunc(m.Intents, func(i sidecar.Mark) bool { return i.TXID <= pos.TXID })
+	m.Intents = sidecar.After(m.Intents, *mark)
 	return mark
 }
 
@@ -77,17 +77,32 @@ func (m *memory) acknowledge(pos shipper.Position) *sidecar.Mark {
 func (m *memory) forget() {
 	m.capture.mu.Lock()
 	defer m.capture.mu.Unlock()
-	m.Acked, m.Intents, m.capture.acked = nil, nil, nil
+	m.Acked, m.Intents, m.capture.acked, m.capture.intents = nil, nil, nil, nil
 }
 
 // mostIntents bounds the sidecar: so many runs in a row were ended during an
 // upload of one TXID.
 const mostIntents = 100
 
-// intend remembers what is about to be uploaded.
+// intend remembers durably what is about to be uploaded. A state that is appended
+// takes half the time of a file that is replaced.
 func (m *memory) intend(pos shipper.Position, rebase bool) {
 	m.Intents = append(m.Intents, sidecar.Mark{TXID: pos.TXID, Checksum: pos.Checksum, Rebase: rebase})
 	m.Intents = m.Intents[max(0, len(m.Intents)-mostIntents):]
+	c := m.capture
+	c.mu.Lock()
+	c.intents = slices.Clone(m.Intents)
+	sync, err := m.file.AppendWhole(c.state())
+	if err == nil {
+		c.fresh.Clear()
+	}
+	c.mu.Unlock()
+	if err == nil {
+		err = sync()
+	}
+	if err != nil {
+		m.save()
+	}
 }
 
 // draftTries is how often a draft is made beside an application that resets its

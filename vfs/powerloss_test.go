@@ -79,6 +79,7 @@ type powerOp struct {
 type powerSide struct {
 	inode   uint64
 	durable bool // synced, and its name
+	synced  int  // bytes of it that are
 	content []byte
 }
 
@@ -100,7 +101,7 @@ func (v *powerVFS) track(t *testing.T, path string, oneIn int) *powerDisk {
 	}
 	d.lookAtSidecar()
 	for i := range d.sides {
-		d.sides[i].durable = true
+		d.sides[i].sync()
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -193,11 +194,21 @@ func (d *powerDisk) lookAtSidecar() {
 	}
 	_, inode := sidecar.Inode(info)
 	if last := len(d.sides) - 1; last >= 0 && d.sides[last].inode == inode {
-		d.sides[last].content = b
+		d.sides[last].become(b)
 		return
 	}
-	d.sides = append(d.sides, powerSide{inode: inode, content: b})
+	d.sides = append(d.sides, powerSide{inode: inode, synced: headOf(b), content: b})
 }
+
+// become follows what is appended. What was synced is gone if it starts over.
+func (s *powerSide) become(content []byte) {
+	if !bytes.HasPrefix(content, s.content) {
+		s.synced = headOf(content)
+	}
+	s.content = content
+}
+
+func (s *powerSide) sync() { s.durable, s.synced = true, len(s.content) }
 
 // image notes what a power loss would find now. d.mu must be held.
 func (d *powerDisk) image(what string) {
@@ -371,12 +382,11 @@ func (i *powerImage) sidecar(loss powerLoss, rng *rand.Rand) []byte {
 	case kept:
 		return i.sides[len(i.sides)-1].content
 	case dropped:
-		b := i.sides[synced].content
-		return b[:headOf(b)]
+		s := i.sides[synced]
+		return s.content[:s.synced]
 	}
-	b := i.sides[synced+rng.IntN(len(i.sides)-synced)].content
-	head := headOf(b)
-	return b[:head+rng.IntN(len(b)-head+1)]
+	s := i.sides[synced+rng.IntN(len(i.sides)-synced)]
+	return s.content[:s.synced+rng.IntN(len(s.content)-s.synced+1)]
 }
 
 // headOf returns the length of a sidecar's first two lines, which are written
@@ -419,7 +429,7 @@ func (s *powerStore) Create(ctx context.Context, key string, body storage.Body, 
 		s.disk.mu.Lock()
 		defer s.disk.mu.Unlock()
 		s.disk.lookAtSidecar()
-		s.disk.sides[len(s.disk.sides)-1].durable = true
+		s.disk.sides[len(s.disk.sides)-1].sync()
 		s.disk.image("before upload")
 		defer s.disk.image("after upload")
 	}

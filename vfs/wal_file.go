@@ -64,9 +64,9 @@ func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
 
 // writePage writes the page whose header waits for it.
 func (f *walFile) writePage(p []byte, off int64) (int, error) {
-	if off != f.at+format.FrameHeaderSize {
+	if header := f.at; off != header+format.FrameHeaderSize {
 		f.at = 0 // another connection may have written there since
-		return 0, fmt.Errorf("walvfs: SQLite writes at %d in the WAL, where the page after %d was expected", off, f.at)
+		return 0, fmt.Errorf("walvfs: the WAL is written at %d, and not the page after the frame header at %d", off, header)
 	}
 	f.main.written = max(f.main.written, off+int64(len(p)))
 	f.frame = append(f.frame, p...)
@@ -75,23 +75,12 @@ func (f *walFile) writePage(p []byte, off int64) (int, error) {
 
 // flush writes what waits.
 func (f *walFile) flush() error {
-	if f.at == 0 {
-		return nil
-	}
 	_, err := f.File.WriteAt(f.frame, f.at)
 	f.at = 0
 	if f.commit {
 		f.commitFrame()
 	}
 	return err
-}
-
-// Sync forwards.
-func (f *walFile) Sync(flags vfs.SyncFlag) error {
-	if err := f.flush(); err != nil {
-		return err
-	}
-	return f.File.Sync(flags)
 }
 
 func (f *walFile) commitFrame() {

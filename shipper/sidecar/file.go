@@ -140,6 +140,22 @@ func (s *File) Append(state State, all func() State) error {
 	return nil
 }
 
+// errNoRoom: a draft is better than one more state.
+var errNoRoom = errors.New("the sidecar is to be replaced")
+
+// AppendWhole adds a state that is a whole one. It is durable once the function that
+// is returned has succeeded, which may be called beside other methods. It fails if
+// nothing is published, and if much has been appended: replace the file then.
+func (s *File) AppendWhole(state State) (sync func() error, err error) {
+	if s.f == nil || s.size > s.head+mostAppended/2 {
+		return nil, errNoRoom
+	}
+	if err := s.Append(state, nil); err != nil {
+		return nil, err
+	}
+	return s.f.Sync, nil
+}
+
 // rewind removes the states that were appended: another one follows.
 func (s *File) rewind() error {
 	s.size = s.head

@@ -9,8 +9,8 @@
 //
 // Each line is the CRC-32C of its JSON, in 8 hexadecimal digits, and the JSON. The
 // first line is the [Sidecar], each one after it a [State] that replaces the one
-// before, or adds pages to it. The file is replaced as a whole when an upload
-// begins and ends, and grows by a state when the WAL starts over.
+// before, or adds pages to it. The file grows by a state when an upload begins and
+// ends, and when the WAL starts over, and is replaced as a whole now and then.
 //
 // Correctness never depends on it: every use checks it against the files and the
 // replica's tip, and what is not proven is not assumed.
@@ -82,7 +82,8 @@ type State struct {
 	// More: the pages of Dirty come on top of the state's before. All else replaces it.
 	More bool `json:"more,omitempty"`
 
-	Acked *Mark `json:"acked,omitempty"` // if it is newer than the sidecar's
+	Acked   *Mark  `json:"acked,omitempty"`   // if it is newer than the sidecar's
+	Intents []Mark `json:"intents,omitempty"` // beside the sidecar's
 
 	// Unsynced: a connection has synchronous=off, so that a power loss may take
 	// pages that no WAL has any more, unless the database was closed.
@@ -186,8 +187,8 @@ func (s Sidecar) MarshalBinary() ([]byte, error) {
 }
 
 // UnmarshalBinary decodes a sidecar. The error is [ErrInvalid] if the first line
-// is damaged. If any other one is, the state is unknown: a newer one may have
-// been lost.
+// is damaged. If any other one is, the state is unknown, since a newer one may have
+// been lost, but for the marks in it.
 func (s *Sidecar) UnmarshalBinary(b []byte) error {
 	*s = Sidecar{}
 	rest, err := parse(b, s)
@@ -198,41 +199,53 @@ func (s *Sidecar) UnmarshalBinary(b []byte) error {
 		return fmt.Errorf("%w: version %d", ErrInvalid, s.Version)
 	}
 	state, err := lastState(rest)
-	if err != nil {
+	if err == nil {
+		s.State = state
+	}
+	if state == nil {
 		return nil
 	}
-	s.State = state
-	if state != nil && state.Acked != nil {
+	for _, m := range state.Intents {
+		if !slices.Contains(s.Intents, m) {
+			s.Intents = append(s.Intents, m)
+		}
+	}
+	if state.Acked != nil {
 		s.Acked = state.Acked
-		s.Intents = slices.DeleteFunc(s.Intents, func(m Mark) bool { return m.TXID <= s.Acked.TXID })
+		s.Intents = After(s.Intents, *s.Acked)
 	}
 	return nil
 }
 
+// After returns the marks of later files than the acknowledged one.
+func After(intents []Mark, acked Mark) []Mark {
+	return slices.DeleteFunc(slices.Clone(intents), func(m Mark) bool { return m.TXID <= acked.TXID })
+}
+
 // lastState decodes the lines of states into the one that they add up to, nil if
-// there are none.
+// there are none. With an error comes the last one before what is damaged.
 func lastState(lines []byte) (last *State, err error) {
 	var dirty *roaring.Bitmap // nil: as in the last line
 	for len(lines) > 0 {
 		before := last
 		last = new(State)
 		if lines, err = parse(lines, last); err != nil {
-			return nil, err
+			return before, err
 		}
 		switch {
 		case !last.More:
 			dirty = nil
 			continue
 		case before == nil:
-			return nil, fmt.Errorf("%w: a state adds to none", ErrInvalid)
+			return last, fmt.Errorf("%w: a state adds to none", ErrInvalid)
 		case dirty == nil:
 			if dirty, err = before.Pages(); err != nil {
-				return nil, err
+				return last, err
 			}
 		}
 		more, err := last.Pages()
 		if err != nil {
-			return nil, err
+			return last, err
 		}
 		dirty.Or(more)
 	}
