@@ -86,12 +86,14 @@ func nativePair(b []byte) [2]uint32 {
 func WALIndexPages(n uint32) (offset int64, frames int) {
 	const (
 		block  = 32 << 10            // bytes, of page numbers and then of a hash table
-		each   = 4096                // page numbers in a block
 		header = walIndexHeaders / 4 // what the first block lacks of them
 	)
 	at := n - 1 + header
-	return int64(at/each)*block + int64(at%each)*4, int(each - at%each)
+	return int64(at/WALIndexBlock)*block + int64(at%WALIndexBlock)*4, int(WALIndexBlock - at%WALIndexBlock)
 }
+
+// WALIndexBlock is how many page numbers a block of a WAL index has, but for the first.
+const WALIndexBlock = 4096
 
 // walIndexHeaders is the bytes before the first page number: two copies of the header,
 // and what readers and checkpoints tell each other.

@@ -40,6 +40,9 @@ func newReadAhead(cut Cut, pageSize uint32, pages *roaring.Bitmap) *readAhead {
 func (r *readAhead) fill(ctx context.Context) (more bool, err error) {
 	for r.left > 0 {
 		if len(r.chunks) > 0 {
+			if r.left*uint64(r.pageSize) > aheadMemory {
+				return true, nil // the cut stays open anyway, and others need the memory
+			}
 			if !aheadOfAll.TryAcquire(aheadChunk) {
 				return true, nil
 			}

@@ -44,6 +44,13 @@ func (s *Shipper) fromCut(info CutInfo, due []*level) []*level {
 	return due
 }
 
+// leave gives back the encoder that was taken for levels.
+func (s *Shipper) leave(due []*level) {
+	if len(due) > 0 {
+		encoders.Release(1)
+	}
+}
+
 // cutLevels makes files of levels from a cut, in the background: its own file does
 // not wait for them. It closes the cut, and gives back the encoder that was taken for
 // them.
@@ -52,7 +59,7 @@ func (s *Shipper) cutLevels(up *upload, due []*level) error {
 		return up.endReading()
 	}
 	if s.ctx.Err() != nil {
-		encoders.Release(1)
+		s.leave(due)
 		return up.endReading()
 	}
 	for _, v := range due {

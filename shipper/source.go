@@ -49,7 +49,7 @@ type Source interface {
 // until Close, and settled by one call of Acknowledge or Abandon, before that or
 // after. While it is read, the WAL grows.
 type Cut interface {
-	// Info describes the cut. It is valid until Close.
+	// Info describes the cut. It is called before Close, and stays valid.
 	Info() CutInfo
 
 	// ReadPages reads the content of consecutive pages at the boundary into p, as

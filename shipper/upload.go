@@ -103,12 +103,16 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)
 	end := up.endReading
 	if len(due) > 0 {
-		end = nothing // they read it, too
+		end = nothing // every half a minute at most: they read it, too
 	}
 	err = s.encodeRaw(up, end)
 	if err == nil {
 		// After the WAL is on the disk: what is remembered tells of its frames.
 		err = cut.Intend(up.Position)
+	}
+	if err != nil {
+		s.leave(due) // for the next cut
+		due = nil
 	}
 	if cerr := s.cutLevels(up, due); err == nil {
 		err = cerr

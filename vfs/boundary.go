@@ -57,7 +57,8 @@ const (
 	anewWithin = 15 * time.Millisecond
 )
 
-// awaitAnew waits a moment for the WAL to begin anew, if the next cut is large.
+// awaitAnew waits a moment for the WAL to begin anew, if the next cut is known to be
+// large.
 func (c *capture) awaitAnew(ctx context.Context) {
 	c.mu.Lock()
 	if c.dirty.GetCardinality()*uint64(c.pageSize) < largeCut {

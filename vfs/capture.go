@@ -109,10 +109,10 @@ func (c *capture) reset(wal io.ReaderAt, next format.Salt, do func() error) erro
 		c.resync("the WAL cannot be read: " + err.Error())
 	case salt != c.epoch, c.epoch.IsZero() && c.committedUnseen():
 		c.resync(foreignReset)
-	case !c.foldIndex(next):
+	case !c.foldIndex(wal, pageSize, next):
 		c.fold(wal, pageSize)
 	}
-	c.count()
+	c.beginTally()
 	c.closed = nil
 	if next.IsZero() {
 		// SQLite has checkpointed and synced the database, and keeps everybody
@@ -240,16 +240,16 @@ func (c *capture) fold(wal io.ReaderAt, pageSize uint32) {
 }
 
 // foldIndex is fold from the WAL index, which lists the page of each frame: one read
-// instead of a thousand. What it lists beyond the last frame is left from before, and a
-// page too many is harmless. It does not list the sizes that commits made, and reports
-// false, having done nothing, if some are not known to be this process's.
+// instead of a thousand. It does not list the sizes that commits made, and reports
+// false, having done nothing, if some are not known to be this process's. Those of the
+// epoch that a cut has seen count again: a few pages too many are harmless.
 //
 // It must be called by a writer that begins the WAL anew: until its first frame, the
 // index, whose header has the next salts already, lists what the epoch had. c.mu must be
 // held.
 //
 // https://sqlite.org/walformat.html#the_wal_index_file_format
-func (c *capture) foldIndex(next format.Salt) bool {
+func (c *capture) foldIndex(wal io.ReaderAt, pageSize uint32, next format.Salt) bool {
 	if c.epoch.IsZero() || c.all() || next.IsZero() || c.index == nil || !c.tally.known {
 		return false
 	}
@@ -261,6 +261,13 @@ func (c *capture) foldIndex(next format.Salt) bool {
 	b := make([]byte, 4<<10)
 	for n := c.scanned + 1; ; {
 		offset, listed := format.WALIndexPages(n)
+		if n > c.scanned+1 && listed == format.WALIndexBlock {
+			// What a longer WAL has left there is cleared only with the first frame.
+			var b [format.FrameHeaderSize]byte
+			if _, err := wal.ReadAt(b[:], format.FrameOffset(pageSize, n)); err != nil || format.ParseFrame(b[:]).Salt != c.epoch {
+				break
+			}
+		}
 		got, err := c.index.ReadAt(b[:min(len(b), 4*listed)], offset)
 		if err != nil && err != io.EOF {
 			return false
@@ -284,14 +291,17 @@ func (c *capture) foldIndex(next format.Salt) bool {
 	return true
 }
 
-// count looks how many commits there are, at a reset. c.mu must be held.
-func (c *capture) count() {
+// beginTally looks how many commits there are, at a reset, and how large they have made
+// the database. c.mu must be held.
+func (c *capture) beginTally() {
 	c.own.least.Store(0)
 	c.tally = tally{}
-	if c.index != nil {
-		if at, err := boundary(c.index); err == nil {
-			c.tally = tally{true, at.Change, c.own.count.Load()}
-		}
+	if c.index == nil {
+		return
+	}
+	if at, err := boundary(c.index); err == nil {
+		c.own.size.Store(at.NPage)
+		c.tally = tally{true, at.Change, c.own.count.Load()}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/vfs"
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
@@ -250,5 +251,105 @@ func TestAwaitAnew(t *testing.T) {
 				time.Sleep(time.Second)
 			})
 		})
+	}
+}
+
+// syncedFile counts its syncs.
+type syncedFile struct {
+	vfs.File
+	n int
+}
+
+func (f *syncedFile) Sync(flags vfs.SyncFlag) error {
+	f.n++
+	return f.File.Sync(flags)
+}
+
+// A cut that was read from the WAL alone is made durable there, unless the WAL was
+// reset since: then it is in the database file, which a checkpoint with synchronous=off
+// does not sync.
+func TestSyncAfterReset(t *testing.T) {
+	for _, reset := range []bool{false, true} {
+		path := filepath.Join(t.TempDir(), "app.db")
+		conn, err := sqlite3.Open("file:" + path + "?vfs=replicated&interval=1h&replica=file://" + t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		exec := func(sql string) {
+			t.Helper()
+			if err := conn.Exec(sql); err != nil {
+				t.Fatal(err)
+			}
+		}
+		exec("CREATE TABLE t (x)")
+		if err := Flush(t.Context(), path); err != nil {
+			t.Fatal(err)
+		}
+		exec("PRAGMA synchronous=off; INSERT INTO t VALUES (1)")
+		d := databases.find(path)
+		cut, err := d.Cut(t.Context(), false)
+		if err != nil || cut == nil {
+			t.Fatal(cut, err)
+		}
+		page := make([]byte, 4096)
+		for it := cut.Info().Pages.Iterator(); it.HasNext(); {
+			if err := cut.ReadPages(it.Next(), page); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := cut.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if reset {
+			exec("PRAGMA wal_checkpoint(restart); INSERT INTO t VALUES (2)")
+		}
+		main := &syncedFile{File: d.main}
+		d.main = main
+		err = cut.Sync()
+		d.main = main.File
+		if err != nil || (main.n > 0) != reset {
+			t.Errorf("with a reset %v: the database file was synced %d times: %v", reset, main.n, err)
+		}
+		cut.Abandon()
+	}
+}
+
+// The size at a reset is the database's, whoever made it so: the first commit after it
+// that is smaller is known to be.
+func TestSizeOfOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "app.db")
+	ours, err := sqlite3.Open("file:" + path + "?vfs=replicated&interval=1h&_pragma=busy_timeout(1000)&_pragma=wal_autocheckpoint(0)&replica=file://" + t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	theirs, err := sqlite3.Open("file:" + path + "?_pragma=busy_timeout(1000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	for _, step := range []struct {
+		conn *sqlite3.Conn
+		sql  string
+	}{
+		{ours, "CREATE TABLE t (x); INSERT INTO t SELECT randomblob(4000) FROM generate_series(1, 100)"},
+		{theirs, "INSERT INTO t SELECT randomblob(4000) FROM generate_series(1, 300)"},
+		{theirs, "DELETE FROM t WHERE rowid > 200"},
+		{ours, "PRAGMA wal_checkpoint(passive)"},
+	} {
+		if err := step.conn.Exec(step.sql); err != nil {
+			t.Fatal(step.sql, err)
+		}
+		if err := Flush(t.Context(), path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := databases.find(path).capture
+	if err := ours.Exec("VACUUM"); err != nil { // it resets the WAL, too
+		t.Fatal(err)
+	}
+	if least, size := c.own.least.Load(), c.own.size.Load(); least == 0 || least != size {
+		t.Errorf("the size is %d, and the least one is %d", size, least)
 	}
 }

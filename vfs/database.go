@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -148,10 +149,21 @@ func (d *database) Rest() {
 // noteUnsynced says what PRAGMA synchronous=off risks: after a power loss the
 // database may be corrupt, and lack what the replica has.
 func (d *database) noteUnsynced(synchronous string) {
-	if synchronous == "0" || strings.EqualFold(synchronous, "off") {
+	if isOff(synchronous) {
 		d.capture.distrust()
 		d.capture.log.Warn("synchronous=off: a power loss can corrupt the database on this machine, and then only the replica is whole")
 	}
+}
+
+// isOff understands the values of PRAGMA synchronous as SQLite does: words, and numbers
+// of which it takes three bits.
+func isOff(synchronous string) bool {
+	switch strings.ToLower(synchronous) {
+	case "off", "no", "false":
+		return true
+	}
+	n, err := strconv.ParseUint(synchronous, 10, 64)
+	return err == nil && (n+1)&7 <= 1
 }
 
 // journalMode is what bytes 18 and 19 of a database file say.

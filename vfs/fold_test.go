@@ -171,6 +171,12 @@ func TestFoldIndex(t *testing.T) {
 			if r.seen < 20 {
 				t.Errorf("only %d resets", r.seen)
 			}
+			c := databases.find(path).capture
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if c.foldIndex(nil, 512, format.Salt{1}) {
+				t.Error("an index that was not begun anew with these salts has told the pages")
+			}
 			t.Logf("%d resets, %d of them read frames", r.seen, r.all)
 			if !foreign && r.all > r.seen/10 {
 				t.Error("that is too many")

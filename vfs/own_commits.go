@@ -6,8 +6,8 @@ import "sync/atomic"
 // own, without a lock.
 type ownCommits struct {
 	count atomic.Uint32 // of successes
-	size  atomic.Uint32 // of the database after the newest, in pages, 0 for none
-	least atomic.Uint32 // of the sizes after those that made it smaller since a reset, 0 for none
+	size  atomic.Uint32 // of the database by the newest commit frame, or by the index at a later reset, in pages, 0 for none
+	least atomic.Uint32 // of the sizes by those that made it smaller since a reset, 0 for none
 }
 
 // sized is told of a commit frame, whether or not it becomes a commit.
@@ -28,8 +28,10 @@ func (o *ownCommits) sized(size uint32) {
 	}
 }
 
-// A tally is two counts of commits that are exact at a reset: a connection that has
-// committed and does not know yet holds a read mark, and there is no reset.
+// A tally is two counts of commits that can be compared at a reset: a connection that
+// has committed and does not know yet holds a read mark, and there is no reset. After a
+// failed sync, SQLite may call a success what was none; sizes depend on the counts, and
+// pages do not.
 type tally struct {
 	known bool
 	all   uint32 // by anybody, as the WAL index counts
