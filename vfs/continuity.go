@@ -244,7 +244,7 @@ func (d *database) Recognize(ctx context.Context, tip *shipper.Tip) error {
 	case known && !errors.Is(d.unproven, errDiskLost):
 		d.capture.replicaNeedsAll(d.unproven.Error())
 	case d.cfg.overwrite:
-		d.memory.DiskLost = false
+		d.memory.decided()
 		d.capture.replicaNeedsAll("diverged=overwrite")
 	case known:
 		switch err := d.requirePast(ctx, tip); {
@@ -253,7 +253,7 @@ func (d *database) Recognize(ctx context.Context, tip *shipper.Tip) error {
 		case err != nil:
 			return err
 		}
-		d.memory.DiskLost = false
+		d.memory.decided()
 		d.capture.replicaNeedsAll("the disk has lost commits, but none that the replica has")
 	case tip.Header.NodeID == d.memory.NodeID:
 		// This file wrote it, and does not remember. It may be older than that now.

@@ -25,13 +25,14 @@ const (
 	ErrUnconfirmed = sqlite3.ExtendedErrorCode(sqlite3.IOERR) | ownCode
 
 	// ErrLag: the transaction is refused, and changed nothing, because the replica
-	// lacks a commit that is older than max_lag. It is an [sqlite3.READONLY].
-	ErrLag = sqlite3.ExtendedErrorCode(sqlite3.READONLY) | ownCode
+	// lacks a commit that is older than max_lag. It is an [sqlite3.IOERR]: only after
+	// one does SQLite roll back all of a transaction that it had begun to write.
+	ErrLag = sqlite3.ExtendedErrorCode(sqlite3.IOERR) | (ownCode + 1<<8)
 
 	// ErrFenced: the transaction is refused, and changed nothing, because the
 	// replica belongs to another writer, and on_fenced=readonly. It is an
-	// [sqlite3.READONLY].
-	ErrFenced = sqlite3.ExtendedErrorCode(sqlite3.READONLY) | (ownCode + 1<<8)
+	// [sqlite3.IOERR].
+	ErrFenced = sqlite3.ExtendedErrorCode(sqlite3.IOERR) | (ownCode + 2<<8)
 )
 
 // ownCode is far from the extended codes that SQLite has.

@@ -3,6 +3,7 @@ package vfs_test
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -97,5 +98,40 @@ func TestShutdownBesideClose(t *testing.T) {
 	}
 	if bad > 0 {
 		t.Errorf("%d failures of 300", bad)
+	}
+}
+
+// A transaction that is refused when it has outgrown the cache is rolled back as a
+// whole: what is committed later is in the WAL for SQLite, too, not only in its index.
+func TestRefusedSpill(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	conn := open(t, uri(path, store, "max_lag=100ms", "close_timeout=1ms"))
+	exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)", "PRAGMA cache_size = 5")
+	settled(t, path)
+	down(store)
+	exec(t, conn, "INSERT INTO t VALUES (2)")
+	time.Sleep(150 * time.Millisecond)
+	if err := conn.Exec("BEGIN; INSERT INTO t SELECT randomblob(3000) FROM generate_series(1, 100)"); !errors.Is(err, vfs.ErrLag) {
+		t.Fatal(err)
+	}
+	if !conn.GetAutocommit() {
+		t.Error("a refused transaction goes on")
+	}
+	store.SetBefore(nil)
+	settled(t, path)
+	exec(t, conn, "INSERT INTO t VALUES (3)", "INSERT INTO t VALUES (4)")
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	for _, suffix := range []string{"", "-wal"} { // as a crash leaves them
+		b, err := os.ReadFile(path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(copied+suffix, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := query(t, open(t, "file:"+copied), "SELECT count(*) FROM t"); got != "4" {
+		t.Errorf("%s rows after a crash, 4 were committed", got)
 	}
 }

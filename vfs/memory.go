@@ -78,6 +78,17 @@ func (m *memory) forget() {
 	m.capture.mu.Lock()
 	defer m.capture.mu.Unlock()
 	m.Acked, m.Intents, m.capture.acked, m.capture.intents = nil, nil, nil, nil
+	m.file.Close() // its first line says more
+}
+
+// decided forgets that the disk has lost commits.
+func (m *memory) decided() {
+	m.capture.mu.Lock()
+	defer m.capture.mu.Unlock()
+	if m.DiskLost {
+		m.DiskLost = false
+		m.file.Close() // its first line says otherwise: the next intent replaces it
+	}
 }
 
 // mostIntents bounds the sidecar: so many runs in a row were ended during an
@@ -98,7 +109,11 @@ func (m *memory) intend(pos shipper.Position, rebase bool) {
 	}
 	c.mu.Unlock()
 	if err == nil {
-		err = sync()
+		if err = sync(); err != nil {
+			c.mu.Lock()
+			m.file.Close() // a later sync may succeed without this line
+			c.mu.Unlock()
+		}
 	}
 	if err != nil {
 		m.save()

@@ -32,6 +32,7 @@ type File struct {
 	path string
 	f    *os.File // nil: nothing is published, or a write failed
 	head int64    // bytes of the last draft
+	keep int64    // bytes that must not be removed: that, and what was appended durably
 	base int64    // bytes up to the last whole state
 	size int64    // bytes
 }
@@ -49,7 +50,7 @@ func (s *File) Continue() error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	s.f, s.head, s.base, s.size = f, info.Size(), info.Size(), info.Size()
+	s.f, s.head, s.keep, s.base, s.size = f, info.Size(), info.Size(), info.Size(), info.Size()
 	return nil
 }
 
@@ -86,7 +87,7 @@ func (d *Draft) Publish() error {
 	if d.file.f != nil {
 		d.file.f.Close()
 	}
-	d.file.f, d.file.head, d.file.base, d.file.size = d.f, d.size, d.size, d.size
+	d.file.f, d.file.head, d.file.keep, d.file.base, d.file.size = d.f, d.size, d.size, d.size, d.size
 	return nil
 }
 
@@ -128,7 +129,7 @@ func (s *File) Append(state State, all func() State) error {
 		if err == nil {
 			err = s.rewind()
 		}
-		s.base = s.head + int64(len(b))
+		s.base = s.keep + int64(len(b))
 	}
 	if err == nil {
 		_, err = s.f.WriteAt(b, s.size)
@@ -147,19 +148,26 @@ var errNoRoom = errors.New("the sidecar is to be replaced")
 // is returned has succeeded, which may be called beside other methods. It fails if
 // nothing is published, and if much has been appended: replace the file then.
 func (s *File) AppendWhole(state State) (sync func() error, err error) {
-	if s.f == nil || s.size > s.head+mostAppended/2 {
+	b, err := line(nil, state)
+	switch {
+	case err != nil:
+		return nil, err
+	case s.f == nil, s.size+int64(len(b)) > s.head+mostAppended/2:
 		return nil, errNoRoom
 	}
-	if err := s.Append(state, nil); err != nil {
-		return nil, err
+	if _, err := s.f.WriteAt(b, s.size); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
+	s.size += int64(len(b))
+	s.base, s.keep = s.size, s.size
 	return s.f.Sync, nil
 }
 
-// rewind removes the states that were appended: another one follows.
+// rewind removes the states that were appended, but for what is durable: another one
+// follows.
 func (s *File) rewind() error {
-	s.size = s.head
-	return s.f.Truncate(s.head)
+	s.size = s.keep
+	return s.f.Truncate(s.keep)
 }
 
 // Close closes the file. It keeps its content.
