@@ -75,6 +75,23 @@ func TestDiskLostCommits(t *testing.T) {
 	requireEqual(t, r.Store, r.Path)
 }
 
+// What was decided about them outlives a crash.
+func TestDiskLostIsDecided(t *testing.T) {
+	r := newRun(t)
+	d := save(t, r.Path)
+	frames := (len(d["-wal"]) - format.WALHeaderSize) / (4096 + format.FrameHeaderSize)
+	clear(d["-wal"][format.FrameOffset(4096, uint32(frames)):])
+	d.Crash(t, r.Store, r.Path, r.Conn)
+	r.Conn = open(t, uri(r.Path, r.Store, "diverged=overwrite"))
+	exec(t, r.Conn, "INSERT INTO t VALUES ('other')")
+	settled(t, r.Path)
+	if side, err := sidecar.Load(r.Path); err != nil || side.DiskLost {
+		t.Errorf("the sidecar says that the disk has lost commits: %v, %v", side.DiskLost, err)
+	}
+	r.Conn.Close()
+	requireEqual(t, r.Store, r.Path)
+}
+
 // A restored database takes the replica over when it is opened, with a file of no
 // pages: the machine that it was lost on is fenced, and nothing is uploaded twice.
 func TestTakeOver(t *testing.T) {

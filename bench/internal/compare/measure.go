@@ -18,10 +18,10 @@ import (
 // an error is in the report.
 func (o *options) measure(ctx context.Context, out io.Writer) (*Report, error) {
 	r := &Report{Started: time.Now().UTC(), Machine: thisMachine(), PricesOf: pricesOf}
-	usable := o.usablePeers(r)
-	plan := o.plan(usable)
+	r.Peers = o.chosenPeers()
+	plan := o.plan(r.Peers)
 	if len(plan) == 0 {
-		return r, fmt.Errorf("nothing to measure: %s", strings.Join(r.Skipped, "; "))
+		return r, errors.New("nothing to measure: none of these peers has this workload on this store")
 	}
 	r.Settings = o.settings()
 	printHead(out, r, estimated(plan))
@@ -64,19 +64,14 @@ func (o *options) measureAll(ctx context.Context, out io.Writer, r *Report, plan
 	})
 }
 
-// usablePeers are those that walvfs, as it is, has.
-func (o *options) usablePeers(r *Report) []peer {
+// chosenPeers are those that take part.
+func (o *options) chosenPeers() (chosen []peer) {
 	for _, p := range peers {
-		if !o.isChosen(p) {
-			continue
+		if o.isChosen(p) {
+			chosen = append(chosen, p)
 		}
-		if why := p.available(); why != "" {
-			r.Skipped = append(r.Skipped, fmt.Sprintf("%s: %s", p.Name, why))
-			continue
-		}
-		r.Peers = append(r.Peers, p)
 	}
-	return r.Peers
+	return chosen
 }
 
 func (o *options) settings() Settings {

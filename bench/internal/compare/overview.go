@@ -33,22 +33,11 @@ func inClosedLoop(c *Comparison) bool { return c.Workload.Rate == 0 && !c.Worklo
 
 // overviewPlots are those that the report has something for.
 func (r *Report) overviewPlots() ([]template.HTML, error) {
-	var all []template.HTML
+	var all []func() (*plot.Plot, error)
 	for _, o := range overviews {
-		p, err := o.plot(r)
-		if err != nil {
-			return nil, err
-		}
-		if p == nil {
-			continue
-		}
-		svg, err := svgOf(p)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, svg)
+		all = append(all, func() (*plot.Plot, error) { return o.plot(r) })
 	}
-	return all, nil
+	return drawAll(all)
 }
 
 // plot is nil if there is nothing to see.

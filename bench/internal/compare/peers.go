@@ -3,12 +3,9 @@ package compare
 import (
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
@@ -20,7 +17,6 @@ type peer struct {
 	Parameters string         `json:"parameters,omitempty"` // of the database's URI, beside vfs and replica
 	InProcess  bool           `json:"in_process"`           // replicated by walvfs
 	Litestream *time.Duration `json:"litestream,omitempty"` // by Litestream, with these intervals; zero is its defaults
-	Needs      string         `json:"needs,omitempty"`      // a parameter that walvfs may not know
 }
 
 func every(d time.Duration) *time.Duration { return &d }
@@ -31,32 +27,13 @@ var peers = []peer{
 	{Name: "plain", About: "go-sqlite3, no replica"},
 	{Name: "walvfs", About: "walvfs, asynchronous", InProcess: true},
 	{Name: "walvfs-0s", About: "walvfs, uploading as often as it can", InProcess: true, Parameters: "interval=0s"},
-	{Name: "walvfs-sync", About: "walvfs, a commit returns when the replica has it", InProcess: true, Parameters: "durability=sync", Needs: "durability"},
+	{Name: "walvfs-sync", About: "walvfs, a commit returns when the replica has it", InProcess: true, Parameters: "durability=sync"},
 	{Name: "litestream", About: "Litestream beside it, default settings", Litestream: every(0)},
 	{Name: "litestream-1ms", About: "Litestream beside it, looking and uploading every millisecond", Litestream: every(time.Millisecond)},
 }
 
 // replicated reports whether the peer has a replica at all.
 func (p peer) replicated() bool { return p.InProcess || p.Litestream != nil }
-
-// available returns why the peer cannot run, empty if it can. A VFS ignores
-// parameters that it does not know, and refuses a value that it knows to be wrong.
-func (p peer) available() string {
-	if p.Needs == "" {
-		return ""
-	}
-	dir, err := os.MkdirTemp("", "walvfs-bench-")
-	if err != nil {
-		return err.Error()
-	}
-	defer os.RemoveAll(dir)
-	conn, err := sqlite3.Open("file:" + filepath.Join(dir, "probe.db") + "?vfs=replicated&replica=file://" + dir + "/replica&" + p.Needs + "=no-such-value")
-	if err != nil {
-		return ""
-	}
-	conn.Close()
-	return fmt.Sprintf("this walvfs does not know the parameter %s", p.Needs)
-}
 
 // uri is what the application opens.
 func (p peer) uri(path, replica string, pragmas ...string) string {

@@ -16,7 +16,7 @@ func planOf(t *testing.T, flags string) []string {
 		t.Fatal(err)
 	}
 	var lines []string
-	for _, c := range o.plan(o.usablePeers(&Report{})) {
+	for _, c := range o.plan(o.chosenPeers()) {
 		lines = append(lines, strings.Join([]string{c.Workload.Name, c.Store, strings.Join(c.Peers, ","),
 			seconds(c.Duration).String(), strings.Repeat("I", c.Rounds)}, " "))
 	}
@@ -46,7 +46,7 @@ func TestPlan(t *testing.T) {
 // A first impression is one before the coffee is ready.
 func TestQuickIsQuick(t *testing.T) {
 	o := &options{quick: true}
-	if d := estimated(o.plan(o.usablePeers(&Report{}))); d < time.Minute || d > 5*time.Minute {
+	if d := estimated(o.plan(o.chosenPeers())); d < time.Minute || d > 5*time.Minute {
 		t.Errorf("-quick takes about %v", d)
 	}
 }

@@ -49,8 +49,7 @@ func shapeOf(name string) draw.GlyphDrawer {
 
 // plots are the pictures of a comparison, as SVG.
 func (c *Comparison) plots() ([]template.HTML, error) {
-	var all []template.HTML
-	for _, next := range []func() (*plot.Plot, error){
+	return drawAll([]func() (*plot.Plot, error){
 		c.plotRounds,
 		func() (*plot.Plot, error) {
 			return c.plotPercentiles("latency of a transaction", func(r *Run) *hdrhistogram.Histogram { return r.latency }, nil)
@@ -59,7 +58,12 @@ func (c *Comparison) plots() ([]template.HTML, error) {
 			return c.plotPercentiles("lag from commit to readable in the store", func(r *Run) *hdrhistogram.Histogram { return r.lag }, c.Puts)
 		},
 		c.plotDays,
-	} {
+	})
+}
+
+// drawAll makes SVG of the plots that there are: nil is none.
+func drawAll(plots []func() (*plot.Plot, error)) (all []template.HTML, err error) {
+	for _, next := range plots {
 		p, err := next()
 		if err != nil {
 			return nil, err

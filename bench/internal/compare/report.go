@@ -16,7 +16,6 @@ type Report struct {
 	Settings    Settings      `json:"settings"`
 	StartUps    []StartUp     `json:"start_ups,omitempty"`
 	Peers       []peer        `json:"peers"`
-	Skipped     []string      `json:"skipped,omitempty"`
 	PricesOf    string        `json:"prices_of"`
 	Promises    []Promise     `json:"promises,omitempty"`
 	Comparisons []*Comparison `json:"comparisons"`

@@ -14,9 +14,6 @@ func printHead(out io.Writer, r *Report, about time.Duration) {
 	m := r.Machine
 	fmt.Fprintf(out, "%s, %d cores, %s, %s, load %.1f, %s\n", m.Processor, m.Cores, humanize.IBytes(m.Memory), m.System, m.Load, m.Go)
 	fmt.Fprintln(out, strings.Join(r.Machine.versionsByName(), ", "))
-	for _, s := range r.Skipped {
-		fmt.Fprintf(out, "left out: %s\n", s)
-	}
 	fmt.Fprintf(out, "This takes about %s.\n", about.Round(time.Second))
 }
 
