@@ -85,6 +85,21 @@ func (s *PageSum) add(f PageFrame, page []byte) {
 	}
 }
 
+// CutPageFrame returns the frame that b begins with, of a page of pageSize bytes, for a
+// ranged read. It is part of b, and has a size of 0 if b holds only a part of it, and a
+// number of 0 where the pages end. It fails with [ErrCorrupt] if b begins with no frame.
+func CutPageFrame(b []byte, pageSize uint32) (PageFrame, error) {
+	f, err := cutFrame(b, pageSize)
+	if err != nil {
+		return f, corrupt(err)
+	}
+	return f, nil
+}
+
+// maxBlock returns the most bytes that n bytes have as an LZ4 block:
+// LZ4_compressBound in https://github.com/lz4/lz4/blob/dev/lib/lz4.h.
+func maxBlock(n uint32) uint32 { return n + n/255 + 16 }
+
 // cutFrame returns the frame that b begins with, of a page of pageSize bytes.
 // It has no bytes if b holds only a part of it, and a number of 0 where the
 // pages end.

@@ -4,57 +4,150 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+
+	"github.com/superfly/ltx"
 )
+
+// PageEntry says where in an LTX file a page is.
+type PageEntry struct {
+	Number uint32
+	Offset int64 // of its frame, in bytes from the file's beginning
+	Size   int64 // of its frame, in bytes
+}
+
+// End returns where the next page's frame begins.
+func (e PageEntry) End() int64 { return e.Offset + e.Size }
 
 // PageIndexTail is the bytes at the end of an LTX file that tell where its page
 // index is: the index's size, before the trailer.
 const PageIndexTail = 8 + LTXTrailerSize
+
+// PageEndSize is the bytes that end the pages, all zero, before the page index.
+const PageEndSize = ltx.PageHeaderSize
 
 // PageIndexSize returns the size of a file's page index in bytes, from the last
 // [PageIndexTail] bytes of the file, which has size bytes. The index stands right
 // before them. It fails with [ErrCorrupt] if the file cannot have such an index.
 func PageIndexSize(tail []byte, size int64) (int64, error) {
 	if len(tail) != PageIndexTail {
-		return 0, fmt.Errorf("format: page index: %w: %d bytes", ErrCorrupt, len(tail))
+		return 0, corruptIndex(fmt.Errorf("%d bytes", len(tail)))
 	}
 	n := binary.BigEndian.Uint64(tail)
 	if n == 0 || n > uint64(max(0, size-LTXHeaderSize-PageIndexTail)) {
-		return 0, fmt.Errorf("format: page index: %w: it cannot have %d bytes", ErrCorrupt, n)
+		return 0, corruptIndex(fmt.Errorf("it cannot have %d bytes", n))
 	}
 	return int64(n), nil
 }
 
-// ParsePageIndex calls fn with the number of each page that a page index lists, in
-// ascending order. It fails with [ErrCorrupt] if b is not a whole index. Nothing
-// but the file's checksum covers it.
+// PageIndexParser reads a page index, whose bytes it is fed as they come. Nothing but
+// the file's checksum covers an index. The parser checks that the page numbers ascend,
+// and that the frames follow each other without a gap from the header on, as every
+// encoder writes them.
 //
+// The index is a run of entries, each three varints (page, offset, size), and a zero:
 // https://github.com/superfly/ltx
-func ParsePageIndex(b []byte, fn func(pgno uint32)) error {
-	last := uint64(0)
-	for len(b) > 0 {
-		entry := [3]uint64{} // page, offset, size
-		for i := range entry {
-			n := 0
-			if entry[i], n = binary.Uvarint(b); n <= 0 {
-				return corruptIndex("it is cut off")
-			}
-			b = b[n:]
-			if i == 0 && entry[0] == 0 {
-				if len(b) > 0 {
-					return corruptIndex("something follows its end")
-				}
-				return nil
-			}
-		}
-		if entry[0] <= last || entry[0] > 1<<32-1 {
-			return corruptIndex(fmt.Sprintf("page %d comes after page %d", entry[0], last))
-		}
-		last = entry[0]
-		fn(uint32(last))
-	}
-	return corruptIndex("it has no end")
+type PageIndexParser struct {
+	last  PageEntry // zero before the first
+	size  int64     // bytes
+	ended bool
 }
 
-func corruptIndex(what string) error {
-	return fmt.Errorf("format: page index: %w: %w", ErrCorrupt, errors.New(what))
+// Feed reads the index's next bytes, calls fn for each entry, and returns how many
+// bytes it used: the others begin an entry whose end is not there, and come again with
+// what follows them, or stand behind the index. It fails with [ErrCorrupt].
+func (p *PageIndexParser) Feed(b []byte, fn func(PageEntry)) (n int, err error) {
+	for !p.ended {
+		number, offset, size, m := cutEntry(b[n:])
+		if m < 0 {
+			return n, corruptIndex(errors.New("a number has too many bytes"))
+		}
+		if m == 0 {
+			break
+		}
+		n += m
+		if number == 0 {
+			p.ended = true
+			break
+		}
+		if err := p.add(number, offset, size); err != nil {
+			return n, corruptIndex(fmt.Errorf("page %d: %w", number, err))
+		}
+		fn(p.last)
+	}
+	p.size += int64(n)
+	return n, nil
+}
+
+// Ended reports whether the whole index was fed.
+func (p *PageIndexParser) Ended() bool { return p.ended }
+
+// Size returns the bytes that were used.
+func (p *PageIndexParser) Size() int64 { return p.size }
+
+func (p *PageIndexParser) add(number, offset, size uint64) error {
+	free := uint64(max(p.last.End(), LTXHeaderSize))
+	switch {
+	case number > math.MaxUint32:
+		return errors.New("no page has that number")
+	case uint32(number) <= p.last.Number:
+		return fmt.Errorf("comes after page %d", p.last.Number)
+	case offset != free || size <= ltx.PageHeaderSize || size > MaxPageFrame:
+		return fmt.Errorf("cannot be %d bytes at offset %d", size, offset)
+	}
+	p.last = PageEntry{uint32(number), int64(offset), int64(size)}
+	return nil
+}
+
+// ParsePageIndex calls fn with each entry of a page index, in ascending order. It
+// fails with [ErrCorrupt] if b is not one whole index.
+func ParsePageIndex(b []byte, fn func(PageEntry)) error {
+	var p PageIndexParser
+	n, err := p.Feed(b, fn)
+	switch {
+	case err != nil:
+		return err
+	case !p.ended:
+		return corruptIndex(errors.New("it has no end"))
+	case n < len(b):
+		return corruptIndex(errors.New("something follows its end"))
+	}
+	return nil
+}
+
+// CutPageEntry reads the entry of a page index that b begins with, of n bytes, for a
+// reader that begins in the middle of one: n is 0 if it is not all there, or if b
+// begins with the end of the index, and negative if b begins with no entry. What it
+// says is to be checked: any bytes look like an entry.
+func CutPageEntry(b []byte) (e PageEntry, n int) {
+	number, offset, size, n := cutEntry(b)
+	switch {
+	case n <= 0:
+		return e, n
+	case number == 0:
+		return e, 0
+	case number > math.MaxUint32 || offset > math.MaxInt64/2 || size > MaxPageFrame || size <= ltx.PageHeaderSize || offset < LTXHeaderSize:
+		return e, -1
+	}
+	return PageEntry{uint32(number), int64(offset), int64(size)}, n
+}
+
+// cutEntry returns the entry that b begins with, of n bytes: 0 if it is not all
+// there, fewer if it is none. A number of 0, which is alone, ends the index.
+func cutEntry(b []byte) (number, offset, size uint64, n int) {
+	for _, v := range []*uint64{&number, &offset, &size} {
+		var m int
+		if *v, m = binary.Uvarint(b[n:]); m <= 0 {
+			return 0, 0, 0, m
+		}
+		n += m
+		if number == 0 {
+			break
+		}
+	}
+	return number, offset, size, n
+}
+
+func corruptIndex(err error) error {
+	return fmt.Errorf("format: page index: %w: %w", ErrCorrupt, err)
 }

@@ -33,7 +33,7 @@ func TestPageIndex(t *testing.T) {
 	}
 	index := b[int64(len(b))-format.PageIndexTail-size : len(b)-format.PageIndexTail]
 	parse := func(b []byte) (got []uint32, err error) {
-		err = format.ParsePageIndex(b, func(pgno uint32) { got = append(got, pgno) })
+		err = format.ParsePageIndex(b, func(e format.PageEntry) { got = append(got, e.Number) })
 		return got, err
 	}
 	if got, err := parse(index); err != nil || !slices.Equal(got, want) {
@@ -55,12 +55,12 @@ func TestPageIndex(t *testing.T) {
 func FuzzPageIndex(f *testing.F) {
 	f.Add([]byte{1, 100, 10, 2, 110, 10, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		last := uint32(0)
-		format.ParsePageIndex(b, func(pgno uint32) {
-			if pgno <= last {
-				t.Errorf("page %d after page %d", pgno, last)
+		var last format.PageEntry
+		format.ParsePageIndex(b, func(e format.PageEntry) {
+			if e.Number <= last.Number || e.Offset != max(last.End(), format.LTXHeaderSize) {
+				t.Errorf("%+v after %+v", e, last)
 			}
-			last = pgno
+			last = e
 		})
 	})
 }

@@ -56,6 +56,31 @@ func Plan(files []FileInfo, target TXID) ([]FileInfo, error) {
 	}
 }
 
+// PlanFrom chooses the files that lead from TXID from, which there is already, to the
+// newest that follows it, but not beyond target if that is not 0. Each is the file that
+// reaches farthest of those that begin at or before the TXID after the previous one's
+// end, and of those the one with the fewest TXIDs. It returns nothing if none follows,
+// and less than all where a TXID is in no file.
+func PlanFrom(files []FileInfo, from, target TXID) (plan []FileInfo) {
+	files = valid(files)
+	for i := 0; ; {
+		var next FileInfo
+		for ; i < len(files) && files[i].MinTXID <= from+1; i++ {
+			f := files[i]
+			if target != 0 && f.MaxTXID > target {
+				continue
+			}
+			if f.MaxTXID > next.MaxTXID || f.MaxTXID == next.MaxTXID && f.MinTXID > next.MinTXID {
+				next = f
+			}
+		}
+		if next.MaxTXID <= from {
+			return plan
+		}
+		plan, from = append(plan, next), next.MaxTXID
+	}
+}
+
 // planStart returns the file that a restore to target starts with.
 func planStart(files []FileInfo, target TXID) (first FileInfo, ok bool) {
 	for _, f := range files {

@@ -174,6 +174,7 @@ func TestPlanFindsAChainIfThereIsOne(t *testing.T) {
 				continue
 			}
 			checkChain(rt, in, plan, target)
+			checkOnward(rt, in, plan, target)
 			// Starting at a snapshot may cost one file more than a start from a
 			// compacted file, and no more.
 			if len(plan) > n+1 {
@@ -205,6 +206,29 @@ func checkChain(t *rapid.T, in, plan []format.FileInfo, target format.TXID) {
 	for _, f := range in {
 		if f.Level == format.LevelSnapshot && f.MaxTXID <= target && f.MaxTXID > plan[0].MaxTXID {
 			t.Fatalf("TXID %d: %s does not start at the newest snapshot", target, spec(plan))
+		}
+	}
+}
+
+// From where a plan begins, PlanFrom leads to where the plan does; without a target, on to
+// where nothing follows.
+func checkOnward(t *rapid.T, in, plan []format.FileInfo, target format.TXID) {
+	at := plan[0].MaxTXID
+	for _, to := range []format.TXID{target, 0} {
+		cur := at
+		for _, f := range format.PlanFrom(in, at, to) {
+			if f.MinTXID > cur+1 || f.MaxTXID <= cur || !slices.Contains(in, f) {
+				t.Fatalf("from TXID %d to %d: %v does not hold at %d", at, to, f, cur)
+			}
+			cur = f.MaxTXID
+		}
+		if to != 0 && cur != to {
+			t.Fatalf("from TXID %d: ends at %d, and not at %d", at, cur, to)
+		}
+		for _, f := range in {
+			if to == 0 && f.MinTXID > 0 && f.MinTXID <= cur+1 && f.MaxTXID > cur && f.Level >= 0 && f.Level <= format.LevelSnapshot {
+				t.Fatalf("from TXID %d: ends at %d, and %v follows", at, cur, f)
+			}
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 
 	"github.com/superfly/ltx"
 )
@@ -18,18 +17,19 @@ import (
 //	Decode   PageFrame -> page, PageSum  in as many goroutines as there are
 //	Verify   all PageSums -> the file's checksum
 //
-// Together they accept what [Decode] accepts, and fail with [ErrCorrupt] where it
-// does, but for a page that decompresses to less than its size, which Decode does
-// not notice.
+// Every page number, size and offset, the page index and the checksums are checked:
+// what is wrong fails with [ErrCorrupt]. There is no other decoder: [Decode] is all of
+// it in one goroutine.
 type Scanner struct {
 	page func(PageFrame) error
 
 	step    func(b []byte) (int, error) // reads the next part
 	order   pageOrder
 	run     uint32 // first page of those that came last without a gap
-	numbers uint64 // hash of the page numbers
-	count   int    // of pages
-	index   indexCheck
+	last    PageEntry
+	frames  uint64 // hash of where the pages are
+	indexed uint64 // hash of where the index says that they are
+	index   PageIndexParser
 	trailer LTXTrailer
 
 	head, tail crcSum // before and after the pages
@@ -143,92 +143,43 @@ func (s *Scanner) scanPage(b []byte) (int, error) {
 	if err := s.order.next(f.Number); err != nil {
 		return 0, corrupt(err)
 	}
-	s.numbers = hashNumber(s.numbers, f.Number)
-	s.count++
+	s.last = PageEntry{f.Number, max(s.last.End(), LTXHeaderSize), int64(len(f.raw))}
+	s.frames = hashEntry(s.frames, s.last)
 	return len(f.raw), s.page(f)
 }
 
-// hashNumber adds a page number to a hash of those before it. The file's checksum
+// hashEntry adds where a page is to a hash of those before it. The file's checksum
 // protects the index: this only finds an encoder that wrote another one than its
 // pages'.
-func hashNumber(h uint64, pgno uint32) uint64 {
+func hashEntry(h uint64, e PageEntry) uint64 {
 	const prime = 1099511628211 // FNV's
-	return (h ^ uint64(pgno)) * prime
-}
-
-// indexCheck is what has been seen of a page index.
-type indexCheck struct {
-	size    int64 // bytes
-	free    int64 // where the next page may begin
-	last    uint32
-	numbers uint64
-	count   int
-}
-
-func (s *Scanner) scanIndex(b []byte) (n int, err error) {
-	for {
-		number, offset, size, m := cutEntry(b[n:])
-		if m < 0 {
-			return 0, corrupt(errors.New("page index: a number has too many bytes"))
-		}
-		n += m
-		if m == 0 {
-			break
-		}
-		if number == 0 {
-			s.step = s.scanIndexSize
-			break
-		}
-		if err := s.index.add(number, offset, size, s.order.header.Commit); err != nil {
-			return 0, corrupt(fmt.Errorf("page index: page %d: %w", number, err))
-		}
+	for _, v := range [...]uint64{uint64(e.Number), uint64(e.Offset), uint64(e.Size)} {
+		h = (h ^ v) * prime
 	}
-	s.index.size += int64(n)
+	return h
+}
+
+func (s *Scanner) scanIndex(b []byte) (int, error) {
+	n, err := s.index.Feed(b, func(e PageEntry) { s.indexed = hashEntry(s.indexed, e) })
+	if err != nil {
+		return 0, err
+	}
+	if s.index.Ended() {
+		s.step = s.scanIndexSize
+	}
 	s.tail.write(b[:n])
 	return n, nil
-}
-
-// cutEntry returns the entry that b begins with, of n bytes: 0 if it is not all
-// there, fewer if it is none.
-func cutEntry(b []byte) (number, offset, size uint64, n int) {
-	for _, v := range []*uint64{&number, &offset, &size} {
-		var m int
-		if *v, m = binary.Uvarint(b[n:]); m <= 0 {
-			return 0, 0, 0, m
-		}
-		n += m
-		if number == 0 {
-			break
-		}
-	}
-	return number, offset, size, n
-}
-
-func (c *indexCheck) add(number, offset, size uint64, commit uint32) error {
-	switch {
-	case number > uint64(commit):
-		return fmt.Errorf("beyond the database's %d pages", commit)
-	case uint32(number) <= c.last:
-		return fmt.Errorf("comes after page %d", c.last)
-	case offset < uint64(max(c.free, LTXHeaderSize)) || size <= ltx.PageHeaderSize || size > math.MaxInt64 || offset > math.MaxInt64-size:
-		return fmt.Errorf("cannot be %d bytes at offset %d", size, offset)
-	}
-	c.free = int64(offset + size)
-	c.last = uint32(number)
-	c.numbers = hashNumber(c.numbers, c.last)
-	c.count++
-	return nil
 }
 
 func (s *Scanner) scanIndexSize(b []byte) (int, error) {
 	if len(b) < 8 {
 		return 0, nil
 	}
-	if size := binary.BigEndian.Uint64(b); size != uint64(s.index.size) {
-		return 0, corrupt(fmt.Errorf("page index: it has %d bytes and says %d", s.index.size, size))
+	if size := binary.BigEndian.Uint64(b); size != uint64(s.index.Size()) {
+		return 0, corruptIndex(fmt.Errorf("it has %d bytes and says %d", s.index.Size(), size))
 	}
-	if s.index.count != s.count || s.index.numbers != s.numbers {
-		return 0, corrupt(errors.New("page index: it names other pages than the file has"))
+	if s.indexed != s.frames {
+		return 0, corruptIndex(errors.New("it has other pages, offsets or sizes than the file"))
 	}
 	s.tail.write(b[:8])
 	s.step = s.scanTrailer

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc64"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -79,13 +80,33 @@ func TestScanner(t *testing.T) {
 
 func checkScan(t *testing.T, name string, b []byte, piece, group int) {
 	t.Helper()
-	wantHeader, want, err := decode(b)
+	wantHeader, want, err := libraryDecode(b)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 	h, got, _, err := scan(b, piece, group)
 	if err != nil || h != wantHeader || !slices.EqualFunc(got, want, func(p, q page) bool { return p.no == q.no && bytes.Equal(p.data, q.data) }) {
 		t.Errorf("%s: %d pages of %d, header %+v of %+v, %v", name, len(got), len(want), h, wantHeader, err)
+	}
+}
+
+// libraryDecode decodes with the reference implementation.
+func libraryDecode(b []byte) (h format.LTXHeader, pages []page, err error) {
+	d := ltx.NewDecoder(bytes.NewReader(b))
+	if err := d.DecodeHeader(); err != nil {
+		return h, nil, err
+	}
+	for {
+		var ph ltx.PageHeader
+		data := make([]byte, d.Header().PageSize)
+		err := d.DecodePage(&ph, data)
+		if err == io.EOF {
+			return d.Header(), pages, d.Close()
+		}
+		if err != nil {
+			return h, nil, err
+		}
+		pages = append(pages, page{ph.Pgno, data})
 	}
 }
 
@@ -160,6 +181,8 @@ func TestScannerFindsWrongEncoding(t *testing.T) {
 		"the index is in disorder":     func(b []byte) { b[at] = 6 },
 		"a page is said to be short":   func(b []byte) { b[at+2] = 1 },
 		"pages overlap":                func(b []byte) { b[at+2]++ },
+		"there is a gap":               func(b []byte) { b[at+4]++ },
+		"a size, and what follows":     func(b []byte) { b[at+2]++; b[at+4]++; b[at+5]-- },
 		"the index's size":             func(b []byte) { b[len(b)-17]++ },
 	} {
 		b := bytes.Clone(good)
@@ -216,6 +239,9 @@ func TestScannerRefusesShortBlock(t *testing.T) {
 	copy(b, specLTX(t, h, long, false)[:format.LTXHeaderSize])
 	if _, _, _, err := scan(b, len(b), 1); !errors.Is(err, format.ErrCorrupt) || !strings.Contains(err.Error(), "page 2: it has 256 bytes, not 512") {
 		t.Errorf("error is %v", err)
+	}
+	if _, _, err := decode(b); !errors.Is(err, format.ErrCorrupt) {
+		t.Errorf("Decode: error is %v", err)
 	}
 }
 

@@ -15,9 +15,10 @@ import (
 // an older one. A TXID behind a gap that nothing newer bridges is not: for it,
 // [Plan] then fails with a [*GapError] rather than restore less than was asked.
 //
-// Times never decrease with the TXID, so it searches: where [FileInfo.Time] is
-// zero it calls timeOf, which may be nil if there is none such, about log2 as
-// often as there are TXIDs.
+// Times increase with the TXID, so it searches: where [FileInfo.Time] is zero it calls
+// timeOf, which may be nil if there is none such, about log2 as often as there are
+// TXIDs. A time after that of the newest TXID comes from a clock that was ahead for a
+// while: such a TXID is as old as the next one that is dated well.
 //
 // It fails with [ErrNoFiles], with a [*TooEarlyError] that names the oldest
 // TXID if t is before it, with a [*GapError] if no TXID at all can be restored,
@@ -27,29 +28,52 @@ func TXIDAt(files []FileInfo, t time.Time, timeOf func(FileInfo) (time.Time, err
 	if err != nil {
 		return 0, err
 	}
-	var firstErr error
-	var firstTime time.Time
-	after := func(i int) bool { // whether point i is too new
-		if firstErr != nil {
-			return true
-		}
-		at, err := cutTime(points[i], timeOf)
-		if err != nil {
-			firstErr = err
-		}
-		if i == 0 {
-			firstTime = at
-		}
-		return at.After(t)
+	d := dates{points: points, timeOf: timeOf, known: map[int]time.Time{}}
+	n := sort.Search(len(points), func(i int) bool { return d.well(i).After(t) })
+	if n == 0 && d.err == nil {
+		err = &TooEarlyError{Time: t, Earliest: points[0].MaxTXID, At: d.well(0)}
 	}
-	n := sort.Search(len(points), after)
-	if firstErr != nil {
-		return 0, firstErr
-	}
-	if n == 0 {
-		return 0, &TooEarlyError{Time: t, Earliest: points[0].MaxTXID, At: firstTime}
+	switch {
+	case d.err != nil:
+		return 0, d.err
+	case err != nil:
+		return 0, err
 	}
 	return points[n-1].MaxTXID, nil
+}
+
+// dates are those of points, ascending.
+type dates struct {
+	points []FileInfo
+	timeOf func(FileInfo) (time.Time, error)
+	known  map[int]time.Time
+	err    error
+}
+
+// of returns what a point is dated.
+func (d *dates) of(i int) time.Time {
+	at, ok := d.known[i]
+	if !ok && d.err == nil {
+		at, d.err = cutTime(d.points[i], d.timeOf)
+		d.known[i] = at
+	}
+	return at
+}
+
+// ahead reports whether a point is dated after the newest one.
+func (d *dates) ahead(i int) bool { return d.of(i).After(d.of(len(d.points) - 1)) }
+
+// well returns when a point was there at the latest: what it is dated, or, if that is
+// ahead, what the next one is that is not.
+func (d *dates) well(i int) time.Time {
+	if !d.ahead(i) {
+		return d.of(i)
+	}
+	bad, good := i, i+1
+	for step := 1; d.ahead(good); step *= 2 {
+		bad, good = good, min(good+step, len(d.points)-1)
+	}
+	return d.of(bad + 1 + sort.Search(good-bad-1, func(k int) bool { return !d.ahead(bad + 1 + k) }))
 }
 
 // timePoints returns, for each TXID that a time can name, ascending, the file

@@ -160,8 +160,50 @@ func TestTXIDAtSearches(t *testing.T) {
 		points := slices.CompactFunc(slices.SortedFunc(slices.Values(in), func(f, g format.FileInfo) int {
 			return cmp.Compare(f.MaxTXID, g.MaxTXID)
 		}), func(f, g format.FileInfo) bool { return f.MaxTXID == g.MaxTXID })
-		if limit := bits.Len(uint(len(points))); calls > limit {
+		if limit := bits.Len(uint(len(points))) + 1; calls > limit {
 			rt.Fatalf("%d requests for %d TXIDs", calls, len(points))
+		}
+	})
+}
+
+// Whenever a clock was ahead for a while, a time names what was there then, without many
+// requests.
+func TestTXIDAtAfterAClockThatWasAhead(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(2, 200).Draw(t, "TXIDs")
+		from := rapid.IntRange(0, n-2).Draw(t, "ahead from")
+		to := rapid.IntRange(from, n-2).Draw(t, "ahead until")
+		all := make([]format.FileInfo, n)
+		well := make([]time.Time, n)
+		for i := range all {
+			all[i] = format.FileInfo{MinTXID: format.TXID(i + 1), MaxTXID: format.TXID(i + 1)}
+			well[i] = second(2 * i)
+			if from <= i && i <= to {
+				well[i] = second(2 * (to + 1))
+			}
+		}
+		reads := 0
+		timeOf := func(f format.FileInfo) (time.Time, error) {
+			reads++
+			if i := int(f.MaxTXID) - 1; i < from || to < i {
+				return well[i], nil
+			}
+			return second(10_000 + int(f.MaxTXID)), nil
+		}
+		at := second(rapid.IntRange(0, 2*n).Draw(t, "at"))
+		want := format.TXID(0)
+		for i := range well {
+			if !well[i].After(at) {
+				want = format.TXID(i + 1)
+			}
+		}
+		got, err := format.TXIDAt(all, at, timeOf)
+		var early *format.TooEarlyError
+		if got != want || (err != nil) != (want == 0) || err != nil && !errors.As(err, &early) {
+			t.Fatalf("TXID %s, %v; want %s", got, err, want)
+		}
+		if most := bits.Len(uint(n)) * (2*bits.Len(uint(n)) + 2); reads > most {
+			t.Fatalf("%d requests for %d TXIDs", reads, n)
 		}
 	})
 }

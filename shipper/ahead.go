@@ -11,10 +11,10 @@ import (
 )
 
 // Reading a page takes a tenth of the time of encoding it, and only while a cut is
-// read do checkpoints wait, and the WAL grows. So pages are read ahead of the encoder,
-// as many as there is memory for.
+// read do checkpoints wait, and the WAL grows. So the pages of a small cut are read ahead
+// of the encoder. Those of a large one are copied to the disk before: see [Precopied].
 const (
-	aheadMemory = 64 << 20  // bytes, for all cuts of a process
+	aheadMemory = 8 << 20   // bytes, for all cuts of a process
 	aheadChunk  = 256 << 10 // bytes, what is taken of it at a time; a cut may always have one
 )
 

@@ -2,7 +2,6 @@ package shipper
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -13,7 +12,8 @@ import (
 )
 
 // encodeRaw writes a cut as the level 0 file of its TXID, while the disk makes durable
-// what was read. It calls end when it has read the cut.
+// what was read, and then the intent to upload the file. It calls end when it has read
+// the cut.
 func (s *Shipper) encodeRaw(up *upload, end func() error) (err error) {
 	began := time.Now()
 	var disk errgroup.Group
@@ -21,6 +21,9 @@ func (s *Shipper) encodeRaw(up *upload, end func() error) (err error) {
 		defer disk.Go(up.cut.Sync)
 		return end()
 	})
+	if err == nil {
+		err = up.cut.Intend(up.Position)
+	}
 	if derr := disk.Wait(); err == nil {
 		err = derr
 	}
@@ -29,99 +32,6 @@ func (s *Shipper) encodeRaw(up *upload, end func() error) (err error) {
 	}
 	s.emit(Encoded{Pages: up.info.Pages.GetCardinality(), Bytes: up.body.size, Took: time.Since(began)})
 	return up.readHeader()
-}
-
-// fromCut returns which of the levels that are due are to be made from a cut. Unless
-// there are none, an encoder is taken for them.
-func (s *Shipper) fromCut(info CutInfo, due []*level) []*level {
-	if isLarge(info) { // the levels begin anew
-		due = slices.DeleteFunc(due, func(v *level) bool { return v.number != format.LevelSnapshot })
-	}
-	if len(due) > 0 && !encoders.TryAcquire(1) {
-		s.levels.postpone(due, time.Now())
-		return nil
-	}
-	return due
-}
-
-// leave gives back the encoder that was taken for levels.
-func (s *Shipper) leave(due []*level) {
-	if len(due) > 0 {
-		encoders.Release(1)
-	}
-}
-
-// cutLevels makes files of levels from a cut, in the background: its own file does
-// not wait for them. It closes the cut, and gives back the encoder that was taken for
-// them.
-func (s *Shipper) cutLevels(up *upload, due []*level) error {
-	if len(due) == 0 {
-		return up.endReading()
-	}
-	if s.ctx.Err() != nil {
-		s.leave(due)
-		return up.endReading()
-	}
-	for _, v := range due {
-		f := s.levels.take(v, up.TXID, up.Time)
-		f.body = s.newSpool()
-		up.levels = append(up.levels, f)
-	}
-	s.tenders.Go(func() {
-		s.encodeLevels(up)
-		s.schedule()
-	})
-	return nil
-}
-
-// encodeLevels writes files of levels, and has them uploaded once the file is there
-// whose TXID they end with. One that cannot be made is for later.
-func (s *Shipper) encodeLevels(up *upload) {
-	errs := make([]error, len(up.levels))
-	for i, f := range up.levels {
-		read := nothing
-		if i == len(up.levels)-1 {
-			read = up.endReading
-		}
-		began, pages := time.Now(), f.pages(up.info)
-		f.count = pages.GetCardinality()
-		if _, errs[i] = s.encode(up.cut, f.body, s.levelHeader(up.info, f), pages, read); errs[i] == nil {
-			s.emit(Encoded{Level: f.level.number, Pages: f.count, Bytes: f.body.size, Took: time.Since(began)})
-		}
-	}
-	if err := up.endReading(); err != nil {
-		s.log.Warn("a cut cannot be closed", "error", err)
-	}
-	encoders.Release(1)
-	acked := <-up.outcome
-	for i, f := range up.levels {
-		retry := f.level.retry()
-		switch {
-		case !acked:
-			f.body.Close()
-		case errs[i] != nil:
-			s.levels.giveBack(f, up.info.Pages, time.Now().Add(retry))
-			if s.ctx.Err() == nil {
-				s.levelsFail(errs[i])
-				s.log.Warn("a file of a higher level cannot be made and will be tried again", "ltx_level", f.level.number, "error", errs[i], "retry_in", retry)
-			}
-		default:
-			s.tend([]*levelFile{f})
-		}
-	}
-}
-
-// pages returns the pages of a file at the boundary of a cut.
-func (f *levelFile) pages(info CutInfo) *roaring.Bitmap {
-	pages := roaring.New()
-	if f.level.number == format.LevelSnapshot {
-		pages.AddRange(1, uint64(info.Commit)+1)
-	} else {
-		pages = roaring.Or(f.taken, info.Pages)
-		pages.RemoveRange(uint64(info.Commit)+1, 1<<32)
-	}
-	pages.Remove(format.LockPage(info.PageSize))
-	return pages
 }
 
 func (s *Shipper) rawHeader(up *upload) format.LTXHeader {

@@ -76,7 +76,7 @@ func (s *Shipper) emit(e Event) {
 }
 
 // ErrorKinds are the values of [ErrorKind].
-var ErrorKinds = []string{"permission", "bucket", "condition", "fenced", "diverged", "corrupt", "disk", "timeout", "network", "store", "local"}
+var ErrorKinds = []string{"permission", "bucket", "condition", "fenced", "diverged", "corrupt", "vanished", "disk", "timeout", "network", "store", "local"}
 
 // ErrorKind says what kind of error ails replication, in one word that is fit for a
 // metric.
@@ -96,6 +96,8 @@ func ErrorKind(err error) string {
 		return "permission"
 	case errors.Is(err, format.ErrCorrupt):
 		return "corrupt"
+	case errors.Is(err, ErrVanished):
+		return "vanished"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "disk"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):

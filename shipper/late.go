@@ -20,30 +20,57 @@ func elapsed(t time.Time) time.Duration {
 	return max(now.Sub(t), now.Round(0).Sub(t.Round(0)))
 }
 
+// isLate reports whether another writer may have come and gone since the replica's tip
+// was last known.
+func (s *Shipper) isLate() bool { return elapsed(s.newestAt) > lateAfter }
+
+// mayCreate makes sure, before a late upload, that no other file stands at its TXID or
+// after it: what is not created need not be removed, and cannot be left behind by a
+// crash.
+func (s *Shipper) mayCreate(ctx context.Context, up *upload) error {
+	other, arrived, err := s.overtaking(ctx, up)
+	if err != nil || other == "" || arrived {
+		return err // what has arrived already is read back
+	}
+	return fmt.Errorf("%w: %s/%s was there before TXID %s was uploaded", ErrFenced, s.store, other, up.TXID)
+}
+
 // checkLate makes sure that an upload which was answered late is the replica's
 // newest file. If another one is at its TXID or after it, this writer has been
 // overtaken: its file is removed again.
 func (s *Shipper) checkLate(ctx context.Context, up *upload) error {
-	layout := s.store.Layout()
-	startAfter := ""
-	if up.TXID > 1 {
-		startAfter = layout.Key(format.LevelRaw, up.TXID-1, up.TXID-1)
+	other, _, err := s.overtaking(ctx, up)
+	if err != nil || other == "" {
+		return err
 	}
-	for obj, err := range s.store.List(ctx, layout.Prefix(), startAfter) {
+	if err := s.store.Delete(ctx, up.key); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s/%s was there when TXID %s arrived late", ErrFenced, s.store, other, up.TXID)
+}
+
+// overtaking returns the key of another file at the TXID of an upload or after it, "" if
+// there is none, and whether the upload's own key is taken. A file of a higher level that
+// ends at the TXID may be compacted from the one that has the key.
+func (s *Shipper) overtaking(ctx context.Context, up *upload) (other string, arrived bool, err error) {
+	ends := "" // a file of a higher level that ends at the TXID
+	for f, err := range s.replica.List(ctx, up.TXID) {
 		if err != nil {
-			return err
+			return "", false, err
 		}
-		f, ok := layout.Parse(obj.Key)
-		if !ok || f.MaxTXID < up.TXID || obj.Key == up.key {
-			continue
+		key := s.replica.Key(f.FileInfo)
+		switch {
+		case f.MaxTXID < up.TXID:
+		case key == up.key:
+			arrived = true
+		case f.Level > format.LevelRaw && f.MaxTXID == up.TXID:
+			ends = key
+		case other == "":
+			other = key
 		}
-		if f.Level > format.LevelRaw && f.MaxTXID == up.TXID {
-			continue // compacted from this very file
-		}
-		if err := s.store.Delete(ctx, up.key); err != nil {
-			return err
-		}
-		return fmt.Errorf("%w: %s/%s was there when TXID %s arrived late", ErrFenced, s.store, obj.Key, up.TXID)
 	}
-	return nil
+	if other == "" && !arrived {
+		other = ends
+	}
+	return other, arrived, nil
 }

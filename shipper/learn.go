@@ -3,33 +3,15 @@ package shipper
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 )
-
-// An object is a file of the replica as a listing has it.
-type object struct {
-	format.FileInfo
-	age time.Time // when it was written, as the store says
-}
-
-// list lists every file of the replica.
-func (s *Shipper) list(ctx context.Context) (files []object, err error) {
-	layout := s.store.Layout()
-	for obj, err := range s.store.List(ctx, layout.Prefix(), "") {
-		if err != nil {
-			return nil, err
-		}
-		if f, ok := layout.Parse(obj.Key); ok {
-			f.Size = obj.Size
-			files = append(files, object{f, obj.ModTime})
-		}
-	}
-	return files, nil
-}
 
 // mostLearned is how many files are looked at to find out what a level lacks. If
 // there are more, a snapshot comes instead.
@@ -42,6 +24,7 @@ func (s *Shipper) learn(ctx context.Context) error {
 	l.mu.Lock()
 	log, from := l.log, l.from
 	l.mu.Unlock()
+	began := time.Now()
 	files, err := s.list(ctx)
 	if err != nil {
 		return err
@@ -53,7 +36,9 @@ func (s *Shipper) learn(ctx context.Context) error {
 			return err
 		}
 	}
+	out, again := s.expired(files, began)
 	l.learned(lacks, log, time.Now())
+	l.keeps(len(out) > 0, again, time.Now())
 	return nil
 }
 
@@ -64,44 +49,59 @@ type lack struct {
 	since time.Time       // of the oldest file that it lacks, zero for none
 }
 
-func (s *Shipper) lackOf(ctx context.Context, v *level, from format.TXID, files []object, indexes map[format.FileInfo]*roaring.Bitmap) (lack, error) {
+// lackOf reads the page indexes of the files that a level lacks. A file that is damaged is
+// gone around, if others hold its TXIDs.
+func (s *Shipper) lackOf(ctx context.Context, v *level, from format.TXID, files replica.Files, indexes map[format.FileInfo]*roaring.Bitmap) (lack, error) {
 	after, since := newestOf(v, files, from)
 	if v.number == format.LevelSnapshot {
 		return lack{after, roaring.New(), since}, nil
 	}
-	out := lack{after: after, pages: roaring.New()}
-	chain, ok := chainOf(v.number, files, after, from)
-	if !ok {
-		return lack{after: from}, nil
+	for {
+		chain, ok := chainOf(v.number, files, after, from)
+		if !ok {
+			return lack{after: from}, nil
+		}
+		pages, since, err := s.pagesOf(ctx, chain, indexes)
+		if bad, ok := errors.AsType[*replica.Damaged](err); ok {
+			s.log.Warn("a file is damaged: learning from others", "key", s.replica.Key(bad.File), "error", bad.Err)
+			files = files.Without(bad.File)
+			continue
+		}
+		return lack{after, pages, since}, err
 	}
+}
+
+// pagesOf returns the pages that are in files, and when the oldest of these was written.
+func (s *Shipper) pagesOf(ctx context.Context, chain replica.Files, indexes map[format.FileInfo]*roaring.Bitmap) (all *roaring.Bitmap, since time.Time, err error) {
+	all = roaring.New()
 	for _, f := range chain {
 		pages := indexes[f.FileInfo]
 		if pages == nil {
-			var err error
-			pages, err = s.pageIndex(ctx, f.FileInfo)
-			if errors.Is(err, format.ErrCorrupt) {
-				return lack{after: from}, nil
-			}
+			index, err := s.replica.Index(ctx, f.FileInfo)
 			if err != nil {
-				return out, err
+				return nil, since, err
+			}
+			pages = roaring.New()
+			for e := range index.All() {
+				pages.Add(e.Number)
 			}
 			indexes[f.FileInfo] = pages
 		}
-		out.pages.Or(pages)
-		if out.since.IsZero() || f.age.Before(out.since) {
-			out.since = f.age
+		all.Or(pages)
+		if since.IsZero() || f.Written.Before(since) {
+			since = f.Written
 		}
 	}
-	return out, nil
+	return all, since, nil
 }
 
 // newestOf returns where a level's files end. A file from TXID 1 holds everything:
 // no level need begin before the newest such one. For snapshots, it also tells when
 // the newest one was made.
-func newestOf(v *level, files []object, tip format.TXID) (after format.TXID, made time.Time) {
+func newestOf(v *level, files replica.Files, tip format.TXID) (after format.TXID, made time.Time) {
 	for _, f := range files {
 		if (f.Level == v.number || f.MinTXID == 1) && f.MaxTXID <= tip && f.MaxTXID > after {
-			after, made = f.MaxTXID, f.age
+			after, made = f.MaxTXID, f.Written
 		}
 	}
 	return after, made
@@ -109,52 +109,17 @@ func newestOf(v *level, files []object, tip format.TXID) (after format.TXID, mad
 
 // chainOf returns files of lower levels that lead from one TXID to another. It
 // reports false if there is a gap, or if there are too many.
-func chainOf(number int, files []object, from, to format.TXID) (chain []object, ok bool) {
-	for from < to {
-		var best object
-		for _, f := range files {
-			if f.Level < number && f.MinTXID <= from+1 && f.MaxTXID <= to && f.MaxTXID > max(from, best.MaxTXID) {
-				best = f
-			}
+func chainOf(number int, files replica.Files, from, to format.TXID) (chain replica.Files, ok bool) {
+	lower := map[format.FileInfo]replica.File{}
+	for _, f := range files {
+		if f.Level < number {
+			lower[f.FileInfo] = f
 		}
-		if best.MaxTXID == 0 || len(chain) == mostLearned {
-			return nil, false
-		}
-		chain = append(chain, best)
-		from = best.MaxTXID
 	}
-	return chain, true
-}
-
-// indexTail is how much of a file's end is read at once: most page indexes fit.
-const indexTail = 16 << 10
-
-// pageIndex reads the numbers of the pages that a file holds.
-func (s *Shipper) pageIndex(ctx context.Context, f format.FileInfo) (*roaring.Bitmap, error) {
-	key := s.store.Layout().Key(f.Level, f.MinTXID, f.MaxTXID)
-	at := max(0, f.Size-indexTail)
-	b, _, err := readRange(ctx, s.store, key, at, f.Size-at)
-	if err != nil {
-		return nil, err
+	for _, f := range format.PlanFrom(slices.Collect(maps.Keys(lower)), from, to) {
+		chain, from = append(chain, lower[f]), f.MaxTXID
 	}
-	if int64(len(b)) != f.Size-at || len(b) < format.PageIndexTail {
-		return nil, format.ErrCorrupt
-	}
-	index, tail := b[:len(b)-format.PageIndexTail], b[len(b)-format.PageIndexTail:]
-	size, err := format.PageIndexSize(tail, f.Size)
-	if err != nil {
-		return nil, err
-	}
-	if missing := size - int64(len(index)); missing > 0 {
-		before, _, err := readRange(ctx, s.store, key, at-missing, missing)
-		if err != nil {
-			return nil, err
-		}
-		index = append(before, index...)
-	}
-	pages := roaring.New()
-	err = format.ParsePageIndex(index[max(0, int64(len(index))-size):], func(pgno uint32) { pages.Add(pgno) })
-	return pages, err
+	return chain, from >= to && len(chain) <= mostLearned
 }
 
 // learned adds to the sets what they lacked at the start.
@@ -164,6 +129,7 @@ func (l *levels) learned(lacks []lack, log int, now time.Time) {
 	if l.known || l.log != log {
 		return
 	}
+	l.known = true
 	unknown := false
 	for i, v := range l.list {
 		k := lacks[i]
@@ -171,21 +137,37 @@ func (l *levels) learned(lacks []lack, log int, now time.Time) {
 		switch {
 		case k.pages == nil:
 			unknown = true
-		case snapshot && k.after < l.from:
-			v.add(k.pages, k.since.Add(v.every))
+		case snapshot && k.after < l.from && v.every > 0:
+			l.lacks(v, k.pages, orAtOnce(k.since, v, now))
 		case snapshot, v.max > l.from: // a file with every page came meanwhile
 		default:
 			v.max = k.after
 			if k.after < l.from {
-				v.add(k.pages, k.since.Add(v.every))
+				l.lacks(v, k.pages, orAtOnce(k.since, v, now))
 			}
 		}
 		if snapshot && unknown {
-			v.add(k.pages, now) // the levels begin after it
+			l.needs(v, now) // the levels begin after it
 		}
 	}
-	l.known, l.learnAt = true, time.Time{}
-	if l.policy.Keep > 0 {
-		l.retainAt = now.Add(l.policy.KeepRaw)
+	for _, v := range l.list { // what came since the start
+		if !v.since.IsZero() {
+			v.job.due(v.due())
+		}
 	}
 }
+
+// orAtOnce is since when a level has lacked something, by a clock that may be ahead; if
+// that is not known, it has for long.
+func orAtOnce(since time.Time, v *level, now time.Time) time.Time {
+	if since.IsZero() {
+		return now.Add(-v.every)
+	}
+	if since.After(now) {
+		return now
+	}
+	return since
+}
+
+// needs has a level get a file at once. l.mu must be held.
+func (l *levels) needs(v *level, now time.Time) { l.lacks(v, roaring.New(), now.Add(-v.every)) }

@@ -3,7 +3,6 @@ package shipper
 import (
 	"bytes"
 	"context"
-	"errors"
 	"testing"
 	"time"
 
@@ -40,24 +39,6 @@ func uploadFile(t *testing.T, store storage.Store, f format.FileInfo, every uint
 	return f
 }
 
-// A page index is read whole, however long it is, and a damaged one is not taken for
-// an empty one.
-func TestPageIndexOfFile(t *testing.T) {
-	store := &storagetest.Memory{Name: "index"}
-	s := New(nil, store, Options{})
-	for i, every := range []uint32{1, 3, 100, 90_000} {
-		f := uploadFile(t, store, format.FileInfo{MinTXID: format.TXID(i + 2), MaxTXID: format.TXID(i + 2)}, every, 0)
-		pages, err := s.pageIndex(t.Context(), f)
-		if err != nil || pages.GetCardinality() != uint64(90_000/every) || pages.Maximum() != 90_000 {
-			t.Errorf("every %d: %v", every, err)
-		}
-	}
-	f := uploadFile(t, store, format.FileInfo{MinTXID: 9, MaxTXID: 9}, 50, 3)
-	if pages, err := s.pageIndex(t.Context(), f); !errors.Is(err, format.ErrCorrupt) {
-		t.Errorf("%v, %v", pages, err)
-	}
-}
-
 // What cannot be learned has the levels begin anew, after a snapshot that is due at
 // once; and what can be is due when it would have been.
 func TestLearn(t *testing.T) {
@@ -69,6 +50,9 @@ func TestLearn(t *testing.T) {
 	}{
 		{"whole", func(storage.Store) {}, 2, true},
 		{"gap", func(store storage.Store) { store.Delete(context.Background(), store.Layout().Key(0, 4, 4)) }, 5, false},
+		{"damaged, and in another level", func(store storage.Store) {
+			uploadFile(t, store, format.FileInfo{MinTXID: 4, MaxTXID: 5}, 100, 5) // which leads farther
+		}, 2, true},
 		{"damaged", func(store storage.Store) {
 			store.Delete(context.Background(), store.Layout().Key(0, 4, 4))
 			uploadFile(t, store, format.FileInfo{MinTXID: 4, MaxTXID: 4}, 100, 5)
@@ -83,6 +67,7 @@ func TestLearn(t *testing.T) {
 			uploadFile(t, store, format.FileInfo{MinTXID: 5, MaxTXID: 5}, 3000, 0)
 			test.damage(store)
 			s := New(nil, store, Options{Policy: DefaultPolicy()})
+			s.queue.stop() // for what it finds out only
 			s.levels.begin(5, time.Now())
 			if err := s.learn(t.Context()); err != nil {
 				t.Fatal(err)
@@ -91,7 +76,7 @@ func TestLearn(t *testing.T) {
 			if want := uint64(900); test.known && v.pages.GetCardinality() != want || !test.known && !v.pages.IsEmpty() || v.max != test.max {
 				t.Errorf("level 1 lacks %d pages after TXID %s", v.pages.GetCardinality(), v.max)
 			}
-			if due := time.Until(snapshot.due); test.known != (due > time.Hour) {
+			if due := time.Until(snapshot.due()); test.known != (due > time.Hour) {
 				t.Errorf("a snapshot is due in %s", due)
 			}
 		})
@@ -104,7 +89,7 @@ func TestLevelPages(t *testing.T) {
 	const pageSize = 65536
 	lock := format.LockPage(pageSize)
 	info := CutInfo{PageSize: pageSize, Commit: lock + 10, Pages: roaring.BitmapOf(3)}
-	l := newLevels(DefaultPolicy())
+	l := New(nil, &storagetest.Memory{Name: "pages"}, Options{Policy: DefaultPolicy()}).levels
 	first, snapshot := l.list[0], l.list[3]
 	first.pages.AddMany([]uint32{1, 2, lock, lock + 10, lock + 11})
 	if got := l.take(first, 7, time.Now()).pages(info); !got.Equals(roaring.BitmapOf(1, 2, 3, lock+10)) {

@@ -1,7 +1,7 @@
 package shipper
 
 import (
-	"math/rand/v2"
+	"context"
 	"sync"
 	"time"
 
@@ -16,28 +16,35 @@ import (
 // being uploaded once more at each level.
 type levels struct {
 	policy Policy
+	list   []*level // 1, 2, ... and then that of snapshots
+	learn  *job     // finds out what they lack of earlier runs
+	look   *job     // finds out whether the replica is still what it was
+	retain *job     // deletes what is not kept
 
 	mu       sync.Mutex
-	list     []*level    // 1, 2, ... and then that of snapshots
-	log      int         // counts begin: what is from another log than the replica's now does not count
-	from     format.TXID // the tip at the start: sets hold only what came after it, until known
-	fromTime time.Time
-	known    bool         // sets hold what was there at the start, too
-	learnAt  time.Time    // when to find out, zero until something is shipped
-	retainAt time.Time    // when there may be files to delete, zero for never
-	ready    []*levelFile // acknowledged up to their TXIDs, to be uploaded
-	tending  bool         // somebody does, and has the first of them
-	closed   bool         // nobody may begin to
+	log      int             // counts begins: what is from another log than the replica's now does not count
+	from     format.TXID     // the tip at the start: sets hold only what came after it, until known
+	fromTime time.Time       // of the tip at the start
+	begun    time.Time       // the start, by a clock that does not jump
+	known    bool            // sets hold what was there at the start, too
+	firstAck time.Time       // when the first file was acknowledged
+	overdue  bool            // what earlier runs left is due by its age
+	held     held            // what the last listing had
+	base     format.FileInfo // a file that holds everything up to its end, and has to be there
+	vanished error           // files that had to be there were not; the next snapshot mends it
 }
 
 // A level is what one level lacks.
 type level struct {
 	number int
-	every  time.Duration
+	every  time.Duration // 0: only when it is needed
+	job    *job
 	max    format.TXID     // the newest TXID that its files hold, or that it begins after
-	pages  *roaring.Bitmap // changed since; of snapshots, only whether there are any
-	due    time.Time       // when a file is to be made, zero if there is nothing to put into one
+	pages  *roaring.Bitmap // changed since; none are noted for snapshots
+	since  time.Time       // of the oldest change that it lacks, zero if it lacks nothing
+	asked  chan made       // the job waits for a file, nil if it does not
 	cut    *levelFile      // that was cut and is not there yet
+	ready  *levelFile      // the same, if it is to be uploaded
 }
 
 // A levelFile is a file of a higher level on its way to the replica.
@@ -45,6 +52,7 @@ type levelFile struct {
 	level *level
 	log   int // of the levels when it was cut
 	taken *roaring.Bitmap
+	since time.Time
 	min   format.TXID
 	max   format.TXID
 	time  time.Time
@@ -52,23 +60,45 @@ type levelFile struct {
 	count uint64 // pages in it
 }
 
-func newLevels(p Policy) *levels {
-	l := &levels{policy: p}
-	for i, every := range p.Levels {
-		l.list = append(l.list, &level{number: i + 1, every: every, pages: roaring.New()})
+// made is the answer to a level that asks for a file: nil if it needs none any more.
+type made struct {
+	file *levelFile
+	err  error
+}
+
+// newLevels makes the levels and the jobs that see to them.
+func (s *Shipper) newLevels() *levels {
+	l := &levels{policy: s.opts.Policy}
+	add := func(number int, every time.Duration) {
+		v := &level{number: number, every: every, pages: roaring.New()}
+		v.job = s.background(v.name(), v.longestPause(), func(ctx context.Context) error { return s.makeLevel(ctx, v) })
+		l.list = append(l.list, v)
 	}
-	if p.Snapshots > 0 {
-		l.list = append(l.list, &level{number: format.LevelSnapshot, every: p.Snapshots, pages: roaring.New()})
+	for i, every := range l.policy.Levels {
+		add(i+1, every)
 	}
+	add(format.LevelSnapshot, l.policy.Snapshots)
+	chore := func(name string, longest time.Duration, do func(context.Context) error) *job {
+		return s.background(name, longest, func(ctx context.Context) error { return s.inTurn(ctx, choreTime, do) })
+	}
+	l.learn = chore("learning", time.Minute, s.learn)
+	l.look = chore("looking", time.Minute, s.look)
+	l.retain = chore("retention", 10*time.Minute, s.retain)
 	return l
 }
+
+// isEmpty reports whether the policy has no files of levels made.
+func (l *levels) isEmpty() bool { return len(l.policy.Levels) == 0 && l.policy.Snapshots == 0 }
 
 // begin is told the replica's tip, 0 for none.
 func (l *levels) begin(tip format.TXID, at time.Time) {
 	l.forget()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.from, l.fromTime, l.known = tip, at, tip == 0
+	l.from, l.fromTime, l.begun, l.known = tip, at, time.Now(), tip == 0
+	if tip == 0 {
+		l.fromTime = l.begun
+	}
 	for _, v := range l.list {
 		v.max = tip
 	}
@@ -79,19 +109,32 @@ func (l *levels) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.log++
+	l.base, l.vanished, l.held = format.FileInfo{}, nil, held{}
 	for _, v := range l.list {
-		v.cut, v.due = nil, time.Time{}
-		v.pages.Clear()
+		v.cut = nil
+		v.anew()
 	}
-	l.learnAt = time.Time{}
-	first := 0
-	if l.tending {
-		first = min(1, len(l.ready))
+	for _, j := range []*job{l.learn, l.look} {
+		j.drop()
 	}
-	for _, f := range l.ready[first:] {
-		f.body.Close()
+}
+
+// anew has a level lack nothing.
+func (v *level) anew() {
+	v.since = time.Time{}
+	v.pages.Clear()
+	v.job.drop()
+	v.answer(made{})
+}
+
+// answer ends the wait for a file. levels.mu must be held.
+func (v *level) answer(m made) (taken bool) {
+	if v.asked == nil {
+		return false
 	}
-	l.ready = l.ready[:first]
+	v.asked <- m
+	v.asked = nil
+	return true
 }
 
 // isOld reports whether a file is of another log.
@@ -101,39 +144,68 @@ func (l *levels) isOld(f *levelFile) bool {
 	return f.log != l.log
 }
 
-// add is told an acknowledged level 0 file.
-func (l *levels) add(txid format.TXID, info CutInfo, now time.Time) {
+// added is told an acknowledged level 0 file.
+func (l *levels) added(txid format.TXID, info CutInfo, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.known && l.learnAt.IsZero() && len(l.list) > 0 {
-		l.learnAt = now.Add(l.list[0].every)
-		if now.Sub(l.fromTime) > l.list[0].every {
-			l.learnAt = now // short runs, too, compact what earlier ones left
-		}
+	if l.firstAck.IsZero() {
+		l.firstAck = now
+	}
+	if !l.known && !l.isEmpty() {
+		at := l.toLearn(txid, now)
+		l.overdue = l.overdue || !now.Before(at)
+		l.learn.due(at)
 	}
 	whole := isLarge(info)
 	for _, v := range l.list {
-		if v.cut != nil && v.cut.max == txid {
-			continue // has them
+		switch {
+		case v.cut != nil && v.cut.max == txid: // has them
+		case v.every == 0:
+		case whole && v.number != format.LevelSnapshot:
+			v.max = txid
+			v.anew()
+		default:
+			l.lacks(v, info.Pages, now)
 		}
-		if whole && v.number != format.LevelSnapshot {
-			v.max, v.due = txid, time.Time{}
-			v.pages.Clear()
-			continue
-		}
-		v.add(info.Pages, now.Add(v.every))
 	}
 }
 
-// add makes pages part of the next file, which is to be made at due, if not before.
-func (v *level) add(pages *roaring.Bitmap, due time.Time) {
+// isShort is for [Shipper.IsShort].
+func (l *levels) isShort(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.isEmpty() && l.overdue && now.Sub(l.firstAck) < l.list[0].every
+}
+
+// shortRun is after how many TXIDs runs that are too short for level 1 compact what they
+// and earlier ones left: what is younger than half a minute each is near altogether.
+const shortRun = 4
+
+// toLearn returns when to find out what the levels lack of earlier runs: there is no
+// hurry if those may just have made a file of level 1. Short runs, too, compact.
+func (l *levels) toLearn(txid format.TXID, now time.Time) time.Time {
+	if first := l.list[0].every; now.Sub(l.fromTime) < first && txid%shortRun != 0 {
+		return now.Add(first)
+	}
+	return now
+}
+
+// lacks notes pages that changed at a time, which the next file of a level has to hold.
+// l.mu must be held.
+func (l *levels) lacks(v *level, pages *roaring.Bitmap, since time.Time) {
 	if v.number != format.LevelSnapshot {
 		v.pages.Or(pages)
 	}
-	if v.due.IsZero() || due.Before(v.due) {
-		v.due = due
+	if v.since.IsZero() || since.Before(v.since) {
+		v.since = since
+	}
+	if l.known {
+		v.job.due(v.due())
 	}
 }
+
+// due is when a file is to be made of what a level lacks.
+func (v *level) due() time.Time { return v.since.Add(v.every) }
 
 // large is the size in bytes from which on a file that holds every page is not
 // compacted.
@@ -151,19 +223,40 @@ func isLarge(info CutInfo) bool {
 	return info.Pages.GetCardinality() == all
 }
 
-// due returns the levels that a file is to be made for now, at most. It need not be.
-func (l *levels) due(now time.Time) (due []*level) {
+// ask has the next cut make a file for a level. It returns nil if none is due.
+func (l *levels) ask(v *level) <-chan made {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.known {
+	if v.since.IsZero() || !l.known {
 		return nil
 	}
+	if due := v.due(); time.Now().Before(due) {
+		v.job.due(due)
+		return nil
+	}
+	v.asked = make(chan made, 1)
+	return v.asked
+}
+
+// asking returns the levels that wait for a file.
+func (l *levels) asking() (levels []*level) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, v := range l.list {
-		if v.cut == nil && !v.due.IsZero() && !now.Before(v.due) {
-			due = append(due, v)
+		if v.asked != nil && v.cut == nil {
+			levels = append(levels, v)
 		}
 	}
-	return due
+	return levels
+}
+
+// refuse answers levels that they cannot have a file now.
+func (l *levels) refuse(levels []*level, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, v := range levels {
+		v.answer(made{err: err})
+	}
 }
 
 // take begins a file that holds all up to a TXID, pages of which are in no level 0
@@ -171,90 +264,95 @@ func (l *levels) due(now time.Time) (due []*level) {
 func (l *levels) take(v *level, txid format.TXID, at time.Time) *levelFile {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f := &levelFile{level: v, log: l.log, taken: v.pages, min: v.max + 1, max: txid, time: at}
+	f := &levelFile{level: v, log: l.log, taken: v.pages, since: v.since, min: v.max + 1, max: txid, time: at}
 	if v.number == format.LevelSnapshot {
 		f.min = 1
 	}
-	v.cut, v.pages, v.due = f, roaring.New(), time.Time{}
+	v.cut, v.pages, v.since = f, roaring.New(), time.Time{}
 	return f
 }
 
 // abandon is told that files are not to be: there will be another level 0 file of
-// their TXID. They may still be in the making.
-func (l *levels) abandon(files []*levelFile, now time.Time) {
+// their TXID, and they are made with that. They may still be in the making.
+func (l *levels) abandon(files []*levelFile) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, f := range files {
-		l.putBack(f, f.taken, now)
+		l.putBack(f, f.taken)
 	}
 }
 
 // giveBack is told that a file cannot be made. The pages of the level 0 file of its
 // TXID, which is there, go back with what it took.
-func (l *levels) giveBack(f *levelFile, raw *roaring.Bitmap, due time.Time) {
+func (l *levels) giveBack(f *levelFile, raw *roaring.Bitmap, err error) {
 	f.body.Close()
-	l.putBack(f, roaring.Or(f.taken, raw), due)
-}
-
-func (l *levels) putBack(f *levelFile, pages *roaring.Bitmap, due time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if f.log == l.log {
+		l.putBack(f, roaring.Or(f.taken, raw))
+		f.level.answer(made{err: err})
+	}
+}
+
+// putBack puts pages back into what a level lacks. l.mu must be held.
+func (l *levels) putBack(f *levelFile, pages *roaring.Bitmap) {
 	if f.log != l.log {
 		return
 	}
 	f.level.cut = nil
 	if f.level.number == format.LevelSnapshot || f.level.max < f.min { // not begun anew since
-		f.level.add(pages, due)
+		l.lacks(f.level, pages, f.since)
 	}
 }
 
-// postpone has files be made a little later: others are being made.
-func (l *levels) postpone(due []*level, now time.Time) {
+// hand gives a level the file that it asked for. Nobody may want it any more.
+func (l *levels) hand(f *levelFile) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, v := range due {
-		v.due = now.Add(time.Second + rand.N(2*time.Second))
+	if v := f.level; f.log == l.log {
+		if v.asked != nil {
+			v.ready = f
+			v.answer(made{file: f})
+			return
+		}
+		v.cut = nil // it began anew meanwhile
 	}
+	f.body.Close()
 }
 
-// retry is how long to wait before a file is made that could not be.
-func (v *level) retry() time.Duration { return max(10*time.Second, min(v.every/10, 10*time.Minute)) }
-
-// done is told that the first of the files that are ready is there, or not needed.
-func (l *levels) done(f *levelFile, now time.Time) {
+// uploaded is told that a file is there, or not needed.
+func (l *levels) uploaded(f *levelFile, now time.Time) {
 	f.body.Close()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.ready = l.ready[1:]
+	f.level.ready = nil
 	if f.log != l.log {
 		return
 	}
 	f.level.cut = nil
 	f.level.max = max(f.level.max, f.max)
-	if l.policy.Keep > 0 && l.retainAt.IsZero() {
-		l.retainAt = now.Add(l.policy.KeepRaw)
+	if f.min == 1 && f.max >= l.base.MaxTXID {
+		l.base = format.FileInfo{Level: f.level.number, MinTXID: 1, MaxTXID: f.max}
+	}
+	if f.level.number == format.LevelSnapshot {
+		l.vanished = nil
+	}
+	if f.level == l.list[0] {
+		l.look.due(now)
+	}
+	if l.policy.Keep > 0 {
+		l.retain.due(now.Add(l.policy.KeepRaw))
 	}
 }
 
-// next returns when there is something to do without a commit, zero for never.
-func (l *levels) next() (next time.Time) {
+// close lets go of what was made and not uploaded.
+func (l *levels) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	sooner := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
-	}
-	if l.tending {
-		return next // who tends will ask again
-	}
-	sooner(l.retainAt)
-	if !l.known {
-		sooner(l.learnAt)
-		return next
-	}
 	for _, v := range l.list {
-		if v.cut == nil {
-			sooner(v.due)
+		if v.ready != nil {
+			v.ready.body.Close()
+			v.ready = nil
 		}
 	}
-	return next
 }

@@ -24,6 +24,9 @@ type meter struct {
 	put, get, list, del atomic.Int64
 }
 
+// Unwrap returns the store that is counted.
+func (m *meter) Unwrap() storage.Store { return m.Store }
+
 func (m *meter) requests() Requests {
 	return Requests{Put: m.put.Load(), Get: m.get.Load(), List: m.list.Load(), Delete: m.del.Load()}
 }

@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/file"
@@ -23,21 +23,21 @@ func (l *life) secondOpinion(t *testing.T) {
 	t.Helper()
 	litestream := storagetest.Litestream(t)
 	u := &url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "replica")}
-	replica, err := file.Open(u)
+	copied, err := file.Open(u, storage.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer replica.Close()
-	copyReplica(t, replica, l.store)
-	files, err := restore.ListFiles(context.Background(), replica)
+	defer copied.Close()
+	copyReplica(t, copied, l.store)
+	files, err := replica.All(context.Background(), copied)
 	if err != nil {
 		t.Fatal(err)
 	}
-	points := format.Restorable(files)
+	points := files.Restorable()
 	for _, i := range []int{0, l.rng.IntN(len(points)), l.rng.IntN(len(points)), len(points) - 1} {
 		txid, dir := points[i], t.TempDir()
 		ours, theirs := filepath.Join(dir, "ours.db"), filepath.Join(dir, "theirs.db")
-		if _, err := restore.Restore(context.Background(), replica, ours, restore.Options{TXID: txid}); err != nil {
+		if _, err := restore.Restore(context.Background(), copied, ours, restore.Options{TXID: txid}); err != nil {
 			t.Fatal(err)
 		}
 		if out, err := exec.Command(litestream, "restore", "-o", theirs, "-txid", txid.String(), u.String()).CombinedOutput(); err != nil {

@@ -16,12 +16,13 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
 var (
-	lifeSteps = flag.Int("life.steps", 60, "steps of each life in TestMonthsOfLife")
+	lifeSteps = flag.Int("life.steps", 40, "steps of each life in TestMonthsOfLife")
 	lifeSeed  = flag.Uint64("life.seed", 0, "what TestMonthsOfLife decides by; 0 for another one each time")
 )
 
@@ -33,6 +34,7 @@ type life struct {
 	db     *fakeDB
 	s      *shipper.Shipper
 	dir    string
+	short  bool         // each commit is a run of its own
 	faults atomic.Int64 // one of so many requests fails, 0 for none
 	calls  atomic.Int64
 	bad    []span // when requests failed
@@ -50,15 +52,18 @@ func TestMonthsOfLife(t *testing.T) {
 		name   string
 		large  int64 // size from which on whole databases are not compacted
 		faulty bool
+		short  bool // each commit is a run of its own, as of push
 	}{
-		{"calm", 1 << 20, false},
-		{"calm and large", 1, false},
-		{"faulty", 1 << 20, true},
-		{"faulty and large", 1, true},
+		{"calm", 1 << 20, false, false},
+		{"calm and large", 1, false, false},
+		{"faulty", 1 << 20, true, false},
+		{"faulty and large", 1, true, false},
+		{"short runs", 1 << 20, false, true},
+		{"faulty short runs", 1 << 20, true, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			defer shipper.SetLarge(test.large)()
-			l := &life{rng: rand.New(rand.NewPCG(seed, 0)), store: newStore(t), db: newDB(20), dir: t.TempDir()}
+			l := &life{rng: rand.New(rand.NewPCG(seed, 0)), store: newStore(t), db: newDB(20), dir: t.TempDir(), short: test.short}
 			synctest.Test(t, func(t *testing.T) {
 				l.t = t
 				l.live(test.faulty)
@@ -127,7 +132,9 @@ func (l *life) step(faulty bool) {
 		synctest.Wait()
 		l.open()
 	}
-	l.db.slow.Store(l.rng.Int64N(2) * l.rng.Int64N(int64(2*time.Second)))
+	if !l.short { // push has its time limit
+		l.db.slow.Store(l.rng.Int64N(2) * l.rng.Int64N(int64(2*time.Second)))
+	}
 	pause := []time.Duration{time.Second, 20 * time.Second, 2 * time.Minute, 20 * time.Minute, 5 * time.Hour, 30 * time.Hour}[l.rng.IntN(6)]
 	for range 1 + l.rng.IntN(30) {
 		l.change()
@@ -148,17 +155,25 @@ func (l *life) change() {
 		l.db.commit(pages...)
 	}
 	l.s.Wake()
+	if l.short {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		l.s.Finish(ctx) // what it does not do, a later run does
+		l.s.Close()
+		synctest.Wait()
+		l.s = shipper.New(l.db, l.store, shipper.Options{Interval: time.Second, Policy: shipper.DefaultPolicy(), SpoolDir: l.dir})
+	}
 }
 
 // check restores the newest TXID, some that the replica has, and some times.
 func (l *life) check(faulty bool) {
 	l.t.Helper()
 	synctest.Wait() // for retention, which would remove what is listed
-	files, err := restore.ListFiles(context.Background(), l.store)
+	files, err := replica.All(context.Background(), l.store)
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	points := format.Restorable(files)
+	points := files.Restorable()
 	if len(points) == 0 {
 		l.t.Fatal("nothing can be restored")
 	}
@@ -170,7 +185,7 @@ func (l *life) check(faulty bool) {
 	l.restore(points[l.rng.IntN(len(points))])
 	keep := shipper.DefaultPolicy().Keep
 	for _, ago := range []time.Duration{keep, time.Duration(l.rng.Int64N(int64(keep))), 0} {
-		l.checkTime(files, time.Now().Add(-ago), faulty)
+		l.checkTime(files.Infos(), time.Now().Add(-ago), faulty)
 	}
 }
 
@@ -189,7 +204,7 @@ func (l *life) checkKept() {
 	if st := l.s.Status(); st.Err != nil {
 		l.t.Error(st.Err)
 	}
-	files, err := restore.ListFiles(context.Background(), l.store)
+	files, err := replica.All(context.Background(), l.store)
 	if err != nil {
 		l.t.Fatal(err)
 	}

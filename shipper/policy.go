@@ -13,15 +13,19 @@ type Policy struct {
 	// 9; zero for never.
 	Snapshots time.Duration
 
-	// KeepRaw is how long a level 0 file is kept once it is compacted, 5 minutes at
-	// least: a writer that slept for less finds the file that took its TXID.
+	// KeepRaw is how long each single upload can be restored, 5 minutes at least: how
+	// long its level 0 file is kept once it is compacted. A writer that slept for less
+	// finds the file that took its TXID.
 	KeepRaw time.Duration
 
-	// Keep is how far back points in time can be restored: as often as level 0
-	// files are made for KeepRaw, then as often as those of level 1 are. Zero
-	// keeps everything for ever, level 0 files too.
+	// Keep is how far back points in time can be restored: each upload for KeepRaw,
+	// and before that as far apart as files of level 1. Zero keeps everything for
+	// ever, level 0 files too.
 	Keep time.Duration
 }
+
+// LeastKeepRaw is the least [Policy.KeepRaw] there is.
+const LeastKeepRaw = 2 * lateAfter
 
 // IsZero reports whether nothing is set.
 func (p Policy) IsZero() bool {

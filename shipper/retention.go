@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 )
 
 // retain deletes what the policy does not keep. It decides from a fresh listing, and
@@ -19,52 +20,74 @@ func (s *Shipper) retain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var out []object
-	var again bool
-	if newestTXID(files) <= s.Status().Tip.TXID+1 { // one more may be on its way
-		out, again = expired(files, s.opts.Policy, s.storeTime(files, began))
-	}
+	out, again := s.expired(files, began)
 	keys := make([]string, len(out))
 	for i, f := range out {
-		keys[i] = s.store.Layout().Key(f.Level, f.MinTXID, f.MaxTXID)
+		keys[i] = s.replica.Key(f.FileInfo)
 	}
 	if len(keys) > 0 && elapsed(began) < lateAfter { // not asleep in between
 		if err := s.store.Delete(ctx, keys...); err != nil {
+			s.levels.deletedSome()
 			return err
 		}
 		s.log.Debug("deleted what is not kept", "files", len(keys))
+		s.levels.deleted(out)
 		s.emit(Deleted{len(keys)})
 	}
-	s.levels.retained(again, time.Now())
+	s.levels.keeps(false, again, time.Now())
 	return nil
 }
 
-// storeTime returns the time by this machine's clock or the store's, whichever is
-// earlier: a clock that has jumped ahead must not make files expire.
-func (s *Shipper) storeTime(files []object, now time.Time) time.Time {
-	var newest time.Time
-	for _, f := range files {
-		if f.age.After(newest) {
-			newest = f.age
-		}
+// expired returns the files that the policy does not keep, none if somebody else is
+// ahead or files are missing, and whether others expire by themselves.
+func (s *Shipper) expired(files replica.Files, began time.Time) (out replica.Files, again bool) {
+	if files.Newest() > s.Tip().TXID+1 || s.levels.hasVanished() != nil { // one more may be on its way
+		return nil, false
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if byStore := newest.Add(now.Sub(s.ackedAt)); byStore.Before(now) {
-		return byStore
-	}
-	return now
+	return expired(files, s.opts.Policy, s.storeTime(files, began))
 }
 
-// retained is told whether there are files that expire without anything being
-// uploaded.
-func (l *levels) retained(again bool, now time.Time) {
+// hasVanished tells what has vanished, and no snapshot has replaced yet.
+func (l *levels) hasVanished() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.retainAt = time.Time{}
-	if again {
-		l.retainAt = now.Add(l.policy.KeepRaw)
+	return l.vanished
+}
+
+// keeps is told whether there are files that are not to be kept, and whether there are
+// some that expire without anything being uploaded.
+func (l *levels) keeps(expired, again bool, now time.Time) {
+	switch {
+	case l.policy.Keep == 0:
+	case expired:
+		l.retain.due(now)
+	case again:
+		l.retain.due(now.Add(l.policy.KeepRaw))
 	}
+}
+
+// storeTime returns the time by this machine's clock, the store's, or the time that has
+// passed while somebody replicated, whichever is earliest: a clock that has jumped ahead
+// must not make files expire.
+func (s *Shipper) storeTime(files replica.Files, now time.Time) time.Time {
+	var newest time.Time
+	for _, f := range files {
+		if f.Written.After(newest) {
+			newest = f.Written
+		}
+	}
+	s.levels.mu.Lock()
+	defer s.levels.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	by := []time.Time{now, newest.Add(now.Sub(s.ackedAt)), s.levels.served(now)}
+	return slices.MinFunc(by, time.Time.Compare)
+}
+
+// served is the time of the replica's tip at the start, and what has passed since by a
+// clock that does not jump.
+func (l *levels) served(now time.Time) time.Time {
+	return l.fromTime.Add(now.Sub(l.begun))
 }
 
 // expired returns the files that a policy does not keep:
@@ -77,13 +100,13 @@ func (l *levels) retained(again bool, now time.Time) {
 //
 // It returns nothing if a TXID that a remaining file ends with could no longer be
 // restored. It also reports whether level 0 files expire later by themselves.
-func expired(files []object, p Policy, now time.Time) (out []object, again bool) {
+func expired(files replica.Files, p Policy, now time.Time) (out replica.Files, again bool) {
 	base, ok := oldestBase(files, now.Add(-p.Keep))
 	if !ok {
 		return nil, false
 	}
-	tip := newestTXID(files)
-	var raw, rest []object
+	tip := files.Newest()
+	var raw, rest replica.Files
 	for _, f := range files {
 		switch {
 		case f.MaxTXID == tip, f.MinTXID == 1 && f.MaxTXID >= base:
@@ -96,7 +119,7 @@ func expired(files []object, p Policy, now time.Time) (out []object, again bool)
 			out = append(out, f)
 		}
 	}
-	compacted := slices.DeleteFunc(slices.Clone(rest), func(f object) bool {
+	compacted := slices.DeleteFunc(slices.Clone(rest), func(f replica.File) bool {
 		return f.Level == format.LevelRaw || f.Level == format.LevelSnapshot && f.MaxTXID != base
 	})
 	for _, f := range raw {
@@ -108,7 +131,7 @@ func expired(files []object, p Policy, now time.Time) (out []object, again bool)
 			again = again || ok && !at.After(now)
 		}
 	}
-	if !leadsTo(rest, infos(files)) {
+	if !leadsTo(rest, files) {
 		return nil, false
 	}
 	return out, again
@@ -121,33 +144,26 @@ const near = 2 * time.Minute
 
 // coveredSince returns since when another file has held what a file does, and ends
 // near it, or is the base, before which no state is promised.
-func coveredSince(f object, by []object, base format.TXID) (at time.Time, ok bool) {
+func coveredSince(f replica.File, by replica.Files, base format.TXID) (at time.Time, ok bool) {
 	for _, g := range by {
-		if g.age.Sub(f.age) > near && g.MaxTXID != base {
+		if g.Written.Sub(f.Written) > near && g.MaxTXID != base {
 			continue
 		}
-		if g.MinTXID <= f.MinTXID && f.MaxTXID <= g.MaxTXID && (!ok || g.age.Before(at)) {
-			at, ok = g.age, true
+		if g.MinTXID <= f.MinTXID && f.MaxTXID <= g.MaxTXID && (!ok || g.Written.Before(at)) {
+			at, ok = g.Written, true
 		}
 	}
 	return at, ok
 }
 
-func newestTXID(files []object) (newest format.TXID) {
-	for _, f := range files {
-		newest = max(newest, f.MaxTXID)
-	}
-	return newest
-}
-
 // oldestBase returns the end of the oldest file from TXID 1 that is to be kept: the
 // newest one that was there at a time, or the oldest one if none was.
-func oldestBase(files []object, at time.Time) (base format.TXID, ok bool) {
+func oldestBase(files replica.Files, at time.Time) (base format.TXID, ok bool) {
 	var before, after format.TXID
 	for _, f := range files {
 		switch {
 		case f.MinTXID != 1:
-		case !f.age.After(at):
+		case !f.Written.After(at):
 			before = max(before, f.MaxTXID)
 		case after == 0 || f.MaxTXID < after:
 			after = f.MaxTXID
@@ -160,8 +176,8 @@ func oldestBase(files []object, at time.Time) (base format.TXID, ok bool) {
 }
 
 // leadsTo reports whether each remaining file's end can be restored as before.
-func leadsTo(rest []object, all []format.FileInfo) bool {
-	was, is := format.Restorable(all), format.Restorable(infos(rest))
+func leadsTo(rest replica.Files, all replica.Files) bool {
+	was, is := all.Restorable(), rest.Restorable()
 	for _, f := range rest {
 		_, before := slices.BinarySearch(was, f.MaxTXID)
 		_, after := slices.BinarySearch(is, f.MaxTXID)
@@ -170,12 +186,4 @@ func leadsTo(rest []object, all []format.FileInfo) bool {
 		}
 	}
 	return true
-}
-
-func infos(files []object) []format.FileInfo {
-	a := make([]format.FileInfo, len(files))
-	for i, f := range files {
-		a[i] = f.FileInfo
-	}
-	return a
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
@@ -13,34 +14,34 @@ import (
 func TestExpired(t *testing.T) {
 	now := time.Date(2026, 1, 10, 0, 0, 0, 0, time.UTC)
 	policy := Policy{KeepRaw: 5 * time.Minute, Keep: time.Hour}
-	file := func(level int, lo, hi format.TXID, minutes int) object {
-		return object{format.FileInfo{Level: level, MinTXID: lo, MaxTXID: hi}, now.Add(-time.Duration(minutes) * time.Minute)}
+	file := func(level int, lo, hi format.TXID, minutes int) replica.File {
+		return replica.File{FileInfo: format.FileInfo{Level: level, MinTXID: lo, MaxTXID: hi}, Written: now.Add(-time.Duration(minutes) * time.Minute)}
 	}
 	for _, test := range []struct {
 		name  string
-		files []object
+		files replica.Files
 		gone  []int // of files
 		again bool
 	}{
 		{"nothing", nil, nil, false},
-		{"no base", []object{file(0, 5, 5, 99), file(1, 5, 6, 99)}, nil, false},
-		{"not compacted", []object{file(0, 1, 1, 99), file(0, 2, 2, 98), file(0, 3, 3, 97)}, nil, false},
-		{"compacted", []object{file(0, 1, 1, 99), file(0, 2, 2, 98), file(1, 2, 2, 97), file(0, 3, 3, 96)}, []int{1}, false},
-		{"compacted lately", []object{file(0, 1, 1, 99), file(0, 2, 2, 5), file(1, 2, 2, 4), file(0, 3, 3, 3)}, nil, true},
-		{"compacted in the future", []object{file(0, 1, 1, 99), file(0, 2, 2, -3), file(1, 2, 2, -4), file(0, 3, 3, 3)}, nil, false},
-		{"compacted long after", []object{file(0, 1, 1, 99), file(0, 2, 2, 98), file(0, 3, 3, 10), file(1, 2, 3, 9), file(0, 4, 4, 8)}, []int{2}, false},
-		{"the newest stays", []object{file(0, 1, 1, 99), file(0, 2, 2, 98), file(1, 2, 2, 97)}, nil, false},
-		{"compacted twice", []object{file(0, 1, 1, 99), file(0, 2, 2, 98), file(1, 2, 2, 97), file(2, 2, 2, 3), file(0, 3, 3, 1)}, []int{1}, false},
-		{"in a snapshot only", []object{file(0, 1, 1, 99), file(0, 2, 2, 50), file(0, 3, 3, 40), file(9, 1, 3, 30), file(0, 4, 4, 3)}, nil, false},
-		{"before the only base that is old enough", []object{
+		{"no base", replica.Files{file(0, 5, 5, 99), file(1, 5, 6, 99)}, nil, false},
+		{"not compacted", replica.Files{file(0, 1, 1, 99), file(0, 2, 2, 98), file(0, 3, 3, 97)}, nil, false},
+		{"compacted", replica.Files{file(0, 1, 1, 99), file(0, 2, 2, 98), file(1, 2, 2, 97), file(0, 3, 3, 96)}, []int{1}, false},
+		{"compacted lately", replica.Files{file(0, 1, 1, 99), file(0, 2, 2, 5), file(1, 2, 2, 4), file(0, 3, 3, 3)}, nil, true},
+		{"compacted in the future", replica.Files{file(0, 1, 1, 99), file(0, 2, 2, -3), file(1, 2, 2, -4), file(0, 3, 3, 3)}, nil, false},
+		{"compacted long after", replica.Files{file(0, 1, 1, 99), file(0, 2, 2, 98), file(0, 3, 3, 10), file(1, 2, 3, 9), file(0, 4, 4, 8)}, []int{2}, false},
+		{"the newest stays", replica.Files{file(0, 1, 1, 99), file(0, 2, 2, 98), file(1, 2, 2, 97)}, nil, false},
+		{"compacted twice", replica.Files{file(0, 1, 1, 99), file(0, 2, 2, 98), file(1, 2, 2, 97), file(2, 2, 2, 3), file(0, 3, 3, 1)}, []int{1}, false},
+		{"in a snapshot only", replica.Files{file(0, 1, 1, 99), file(0, 2, 2, 50), file(0, 3, 3, 40), file(9, 1, 3, 30), file(0, 4, 4, 3)}, nil, false},
+		{"before the only base that is old enough", replica.Files{
 			file(0, 1, 1, 99), file(1, 2, 3, 98), file(0, 3, 3, 98), file(9, 1, 3, 90), file(1, 4, 5, 70), file(9, 1, 5, 30), file(0, 6, 6, 3),
 		}, []int{0, 1, 2}, false},
-		{"snapshots that are too old", []object{file(9, 1, 3, 300), file(9, 1, 5, 200), file(9, 1, 7, 100), file(9, 1, 9, 10), file(0, 9, 9, 10)}, []int{0, 1}, false},
-		{"one snapshot always", []object{file(9, 1, 3, 9000), file(0, 3, 3, 9000)}, nil, false},
-		{"two levels overlap", []object{file(9, 1, 3, 300), file(1, 2, 5, 200), file(1, 4, 5, 200), file(0, 5, 5, 200)}, nil, false},
+		{"snapshots that are too old", replica.Files{file(9, 1, 3, 300), file(9, 1, 5, 200), file(9, 1, 7, 100), file(9, 1, 9, 10), file(0, 9, 9, 10)}, []int{0, 1}, false},
+		{"one snapshot always", replica.Files{file(9, 1, 3, 9000), file(0, 3, 3, 9000)}, nil, false},
+		{"two levels overlap", replica.Files{file(9, 1, 3, 300), file(1, 2, 5, 200), file(1, 4, 5, 200), file(0, 5, 5, 200)}, nil, false},
 	} {
 		out, again := expired(test.files, policy, now)
-		var want []object
+		var want replica.Files
 		for _, i := range test.gone {
 			want = append(want, test.files[i])
 		}
@@ -50,29 +51,29 @@ func TestExpired(t *testing.T) {
 	}
 }
 
-func sorted(files []object) []object {
+func sorted(files replica.Files) replica.Files {
 	files = slices.Clone(files)
-	slices.SortFunc(files, func(a, b object) int { return a.age.Compare(b.age)*100 + a.Level - b.Level })
+	slices.SortFunc(files, func(a, b replica.File) int { return a.Written.Compare(b.Written)*100 + a.Level - b.Level })
 	return files
 }
 
 // Nothing expires that would keep a remaining file's state from being restored.
 func TestLeadsTo(t *testing.T) {
-	file := func(level int, lo, hi format.TXID) object {
-		return object{FileInfo: format.FileInfo{Level: level, MinTXID: lo, MaxTXID: hi}}
+	file := func(level int, lo, hi format.TXID) replica.File {
+		return replica.File{FileInfo: format.FileInfo{Level: level, MinTXID: lo, MaxTXID: hi}}
 	}
-	all := []object{file(9, 1, 3), file(0, 4, 4), file(0, 5, 5), file(1, 4, 5)}
+	all := replica.Files{file(9, 1, 3), file(0, 4, 4), file(0, 5, 5), file(1, 4, 5)}
 	for _, test := range []struct {
-		rest []object
+		rest replica.Files
 		want bool
 	}{
 		{all, true},
 		{all[:3], true},
-		{[]object{all[0], all[2], all[3]}, true},
-		{[]object{all[0], all[2]}, false},
+		{replica.Files{all[0], all[2], all[3]}, true},
+		{replica.Files{all[0], all[2]}, false},
 		{all[1:], false},
 	} {
-		if got := leadsTo(test.rest, infos(all)); got != test.want {
+		if got := leadsTo(test.rest, all); got != test.want {
 			t.Errorf("%v: %t", test.rest, got)
 		}
 	}
@@ -81,14 +82,19 @@ func TestLeadsTo(t *testing.T) {
 // A clock that has jumped ahead does not make files expire.
 func TestStoreTime(t *testing.T) {
 	now := time.Now()
-	files := []object{{age: now.Add(-50 * time.Hour)}, {age: now.Add(-48 * time.Hour)}}
-	s := &Shipper{ackedAt: now.Add(-time.Minute)}
+	files := replica.Files{{Written: now.Add(-50 * time.Hour)}, {Written: now.Add(-48 * time.Hour)}}
+	s := &Shipper{ackedAt: now.Add(-time.Minute), levels: &levels{fromTime: now.Add(-2 * time.Hour), begun: now.Add(-2 * time.Hour)}}
 	if got, want := s.storeTime(files, now), now.Add(-48*time.Hour+time.Minute); !got.Equal(want) {
 		t.Errorf("%s, want %s", got, want)
 	}
-	files[1].age = now.Add(time.Hour) // and the store's neither
+	files[1].Written = now.Add(time.Hour) // and the store's neither
 	if got := s.storeTime(files, now); !got.Equal(now) {
 		t.Errorf("%s, want %s", got, now)
+	}
+	// Neither does one that was wrong before the start, nor one by which a store goes, too.
+	s.levels.begun = now.Add(-time.Minute)
+	if got, want := s.storeTime(files, now), now.Add(-2*time.Hour+time.Minute); !got.Equal(want) {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

@@ -18,13 +18,19 @@
 // no request, once its levels are up to date.
 //
 // Files of higher levels, of the pages that changed since the level's last one, are
-// cut together with a level 0 file, at its boundary. They are uploaded beside what
-// goes on, after that file is acknowledged, and followed by what retention deletes:
+// cut together with a level 0 file, at its boundary; many pages are copied before, so
+// that the cut is short. They are uploaded beside what goes on, after that file is
+// acknowledged, and followed by what retention deletes:
 //
 //	level 0   1 2 3 4 5 6 7 8 9 …       each commit, or batch of commits
 //	level 1       1…3     4…6           every 30 s
 //	level 2               1…6           every 5 min
 //	level 9                 snapshot    every 24 h
+//
+// What is to be done is one queue of jobs: level 0, each level, what the levels lack of
+// earlier runs, whether the replica is still there, and retention. Each has its own time
+// and its own pauses after a failure, and waits for no other one; only a file of a level
+// needs a cut of level 0, whose boundary it shares.
 //
 // Those who wait for the replica share uploads, and the databases of a bucket take
 // turns.
@@ -43,9 +49,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
-	"golang.org/x/sync/semaphore"
-
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
@@ -63,84 +67,69 @@ type Options struct {
 // A Shipper ships one database to one replica. Its methods are safe for
 // concurrent use.
 type Shipper struct {
-	source Source
-	store  *meter
-	opts   Options
-	log    *slog.Logger
+	source  Source
+	store   *meter
+	replica *replica.Replica // reads the store
+	opts    Options
+	log     *slog.Logger
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 
-	work      atomic.Int32  // idle, running or again
-	finishing atomic.Int32  // callers of Finish
-	lost      atomic.Bool   // the bucket was gone: if it comes back, nothing is known of it
-	oldest    atomic.Int64  // sinceStart of the oldest commit that no cut took, 0 for none
-	cuts      atomic.Uint64 // that have begun
-	inFlight  atomic.Int64  // sinceStart of the oldest commit in the pending upload, 0 for none
-	fenced    atomic.Bool   // halted, because the replica is somebody else's
-	urgent    chan struct{} // ends a pause after a failure
-	nudge     chan struct{} // somebody has come to wait
-	slots     *semaphore.Weighted
+	queue  *queue
+	raw    *job // level 0
+	levels *levels
+	turns  *turns
 
-	mu      sync.Mutex
-	waiters map[*waiter]struct{}
-	acked   Commit      // the newest cut that the replica has, and its end
-	crowd   int         // who waited when it was answered, 0 for one or nobody
-	ackedAt time.Time   // when it was acknowledged
-	timer   *time.Timer // to the next thing that is due, nil if there never was one
-	status  Status
+	noted      atomic.Bool  // level 0 is due because of a commit
+	finishing  atomic.Int32 // callers of Finish that wait for level 0
+	compacting atomic.Int32 // callers of Compact
+	lost       atomic.Bool  // the bucket was gone: if it comes back, nothing is known of it
+	lag        lag
+	cuts       atomic.Uint64 // that have begun
+	fenced     atomic.Bool   // halted, because the replica is somebody else's
 
-	// Owned by the one run under way.
+	mu       sync.Mutex
+	over     error // why nothing is shipped any more
+	waiters  map[*waiter]struct{}
+	acked    Commit        // the newest cut that the replica has, and its end
+	crowd    int           // who waited when it was answered, 0 for one or nobody
+	ackedAt  time.Time     // when it was acknowledged
+	lastSent time.Time     // when the newest upload began
+	lastTook time.Duration // and how long it took
+	wholes   int           // large uploads of the whole database in a row
+	sending  *spool        // what is being uploaded
+	status   Status
+
+	// Of the job of level 0.
 	recognized bool
 	tip        Position
 	pending    *upload
-	lastSent   time.Time
-	lastTook   time.Duration // the newest upload
-	newestAt   time.Time     // when nobody else was known to be ahead
-	backoff    *backoff.ExponentialBackOff
-	failing    failing
-
-	levels  *levels
-	tenders sync.WaitGroup // who make, upload or delete files of levels
+	newestAt   time.Time                // when nobody else was known to be ahead
+	levelCut   atomic.Pointer[levelCut] // whose pages are copied ahead, nil if there is none
 }
-
-// States of Shipper.work.
-const (
-	idle    = iota // no run is under way
-	running        // a run is under way
-	again          // and there was a commit since it began
-)
 
 // New returns a shipper. It does nothing until [Shipper.Wake] is called.
 func New(source Source, store storage.Store, opts Options) *Shipper {
-	opts.Policy.KeepRaw = max(opts.Policy.KeepRaw, 2*lateAfter)
+	opts.Policy.KeepRaw = max(opts.Policy.KeepRaw, LeastKeepRaw)
 	s := &Shipper{
 		source:  source,
 		store:   &meter{Store: store},
 		opts:    opts,
 		log:     opts.Logger,
-		urgent:  make(chan struct{}, 1),
-		nudge:   make(chan struct{}, 1),
-		slots:   slotsOf(store),
+		turns:   turnsOf(store),
 		waiters: map[*waiter]struct{}{},
-		backoff: newBackOff(),
-		levels:  newLevels(opts.Policy),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
+	s.replica = replica.New(s.store, replica.Options{})
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.status.State, s.status.Unfenced = Starting, opts.Unfenced
+	s.queue = newQueue(s.ctx, func() { s.source.Rest() })
+	s.raw = s.queue.add(s.rawJob())
+	s.levels = s.newLevels()
 	return s
-}
-
-func newBackOff() *backoff.ExponentialBackOff {
-	return &backoff.ExponentialBackOff{
-		InitialInterval:     200 * time.Millisecond,
-		RandomizationFactor: 0.5,
-		Multiplier:          2,
-		MaxInterval:         30 * time.Second,
-	}
 }
 
 var start = time.Now()
@@ -151,171 +140,55 @@ func sinceStart() int64 { return int64(time.Since(start)) | 1 }
 // Wake tells that something may have been committed. It does not block, and
 // allocates only when it begins a run.
 func (s *Shipper) Wake() {
-	if s.oldest.Load() == 0 {
-		s.oldest.CompareAndSwap(0, sinceStart())
-	}
-	s.start()
+	s.lag.note()
+	s.Look()
 }
 
-// Look is Wake without anything that is known to be committed.
-func (s *Shipper) Look() { s.start() }
+// Note tells that something was committed which cannot be shipped yet: the lag counts
+// from now. It does not block.
+func (s *Shipper) Note() { s.lag.note() }
 
-// start begins a run, or has the one under way look again.
-func (s *Shipper) start() {
-	for {
-		switch s.work.Load() {
-		case again:
-			return
-		case running:
-			if s.work.CompareAndSwap(running, again) {
-				return
-			}
-		default:
-			if s.work.CompareAndSwap(idle, running) {
-				go s.run()
-				return
-			}
-		}
+// Look is Wake without anything that is known to be committed.
+func (s *Shipper) Look() {
+	if !s.noted.Load() && !s.noted.Swap(true) {
+		s.raw.due(s.soonest())
 	}
+}
+
+// Retry ends a pause after a failure whose cause may be gone. It does not block.
+func (s *Shipper) Retry() {
+	s.mu.Lock()
+	retrying := s.status.State == Retrying
+	s.mu.Unlock()
+	if retrying {
+		s.raw.hurry(time.Now())
+	}
+	s.Look()
 }
 
 // Close stops shipping at once: what the replica has not acknowledged stays
 // unshipped. It returns when nothing is under way any more.
 func (s *Shipper) Close() error {
 	s.cancel()
-	s.Drain(context.Background()) // a last round, which ends what is pending
-	s.schedule()
+	s.queue.stop()
+	s.queue.running.Wait()
+	s.settle() // which they wait for
+	s.queue.beside.Wait()
 	s.levels.close()
-	s.tenders.Wait()
-	s.drop()
+	s.dropLevelCut()
+	s.finish(ErrClosed)
 	return nil
 }
 
-// run ships until nothing is left. There is at most one.
-func (s *Shipper) run() {
-	for {
-		s.work.Store(running)
-		s.round()
-		if s.work.CompareAndSwap(running, idle) {
-			s.schedule()
-			return
-		}
+// finish has nobody wait any more, now or later.
+func (s *Shipper) finish(err error) {
+	s.mu.Lock()
+	if s.over == nil {
+		s.over = err
 	}
-}
-
-// round makes the replica equal to the database as it is when the round begins,
-// however long the store takes to answer.
-func (s *Shipper) round() {
-	if s.someoneWaits() {
-		quiet(s.urgent)
-	}
-	err, failed := s.stopped(), false
-	for err == nil {
-		if !failed { // the interval is for uploads
-			s.pause(time.Until(s.lastSent.Add(s.opts.Interval)))
-		}
-		var more bool
-		more, err = s.turn()
-		failed = err != nil
-		switch {
-		case err == nil:
-			s.succeeded()
-			if !more {
-				return
-			}
-		case s.ctx.Err() != nil:
-			err = ErrClosed
-		case errors.Is(err, ErrDiverged), errors.Is(err, ErrFenced), errors.Is(err, ErrNoFencing):
-			s.halt(err)
-		default:
-			if errors.Is(err, storage.ErrNoBucket) {
-				s.lost.Store(true)
-				s.levels.forget()
-			}
-			s.backOff(s.failed(err))
-			err = s.stopped()
-		}
-	}
-	s.settle()
+	s.mu.Unlock()
 	s.answer(Commit{By: math.MaxUint64}, err)
 }
 
 // ErrClosed: the shipper was closed before the replica had everything.
 var ErrClosed = errors.New("shipping was stopped")
-
-// pause waits for the interval, unless somebody waits for the replica.
-func (s *Shipper) pause(d time.Duration) {
-	s.gather()
-	quiet(s.nudge)
-	if d <= 0 || s.someoneWaits() {
-		return
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-s.nudge:
-	case <-s.ctx.Done():
-	}
-}
-
-// impatience is the longest pause after a failure while somebody waits.
-const impatience = 2 * time.Second
-
-// backOff waits after a failure, and less long if somebody waits or comes to.
-func (s *Shipper) backOff(d time.Duration) {
-	end := time.Now().Add(d)
-	t := time.NewTimer(d)
-	defer t.Stop()
-	for {
-		if s.someoneWaits() && !s.failing.denied && time.Until(end) > impatience {
-			end = time.Now().Add(impatience)
-			t.Reset(impatience)
-		}
-		select {
-		case <-t.C:
-			return
-		case <-s.urgent:
-			return
-		case <-s.ctx.Done():
-			return
-		case <-s.nudge:
-		}
-	}
-}
-
-// turn is a step, when it is this database's turn among those of its bucket.
-func (s *Shipper) turn() (more bool, err error) {
-	if err := s.slots.Acquire(s.ctx, 1); err != nil {
-		return false, ErrClosed
-	}
-	defer s.slots.Release(1)
-	return s.step()
-}
-
-// step does the next thing that the replica needs, and reports whether there
-// may be more to do before it equals the database.
-func (s *Shipper) step() (more bool, err error) {
-	if s.lost.Swap(false) {
-		s.settle()
-		s.recognized = false
-		s.mu.Lock()
-		s.acked = Commit{}
-		s.mu.Unlock()
-	}
-	if !s.recognized {
-		if err := s.recognize(s.ctx); err != nil {
-			return false, err
-		}
-	}
-	if s.pending == nil {
-		if s.pending, err = s.cut(); err != nil || s.pending == nil {
-			return false, err
-		}
-		return s.upload(s.ctx)
-	}
-	// What failed before goes first, as it was; what was committed since is in
-	// the cut after it.
-	_, err = s.upload(s.ctx)
-	return true, err
-}

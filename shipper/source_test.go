@@ -16,6 +16,7 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
@@ -38,12 +39,14 @@ type fakeDB struct {
 	states   map[format.TXID][][]uint64 // what the cuts for a TXID held
 
 	noise      bool         // pages do not compress
+	whole      atomic.Bool  // each cut is of every page, since nothing is known of what changed
 	slow       atomic.Int64 // nanoseconds to read a page
 	slowCut    atomic.Int64 // nanoseconds from a cut's boundary to its beginning
 	readFaults atomic.Int64 // reading one of so many pages fails, 0 for none
 	last       format.TXID
-	recognize  func(*shipper.Tip) error
+	recognize  func(*replica.Tip) error
 	cutErr     func() error
+	precopy    func(pages func() *roaring.Bitmap) (shipper.Precopied, error)
 	syncErr    func() error
 }
 
@@ -108,11 +111,17 @@ func (db *fakeDB) Rest() {}
 
 func (db *fakeDB) Last() format.TXID { return db.last }
 
-func (db *fakeDB) Recognize(_ context.Context, tip *shipper.Tip) error {
+func (db *fakeDB) Recognize(_ context.Context, tip *replica.Tip) error {
 	if db.recognize != nil {
 		return db.recognize(tip)
 	}
 	return nil
+}
+
+func (db *fakeDB) intents() int {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return len(db.intended)
 }
 
 func (db *fakeDB) Intended(pos shipper.Position) bool {
@@ -123,7 +132,17 @@ func (db *fakeDB) Intended(pos shipper.Position) bool {
 	})
 }
 
-func (db *fakeDB) Cut(_ context.Context, anyway bool) (shipper.Cut, error) {
+func (db *fakeDB) Precopy(pages func() *roaring.Bitmap) (shipper.Precopied, error) {
+	if db.precopy == nil {
+		return nil, nil
+	}
+	return db.precopy(pages)
+}
+
+func (db *fakeDB) Cut(_ context.Context, extra *shipper.Extra) (shipper.Cut, error) {
+	if extra != nil && extra.Copied != nil {
+		extra.Copied.Close()
+	}
 	if db.cutErr != nil {
 		if err := db.cutErr(); err != nil {
 			return nil, err
@@ -132,10 +151,13 @@ func (db *fakeDB) Cut(_ context.Context, anyway bool) (shipper.Cut, error) {
 	defer func() { time.Sleep(time.Duration(db.slowCut.Load())) }()
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if db.dirty.IsEmpty() && !anyway {
+	if db.dirty.IsEmpty() && extra == nil {
 		return nil, nil
 	}
 	db.cuts++
+	if db.whole.Load() {
+		db.dirty.AddRange(1, uint64(len(db.pages))+1)
+	}
 	k := &fakeCut{db: db, pages: db.dirty, content: append([]uint64(nil), db.pages...), from: db.cutWAL, to: db.wal}
 	db.cutWAL = db.wal
 	k.pages.RemoveRange(uint64(len(db.pages))+1, 1<<32)
@@ -154,7 +176,7 @@ type fakeCut struct {
 }
 
 func (k *fakeCut) Info() shipper.CutInfo {
-	info := shipper.CutInfo{PageSize: pageSize, Commit: uint32(len(k.content)), Pages: k.pages, Same: k.pages.IsEmpty(), WALOffset: format.WALHeaderSize}
+	info := shipper.CutInfo{PageSize: pageSize, Commit: uint32(len(k.content)), Pages: k.pages, Same: k.pages.IsEmpty(), Whole: k.db.whole.Load(), WALOffset: format.WALHeaderSize}
 	if k.to.End > format.WALHeaderSize {
 		info.Salt = k.to.Salt
 		if k.from.Salt == k.to.Salt && k.from.End < k.to.End {
@@ -209,9 +231,6 @@ func (k *fakeCut) Close() error {
 }
 
 func (k *fakeCut) Intend(pos shipper.Position) error {
-	if !k.synced.Load() {
-		return errors.New("what is remembered of a cut comes before what it was cut from")
-	}
 	k.db.mu.Lock()
 	defer k.db.mu.Unlock()
 	k.db.intended = append(k.db.intended, pos)

@@ -2,10 +2,8 @@ package shipper
 
 import (
 	"errors"
-	"log/slog"
+	"fmt"
 	"time"
-
-	"github.com/walvfs/walvfs/shipper/storage"
 )
 
 // State says what a shipper is doing.
@@ -30,53 +28,60 @@ type Status struct {
 	LagPages   int64         // that are dirty: the next file holds them, about
 	LagBytes   int64         // of these pages
 
+	Sending Transfer // the level 0 file that is being uploaded, zero if none is
+
 	// Since the database was opened:
 	Uploads  int64 // acknowledged files
 	Bytes    int64 // in them
 	Requests Requests
 	Failures int64 // of requests and cuts
 
-	// LevelsErr is why a file of a higher level, or a deletion, waits; nil if none
-	// does. Commits reach the replica all the same.
+	// Jobs are what is done by itself, level 0 first. Commits wait for none of the
+	// others.
+	Jobs []Job
+
+	// LevelsErr is what ails the others: why a file of a level or a deletion waits, or
+	// that files of the replica have vanished which no snapshot replaces yet; nil for
+	// nothing.
 	LevelsErr error
 
 	Unfenced bool // another writer would not be noticed, by the user's choice
 }
 
-// stopped returns the reason for which nothing is shipped any more, if any.
-func (s *Shipper) stopped() error {
-	if s.ctx.Err() != nil {
-		return ErrClosed
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.status.State == Halted {
-		return s.status.Err
-	}
-	return nil
-}
+// A Transfer is how far an upload is, in bytes.
+type Transfer struct{ Bytes, Total int64 }
 
 // Status reports the state of replication now.
 func (s *Shipper) Status() Status {
 	s.mu.Lock()
 	st := s.status
+	if s.sending != nil {
+		st.Sending = Transfer{s.sending.sent.Load(), s.sending.size}
+	}
 	s.mu.Unlock()
 	st.Lag, st.Requests = s.Lag(), s.store.requests()
 	st.LagCommits, st.LagPages, st.LagBytes = s.source.Behind()
+	st.Jobs = s.queue.status()
+	errs := []error{s.levels.hasVanished()}
+	for _, j := range st.Jobs[1:] {
+		if j.Err != nil && j.State != JobStopped {
+			errs = append(errs, fmt.Errorf("%s: %w", j.Name, j.Err))
+		}
+	}
+	st.LevelsErr = errors.Join(errs...)
 	return st
 }
 
-// Lag returns the age of the oldest commit that is not acknowledged, 0 if all are. It
-// does not block.
-func (s *Shipper) Lag() time.Duration {
-	if t := s.inFlight.Load(); t != 0 {
-		return time.Duration(sinceStart() - t)
-	}
-	if t := s.oldest.Load(); t != 0 {
-		return time.Duration(sinceStart() - t)
-	}
-	return 0
+// Tip returns the newest file that the replica is known to have.
+func (s *Shipper) Tip() Position {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status.Tip
 }
+
+// Lag returns the age of the oldest commit that is not acknowledged, 0 if all are. It
+// waits for nothing that takes time.
+func (s *Shipper) Lag() time.Duration { return s.lag.age() }
 
 // Fenced reports whether nothing is shipped any more because the replica is, or may
 // be, somebody else's. It does not block.
@@ -88,19 +93,21 @@ func (s *Shipper) setTip(pos Position) {
 	s.status.Tip = pos
 }
 
-func (s *Shipper) acknowledged(up *upload) {
+func (s *Shipper) acknowledged(up *upload, took time.Duration) {
 	s.mu.Lock()
-	s.ackedAt = time.Now()
+	s.ackedAt, s.lastTook = time.Now(), took
 	s.status.Tip = up.Position
+	wholes := s.noteWhole(up)
 	s.count(up.body.size)
-	s.inFlight.Store(0)
 	s.mu.Unlock()
+	s.lag.acknowledged()
+	if wholes == fewWholes+1 {
+		s.log.Warn("the whole database had to be uploaded several times in a row: such uploads come up to 5 minutes apart from now on, unless somebody waits (does another program write to the database? have it open the database through walvfs, or keep its transactions together)")
+	}
 	e := Uploaded{
 		MinTXID: up.TXID, MaxTXID: up.TXID, Time: up.Time,
-		Pages: up.info.Pages.GetCardinality(), Bytes: up.body.size, Took: time.Since(s.lastSent),
-	}
-	if up.oldest != 0 {
-		e.Lag = time.Duration(sinceStart() - up.oldest)
+		Pages: up.info.Pages.GetCardinality(), Bytes: up.body.size, Took: took,
+		Lag: time.Duration(sinceStart() - up.oldest),
 	}
 	s.log.Debug("shipped", "txid", up.TXID, "pages", e.Pages, "bytes", e.Bytes, "lag", e.Lag)
 	s.emit(e)
@@ -126,17 +133,12 @@ func (s *Shipper) count(bytes int64) {
 	s.status.Bytes += bytes
 }
 
-// levelsFail notes why the higher levels wait, nil if they do not.
-func (s *Shipper) levelsFail(err error) {
+// failedBeside notes a failure that commits do not wait for.
+func (s *Shipper) failedBeside(err error) {
 	s.mu.Lock()
-	s.status.LevelsErr = err
-	if err != nil {
-		s.status.Failures++
-	}
+	s.status.Failures++
 	s.mu.Unlock()
-	if err != nil {
-		s.emit(Failed{ErrorKind(err), err})
-	}
+	s.emit(Failed{ErrorKind(err), err})
 }
 
 // become changes the state.
@@ -153,65 +155,5 @@ func (s *Shipper) become(state State, err error) {
 	}
 	if was != state {
 		s.emit(StateChanged{From: was, To: state, Err: err})
-	}
-}
-
-// halt stops shipping for good: only a person can tell what is right.
-func (s *Shipper) halt(err error) {
-	s.fenced.Store(errors.Is(err, ErrFenced) || errors.Is(err, ErrDiverged))
-	s.become(Halted, err)
-	s.log.Error("replication halted: the application goes on, the replica does not", "error", err)
-}
-
-// slowRetry is the least time between tries that only a person can make succeed.
-const slowRetry = 10 * time.Second
-
-// failed notes an error and returns how long to wait before the next try. The log
-// hears of the first failure, of one of another kind, and then ever more rarely.
-func (s *Shipper) failed(err error) time.Duration {
-	wait := s.backoff.NextBackOff()
-	level, denied := slog.LevelWarn, refused(err)
-	if denied {
-		wait, level = max(wait, slowRetry), slog.LevelError
-	}
-	s.become(Retrying, err)
-	now := time.Now()
-	f := &s.failing
-	switch {
-	case f.since.IsZero():
-		*f = failing{since: now, pause: time.Minute}
-	case denied != f.denied:
-	case now.Before(f.next):
-		return wait
-	default:
-		f.pause *= 2
-	}
-	f.denied, f.next = denied, now.Add(f.pause)
-	s.log.Log(s.ctx, level, "replication failed and will be tried again", "error", err, "retry_in", wait, "failing_for", now.Sub(f.since).Round(time.Millisecond))
-	return wait
-}
-
-// refused reports whether the store says that this will not work: a permission that
-// is missing on the local disk is none of its.
-func refused(err error) bool {
-	_, ours := errors.AsType[*storage.Error](err)
-	return ours && (errors.Is(err, storage.ErrPermission) || errors.Is(err, storage.ErrNoBucket))
-}
-
-// failing is what the log was told of an outage.
-type failing struct {
-	since  time.Time // zero if there is none
-	denied bool      // only a person can end it
-	next   time.Time // when the log hears of it again
-	pause  time.Duration
-}
-
-// succeeded notes that the store answers as it should.
-func (s *Shipper) succeeded() {
-	s.backoff.Reset()
-	s.become(Streaming, nil)
-	if !s.failing.since.IsZero() {
-		s.log.Info("replication goes on", "after", time.Since(s.failing.since).Round(time.Millisecond))
-		s.failing = failing{}
 	}
 }

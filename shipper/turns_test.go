@@ -17,12 +17,20 @@ import (
 // A crowd is many databases whose replicas are in one bucket, which takes a while for
 // each upload.
 type crowd struct {
-	dbs      []*fakeDB
-	ships    []*shipper.Shipper
-	stores   []*storagetest.Memory
-	inFlight atomic.Int64
-	most     atomic.Int64
-	levels   atomic.Int64 // their files that were uploaded
+	dbs       []*fakeDB
+	ships     []*shipper.Shipper
+	stores    []*storagetest.Memory
+	raw, rest inFlight     // uploads of level 0, and of levels
+	levels    atomic.Int64 // their files that were uploaded
+}
+
+// inFlight counts what is under way, and the most that ever was.
+type inFlight struct{ now, most atomic.Int64 }
+
+func (f *inFlight) begin() {
+	if n := f.now.Add(1); n > f.most.Load() {
+		f.most.Store(n)
+	}
 }
 
 const uploadTakes = 10 * time.Millisecond
@@ -48,14 +56,14 @@ func (c *crowd) upload(_ context.Context, op, key string) error {
 	if op != "create" || !ok {
 		return nil
 	}
+	kind := &c.raw
 	if f.Level != format.LevelRaw {
 		c.levels.Add(1)
+		kind = &c.rest
 	}
-	if n := c.inFlight.Add(1); n > c.most.Load() {
-		c.most.Store(n)
-	}
+	kind.begin()
 	time.Sleep(uploadTakes)
-	c.inFlight.Add(-1)
+	kind.now.Add(-1)
 	return nil
 }
 
@@ -105,15 +113,15 @@ func TestTurns(t *testing.T) {
 				if most-least > most/10+1 {
 					t.Errorf("busy databases had %d to %d uploads", least, most)
 				}
-				if c.most.Load() != turns {
-					t.Errorf("%d uploads at a time, not %d", c.most.Load(), turns)
+				if n := c.raw.most.Load(); n != turns {
+					t.Errorf("%d uploads at a time, not %d", n, turns)
 				}
 			})
 		})
 	}
 }
 
-// Uploads of levels take turns with those of commits, and both go on.
+// Uploads of levels have turns of their own beside those of commits, and both go on.
 func TestLevelsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := shipper.Policy{Levels: []time.Duration{100 * time.Millisecond}, Snapshots: time.Second, KeepRaw: time.Hour}
@@ -123,8 +131,8 @@ func TestLevelsTakeTurns(t *testing.T) {
 		c.commitAlways(ctx, 0, 1, 2, 3, 4)
 		<-ctx.Done()
 		synctest.Wait()
-		if c.most.Load() != 2 {
-			t.Errorf("%d uploads at a time", c.most.Load())
+		if raw, rest := c.raw.most.Load(), c.rest.most.Load(); raw != 2 || rest != 1 {
+			t.Errorf("%d uploads at a time, and %d of levels", raw, rest)
 		}
 		if n := c.levels.Load(); n < 100 {
 			t.Errorf("%d files of levels in 20 s", n)
@@ -135,6 +143,39 @@ func TestLevelsTakeTurns(t *testing.T) {
 			}
 			drain(t, s)
 			requireSame(t, c.stores[i], c.dbs[i])
+		}
+	})
+}
+
+// However many files of levels hang in their upload, commits go on.
+func TestHungLevels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const turns = 4
+		policy := shipper.Policy{Snapshots: time.Second, KeepRaw: time.Hour}
+		c := newCrowd(t, 3*turns, turns, policy)
+		for i, store := range c.stores {
+			store.SetBefore(func(ctx context.Context, op, key string) error {
+				if f, ok := format.LayoutHex.Parse(key); ok && op == "create" && f.Level > format.LevelRaw {
+					c.rest.begin()
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				return nil
+			})
+			c.dbs[i].commit(1)
+			c.ships[i].Wake()
+		}
+		time.Sleep(time.Minute)
+		if c.rest.most.Load() == 0 {
+			t.Fatal("no file of a level was uploaded")
+		}
+		for i, s := range c.ships {
+			c.dbs[i].commit(2)
+			start := time.Now()
+			drain(t, s)
+			if took := time.Since(start); took > time.Second {
+				t.Errorf("a commit of database %d takes %s", i, took)
+			}
 		}
 	})
 }

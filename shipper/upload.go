@@ -12,25 +12,22 @@ import (
 
 // recognize finds the replica's tip and lets the source decide what it means.
 func (s *Shipper) recognize(ctx context.Context) error {
-	if !s.opts.Unfenced {
-		if err := checkFencing(ctx, s.store); err != nil {
-			return err
-		}
-	}
-	tip, err := FindTip(ctx, s.store, s.source.Last())
+	asked := time.Now() // to compare the tip with the database may take long
+	tip, err := s.replica.Tip(ctx, s.source.Last())
 	if err != nil {
 		return err
 	}
 	if err := s.source.Recognize(ctx, tip); err != nil {
 		return err
 	}
-	s.newestAt = time.Now()
+	s.newestAt = asked
 	if tip != nil {
 		s.tip = Position{tip.MaxTXID, tip.Checksum, tip.Time}
 	} else {
 		s.tip = Position{Time: s.tip.Time}
 	}
 	s.setTip(s.tip)
+	s.warnOfFuture()
 	s.levels.begin(s.tip.TXID, s.tip.Time)
 	s.recognized = true
 	return nil
@@ -67,17 +64,23 @@ func nothing() error { return nil }
 // cut takes the next file from the source, nil if there is nothing to ship.
 func (s *Shipper) cut() (_ *upload, err error) {
 	var due []*level
+	var extra *Extra
 	if s.finishing.Load() == 0 {
-		due = s.levels.due(time.Now())
+		due, extra = s.askingLevels()
 	}
-	by, oldest := s.cuts.Add(1), s.oldest.Swap(0)
-	cut, err := s.source.Cut(s.ctx, len(due) > 0)
+	by := s.cuts.Add(1)
+	s.lag.take()
+	cut, err := s.source.Cut(s.ctx, extra)
+	if cut == nil || err != nil {
+		s.leave(due)
+	}
 	if err == nil && cut == nil {
+		s.lag.acknowledged()
 		s.reached(Commit{By: by})
 		return nil, nil
 	}
 	if err != nil {
-		s.putBack(oldest)
+		s.lag.putBack()
 		return nil, err
 	}
 
@@ -87,7 +90,6 @@ func (s *Shipper) cut() (_ *upload, err error) {
 		info:     cut.Info(),
 		writeID:  rand.Text(),
 		body:     s.newSpool(),
-		oldest:   oldest,
 		outcome:  make(chan bool, 1),
 	}
 	up.holds = up.info.end()
@@ -97,20 +99,17 @@ func (s *Shipper) cut() (_ *upload, err error) {
 		up.Position = s.tip
 		cut.Abandon()
 		up.outcome <- true
+		s.lag.acknowledged()
 		s.reached(Commit{By: by})
 		return nil, s.cutLevels(up, due)
 	}
+	up.oldest = s.lag.found()
 	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)
 	end := up.endReading
 	if len(due) > 0 {
 		end = nothing // every half a minute at most: they read it, too
 	}
-	err = s.encodeRaw(up, end)
-	if err == nil {
-		// After the WAL is on the disk: what is remembered tells of its frames.
-		err = cut.Intend(up.Position)
-	}
-	if err != nil {
+	if err = s.encodeRaw(up, end); err != nil {
 		s.leave(due) // for the next cut
 		due = nil
 	}
@@ -121,7 +120,6 @@ func (s *Shipper) cut() (_ *upload, err error) {
 		s.abandon(up)
 		return nil, err
 	}
-	s.inFlight.Store(up.oldest)
 	return up, nil
 }
 
@@ -129,10 +127,10 @@ func (s *Shipper) newSpool() *spool { return &spool{dir: s.opts.SpoolDir} }
 
 func (s *Shipper) abandon(up *upload) {
 	up.cut.Abandon()
-	s.levels.abandon(up.levels, time.Now())
+	s.levels.abandon(up.levels)
 	up.outcome <- false
 	up.body.Close()
-	s.putBack(up.oldest)
+	s.lag.putBack()
 }
 
 // uploadTime is how long an upload of so many bytes may take, on a slow link.
@@ -140,32 +138,36 @@ func uploadTime(size int64) time.Duration {
 	return time.Minute + time.Duration(size>>16)*time.Second
 }
 
-func (s *Shipper) putBack(oldest int64) {
-	for oldest != 0 {
-		cur := s.oldest.Load()
-		if cur != 0 && cur <= oldest || s.oldest.CompareAndSwap(cur, oldest) {
-			return
-		}
-	}
-}
-
 // settle gives up the upload under way, when the shipper will not go on.
 func (s *Shipper) settle() {
+	s.dropLevelCut()
 	if s.pending != nil {
 		s.abandon(s.pending)
 		s.pending = nil
-		s.inFlight.Store(0)
 	}
 }
 
-// timestamp returns the time of the next file: now, but later than the tip's,
-// so that times order as TXIDs do even when the clock goes back.
+// clockSlack is how far a clock may go back with times of files still ordered.
+const clockSlack = time.Minute
+
+// timestamp returns the time of the next file: now, but a little later than the tip's,
+// so that times order as TXIDs do even when the clock goes back. It does not follow a
+// clock that was far ahead when the tip was made.
 func (s *Shipper) timestamp() time.Time {
 	now := time.Now().Truncate(time.Millisecond)
-	if next := s.tip.Time.Add(time.Millisecond); now.Before(next) {
+	if next := s.tip.Time.Add(time.Millisecond); now.Before(next) && next.Sub(now) <= clockSlack {
 		return next
 	}
 	return now
+}
+
+// warnOfFuture tells of a tip that was dated by a clock that was ahead, or that ours is
+// behind.
+func (s *Shipper) warnOfFuture() {
+	if ahead := time.Until(s.tip.Time); ahead > clockSlack {
+		s.log.Warn("the replica's newest file is dated in the future: a clock was ahead when it was made, or this machine's is behind; what comes is dated by this machine's clock",
+			"txid", s.tip.TXID, "time", s.tip.Time, "ahead", ahead.Round(time.Second))
+	}
 }
 
 // upload sends the pending file and acknowledges it once the replica has it. It
@@ -176,7 +178,26 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, uploadTime(up.body.size))
 	defer cancel()
 
-	s.lastSent = time.Now()
+	if !s.opts.Unfenced {
+		if err := storage.CheckFencing(ctx, s.store); err != nil {
+			return false, err
+		}
+	}
+	if s.isLate() {
+		if err := s.mayCreate(ctx, up); err != nil {
+			return false, err
+		}
+	}
+	sent := time.Now()
+	s.mu.Lock()
+	s.lastSent, s.sending = sent, up.body
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.sending = nil
+	}()
+	up.body.sent.Store(0)
 	err = s.store.Create(ctx, up.key, up.body, storage.Attrs{Time: up.Time, WriteID: up.writeID})
 	if errors.Is(err, storage.ErrExists) {
 		err = s.readBack(ctx, up)
@@ -188,7 +209,7 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 		s.recognized = false
 		return true, nil
 	}
-	if err == nil && elapsed(s.newestAt) > lateAfter {
+	if err == nil && s.isLate() {
 		err = s.checkLate(ctx, up)
 	}
 	if err == nil && up.info.Rebase {
@@ -198,12 +219,11 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 
-	s.pending, s.tip, s.newestAt, s.lastTook = nil, up.Position, s.lastSent, time.Since(s.lastSent)
+	s.pending, s.tip, s.newestAt = nil, up.Position, sent
 	up.cut.Acknowledge(up.Position)
-	s.levels.add(up.TXID, up.info, time.Now())
-	s.acknowledged(up)
+	s.levels.added(up.TXID, up.info, time.Now())
+	s.acknowledged(up, time.Since(sent))
 	up.outcome <- true
-	s.tend(nil)
 	if err := up.body.Close(); err != nil {
 		s.log.Warn("cannot remove a temporary file", "error", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
 )
 
 // A Commit is what somebody waits for. The zero value is all that is committed now.
@@ -48,11 +49,16 @@ func (s *Shipper) NextCut() uint64 { return s.cuts.Load() + 1 }
 // Those who wait share uploads. They do not shorten the pauses after a failure to
 // less than a moment.
 func (s *Shipper) Wait(ctx context.Context, c Commit) error {
-	w := s.enter(c)
+	w, err := s.enter(c)
 	if w == nil {
-		return nil
+		return err
 	}
-	s.start()
+	s.mu.Lock()
+	patient := storage.Refused(s.status.Err)
+	s.mu.Unlock()
+	if !patient {
+		s.raw.shorten(time.Now().Add(impatience))
+	}
 	return s.await(ctx, w)
 }
 
@@ -60,36 +66,60 @@ func (s *Shipper) Wait(ctx context.Context, c Commit) error {
 // after a failure, and returns when the replica has it. It fails as [Shipper.Wait]
 // does.
 func (s *Shipper) Drain(ctx context.Context) error {
-	w := s.enter(Commit{})
-	signal(s.urgent)
-	s.start()
+	w, err := s.enter(Commit{})
+	if w == nil {
+		return err
+	}
+	s.raw.hurry(time.Now())
 	return s.await(ctx, w)
 }
 
-// Finish is Drain for a database that is being closed: level 0 comes before all else.
+// Finish is Drain for a database that is being closed: level 0 comes before all else. A
+// run that was too short for its levels' times then sees to what is due by those of
+// earlier runs, as far as ctx lets it.
 func (s *Shipper) Finish(ctx context.Context) error {
 	s.finishing.Add(1)
-	defer s.finishing.Add(-1)
-	return s.Drain(ctx)
+	err := s.Drain(ctx)
+	s.finishing.Add(-1)
+	if err == nil && s.IsShort() {
+		_ = s.Compact(ctx) // what is left is for the next run
+	}
+	return err
 }
 
-// enter adds a waiter. It returns nil if there is nothing to wait for.
-func (s *Shipper) enter(c Commit) *waiter {
+// IsShort reports whether a run has been too short for the times of its levels, and what
+// earlier ones left is due by its age.
+func (s *Shipper) IsShort() bool { return s.levels.isShort(time.Now()) }
+
+// Compact returns when what is due is done beside level 0: files of levels, snapshots,
+// and deleting what is not kept any more. What fails is left to be tried again.
+func (s *Shipper) Compact(ctx context.Context) error {
+	s.compacting.Add(1) // levels need cuts, which do not wait for the interval
+	defer s.compacting.Add(-1)
+	s.raw.due(s.soonest())
+	return s.queue.settled(ctx, s.raw)
+}
+
+// enter adds a waiter. It returns none if there is nothing to wait for, or no use.
+func (s *Shipper) enter(c Commit) (*waiter, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.over != nil {
+		return nil, s.over
+	}
 	if !s.lost.Load() && (c.within(s.acked) || c.By > 0 && c.By <= s.acked.By) {
-		return nil
+		return nil, nil
 	}
 	if c.By == 0 {
 		c.By = s.NextCut()
 	}
 	w := &waiter{commit: c, done: make(chan error, 1)}
 	s.waiters[w] = struct{}{}
-	signal(s.nudge)
-	return w
+	return w, nil
 }
 
 func (s *Shipper) await(ctx context.Context, w *waiter) error {
+	s.raw.due(s.soonest())
 	select {
 	case err := <-w.done:
 		return err
@@ -107,54 +137,11 @@ func (s *Shipper) await(ctx context.Context, w *waiter) error {
 	}
 }
 
-// mostGather is the longest time that a crowd is waited for.
+// mostGather is the longest time for which those who were answered are let commit again
+// before the next cut, if they were several: else the first of them would have it for
+// itself, and the others would have to wait for two uploads. They have a tenth of an
+// upload's time, and this at most.
 const mostGather = 50 * time.Millisecond
-
-// gather lets those who were answered commit again before the next cut, if they were
-// several: else the first of them would have it for itself, and the others would have
-// to wait for two uploads. They have a tenth of an upload's time.
-func (s *Shipper) gather() {
-	s.mu.Lock()
-	crowd, end := s.crowd, s.ackedAt.Add(min(s.lastTook/10, mostGather))
-	s.crowd = 0
-	s.mu.Unlock()
-	if crowd == 0 {
-		return
-	}
-	t := time.NewTimer(time.Until(end))
-	defer t.Stop()
-	for {
-		s.mu.Lock()
-		all := len(s.waiters) >= crowd
-		s.mu.Unlock()
-		if all {
-			return
-		}
-		select {
-		case <-t.C:
-			return
-		case <-s.ctx.Done():
-			return
-		case <-s.nudge:
-		}
-	}
-}
-
-// signal has its receiver look once more.
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
-// quiet takes back a signal that nobody has received.
-func quiet(c chan struct{}) {
-	select {
-	case <-c:
-	default:
-	}
-}
 
 func (s *Shipper) someoneWaits() bool {
 	s.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
@@ -125,7 +126,7 @@ func TestDrainEndsPause(t *testing.T) {
 func TestWaitBucketGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(2)
-		db.recognize = func(tip *shipper.Tip) error {
+		db.recognize = func(tip *replica.Tip) error {
 			db.mu.Lock()
 			defer db.mu.Unlock()
 			if tip == nil {

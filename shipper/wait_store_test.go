@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
@@ -18,7 +19,7 @@ func TestWaitBucketJustGone(t *testing.T) {
 		store, db := newStore(t), newDB(2)
 		s := shipper.New(db, store, shipper.Options{})
 		defer s.Close()
-		db.recognize = func(tip *shipper.Tip) error {
+		db.recognize = func(tip *replica.Tip) error {
 			db.mu.Lock()
 			defer db.mu.Unlock()
 			if tip == nil {

@@ -14,15 +14,17 @@
 //
 // Only a file whose own URI says vfs=replicated is replicated: temporary and
 // in-memory databases, attached plain files and the targets of VACUUM INTO pass
-// through. An attached database is replicated when its URI says so.
+// through. An attached database is replicated when its URI says so. What a URI asks
+// for is done, or the open fails: a parameter without vfs=replicated is an error,
+// and so is vfs=NAME of a VFS that wraps this one.
 //
 // # URI parameters
 //
 //	replica=URL        where to: file:///dir, s3://bucket/path, gs://bucket/path.
-//	                   Escape & and ? in it. Without it, the environment variable
-//	                   WALVFS_REPLICA is a base URL to which "/" and the
-//	                   database's file name are appended; without that, the
-//	                   configuration file that package config describes names
+//	                   Escape &, ? and % in it. Without it, the environment
+//	                   variable WALVFS_REPLICA is a base URL, and the database's
+//	                   file name, escaped, is appended to its path; without that,
+//	                   the configuration file that package config describes names
 //	                   the replica by the database's path.
 //	interval=1s        at most one upload in this time; 0 for as many as fit
 //	durability=async   sync has each commit wait until the replica has it. One that
@@ -40,13 +42,28 @@
 //	                   replica before it is opened; if-behind also one that the
 //	                   replica has gone on from, or whose disk has lost commits that
 //	                   the replica has: the old one is kept as "-walvfs-behind"
+//	adopt=moved        which database goes on from a replica that another file wrote:
+//	                   moved, the file that wrote it, under its new name; equal,
+//	                   any database that equals the replica's newest state page for
+//	                   page, such as a copy, one on another machine or one that
+//	                   Litestream replicated, and an original that still runs is
+//	                   fenced; never, none
 //	diverged=halt      what to do when the replica holds another history:
 //	                   halt, or overwrite it with this database's content
+//	keep_raw=5m        how long each single upload can be restored, at least that; before,
+//	                   points in time are as far apart as files of level 1
 //	retention=24h      how far back points in time can be restored; off keeps all
 //	snapshots=24h      how often a snapshot is made; off for never
 //	fencing=on         off goes on with a store that does not support put-if-absent:
 //	                   then nothing stops two writers from mixing their histories,
 //	                   one of which may be an earlier run's upload that arrives late
+//
+// Beside them, a URI may have the parameters of SQLite, of go-sqlite3 and its driver,
+// and those in [Options.Parameters]. The open fails if it has another one, if one of
+// ours is there twice with different values, or if nolock or immutable is on: they
+// hide the database from replication. Each connection has its own durability and
+// sync_timeout. The other parameters hold for all connections of a process to a
+// database, and one that says otherwise than the first does not open.
 //
 // # Pragmas
 //
@@ -55,27 +72,55 @@
 //	                               has committed, and returns the newest TXID
 //	PRAGMA walvfs_txid             returns the newest TXID that the replica has
 //	PRAGMA walvfs_error            returns why this connection's newest transaction
-//	                               failed that did because of the replica
+//	                               failed that did because of the replica, or none
 //	PRAGMA walvfs_status           returns what is known of the replica, as JSON
+//
+// # Durability
+//
+// With durability=sync a commit returns without an error only if the replica has it,
+// whatever the journal mode, the locking mode, open cursors and attached databases.
+// A commit that the replica does not confirm within sync_timeout fails with
+// [ErrUnconfirmed]. The first commit of a new file cannot fail: it waits, and if it is
+// not confirmed, the next statement on its connection fails, once. Writes are refused
+// that could not be confirmed: to a database that cannot be put into WAL mode yet, because
+// a SELECT is still open or a connection has an exclusive lock, and in a transaction over
+// two or more other databases that have rollback journals.
+//
+// A commit that waits keeps its read mark, so that the WAL cannot start over. While the
+// replica acknowledges nothing and the WAL has grown by more than [MaxWALGrowth], commits
+// that wait fail, and later ones do not wait. A commit that waits also ends when its
+// connection is interrupted, unless it was interrupted before.
 //
 // # What it does to a database
 //
 // The database is put into WAL mode, and kept there: an empty one after its
 // first commit, so that its page_size and auto_vacuum are the application's.
 // Beside the database stands one more file, "-walvfs", which holds what this
-// copy remembers of its replica; for a while there may be others whose names begin
-// so, of a restore, a comparison or a large upload, and "-walvfs-behind" is what
-// restore=if-behind replaced. Nothing else changes: no tables are added, no
+// copy remembers of its replica; during a restore there may be another
+// whose name begins so, and "-walvfs-behind" is what restore=if-behind replaced. These files
+// and SQLite's own have the mode of the database, and if root creates them, its
+// owner and group. Nothing else changes: no tables are added, no
 // checkpoint is forced or held up for longer than a cut takes to read.
+//
+// # Encryption
+//
+// A VFS that encrypts the database, such as xts and adiantum of go-sqlite3, cannot be
+// combined with this one, and the open fails. Underneath, it would show replication
+// the plain text, and the replica would hold that; on top, its files do not ask for
+// replication. Encrypt the disk and the bucket instead.
 //
 // # Logs and events
 //
 // What happens is logged with log/slog, to [Options.Logger]. An outage is logged when
-// it begins, ever more rarely while it lasts, and when it ends. The keys stay as they
+// it begins, ever more rarely while it lasts, and when it ends. A halt is logged again at
+// least every 10 minutes. Loggers and listeners are called by a goroutine of their own,
+// for one database one after another, and may use that database. The keys stay as they
 // are:
 //
 //	db, replica         the database's path, and the replica's URL without secrets
 //	error               what failed
+//	halted_for          since when replication has halted
+//	remedy              what to do about another writer; other errors that halt say it
 //	retry_in            until the next try
 //	failing_for, after  since the first failure
 //	tip, txid           the newest TXID that the replica has, or another one
@@ -127,8 +172,9 @@ func init() { Register("replicated", Options{}) }
 
 // Options configure a VFS. URI parameters of a database take precedence.
 type Options struct {
-	// Base names the VFS underneath, whose files must be the operating system's.
-	// The default is its own.
+	// Base names the VFS underneath, whose files must be the operating system's, with
+	// the bytes that the VFS shows: one that encrypts them is refused. The default is
+	// the operating system's VFS.
 	Base string
 
 	// Replicas are replica URLs by database file, as absolute paths.
@@ -136,6 +182,14 @@ type Options struct {
 
 	// Storage is what replica URLs do not say.
 	Storage storage.Options
+
+	// Parameters are names of further URI parameters, for a VFS underneath that reads
+	// them. A parameter that is not known is an error.
+	Parameters []string
+
+	// Adopt says when a database goes on from a replica that another file wrote. The
+	// default is [AdoptMoved].
+	Adopt Adopt
 
 	// Interval is the least time between two uploads. The default is 1 s;
 	// negative means none.
@@ -234,6 +288,20 @@ func Flush(ctx context.Context, path string) error {
 		return err
 	}
 	return d.flush(ctx)
+}
+
+// Compact returns when what is due for an open database's replica is done, beside commits:
+// files of levels, a snapshot, and deleting what is not kept. What is due goes by the age
+// of the replica's files, once something is committed. A program that runs briefly need
+// not call it: its last close waits for the same, within the close timeout. It fails with
+// [ErrNotReplicated] if the database is not, and if ctx ends first. A request that fails
+// is logged, and left for later.
+func Compact(ctx context.Context, path string) error {
+	d, err := byName(path)
+	if err != nil {
+		return err
+	}
+	return identified(d.ship.Compact(ctx))
 }
 
 // byName finds an open database by any name of its file, as SQLite does.

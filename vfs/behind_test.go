@@ -17,7 +17,7 @@ import (
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/restore"
-	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs"
@@ -72,6 +72,20 @@ func TestRestoreIfBehind(t *testing.T) {
 		}},
 		{"the disk lost a commit", "shipped", func(r *run) {
 			loseCommit(r)
+		}},
+		// These prove by their content that the replica has all of them.
+		{"a commit without syncs", "rival", func(r *run) {
+			exec(r.T, r.Conn, "PRAGMA synchronous=off", "INSERT INTO t VALUES ('mine')")
+			settled(r.T, r.Path)
+			save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
+			rival(r)
+		}},
+		{"a checkpoint by another program", "rival", func(r *run) {
+			save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
+			plain := open(r.T, "file:"+r.Path)
+			exec(r.T, plain, "PRAGMA wal_checkpoint(TRUNCATE)")
+			plain.Close()
+			rival(r)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -162,11 +176,40 @@ func TestNotBehind(t *testing.T) {
 			r.Store.SetBefore(nil)
 			rival(r)
 		}},
+		{"a commit without syncs", "mine", true, func(r *run) {
+			exec(r.T, r.Conn, "PRAGMA synchronous=off", "INSERT INTO t VALUES ('shipped, too')")
+			settled(r.T, r.Path)
+			down(r.Store)
+			exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
+			save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
+			rival(r)
+		}},
 		{"a foreign commit", "mine", true, func(r *run) {
 			r.Conn.Close()
 			plain := open(r.T, "file:"+r.Path)
 			exec(r.T, plain, "INSERT INTO t VALUES ('mine')")
 			plain.Close()
+			rival(r)
+		}},
+		{"a foreign commit that is in the WAL", "mine", true, func(r *run) {
+			r.Conn.Close()
+			plain := open(r.T, "file:"+r.Path)
+			exec(r.T, plain, "INSERT INTO t VALUES ('mine')")
+			d := save(r.T, r.Path)
+			plain.Close()
+			d.Write(r.T, r.Path)
+			rival(r)
+		}},
+		{"a foreign commit in the WAL of a restored database", "mine", true, func(r *run) {
+			r.Conn.Close()
+			if _, err := restore.Restore(r.T.Context(), r.Store, r.Path, restore.Options{Force: true}); err != nil {
+				r.T.Fatal(err)
+			}
+			plain := open(r.T, "file:"+r.Path)
+			exec(r.T, plain, "INSERT INTO t VALUES ('mine')")
+			d := save(r.T, r.Path)
+			plain.Close()
+			d.Write(r.T, r.Path)
 			rival(r)
 		}},
 		{"another history", "shipped", true, func(r *run) {
@@ -188,12 +231,6 @@ func TestNotBehind(t *testing.T) {
 			r.Store.SetBefore(nil)
 			rival(r)
 		}},
-		{"a commit without syncs", "mine", true, func(r *run) {
-			exec(r.T, r.Conn, "PRAGMA synchronous=off", "INSERT INTO t VALUES ('mine')")
-			settled(r.T, r.Path)
-			save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
-			rival(r)
-		}},
 		{"a commit of a run that knew of the loss", "mine", true, func(r *run) {
 			loseCommit(r)
 			r.Open()
@@ -206,7 +243,7 @@ func TestNotBehind(t *testing.T) {
 			settled(r.T, r.Path)
 			exec(r.T, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 200")
 			settled(r.T, r.Path)
-			side, err := sidecar.Load(r.Path)
+			side, err := statefile.Load(r.Path)
 			if err != nil {
 				r.T.Fatal(err)
 			}
@@ -305,7 +342,7 @@ func TestDiskThatLies(t *testing.T) {
 		last = k == frames
 		clear(d["-wal"][format.FrameOffset(size, k+1):])
 		d.Crash(t, r.Store, r.Path, r.Conn)
-		side, err := sidecar.Load(r.Path)
+		side, err := statefile.Load(r.Path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,20 +364,28 @@ func TestDiskThatLies(t *testing.T) {
 	}
 }
 
-// A store that fails while the disk's loss is looked into is asked again: what is lost
-// was never in the replica.
+// A store that fails while the disk's loss is looked into is asked again. Somebody has
+// committed the same since.
 func TestLossIsLookedIntoAgain(t *testing.T) {
 	const size = 4096
 	r := newRun(t)
-	side, err := sidecar.Load(r.Path)
+	set := func(conn *sqlite3.Conn, x string) { exec(t, conn, "UPDATE t SET x = '"+x+"' WHERE rowid = 1") }
+	set(r.Conn, "this")
+	settled(t, r.Path)
+	side, err := statefile.Load(r.Path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	shipped := side.State.Scanned
-	hold(t, r.Store, r.Conn) // cut, and never there
+	set(r.Conn, "that")
+	set(r.Conn, "this")
+	settled(t, r.Path)
 	d := save(t, r.Path)
 	clear(d["-wal"][format.FrameOffset(size, shipped+1):])
 	d.Crash(t, r.Store, r.Path, r.Conn)
+	plain := open(t, "file:"+r.Path)
+	set(plain, "else")
+	set(plain, "this")
 	var read, failed atomic.Bool
 	r.Store.SetBefore(func(_ context.Context, op, _ string) error {
 		if op == "open" {

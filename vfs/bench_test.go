@@ -3,7 +3,6 @@ package vfs
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,7 +14,7 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/shipper/statefile"
 	_ "github.com/walvfs/walvfs/shipper/storage/file"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
@@ -29,7 +28,7 @@ func (nullFile) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
 // BenchmarkCapture is what a commit of three pages costs the application beside
 // what SQLite and the disk cost: the frames' writes and the success.
 func BenchmarkCapture(b *testing.B) {
-	d := &database{capture: newCapture("", slog.New(slog.DiscardHandler))}
+	d := &database{ledger: newTestLedger(b)}
 	d.inWAL.Store(true)
 	d.ship = shipper.New(d, &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
 		<-ctx.Done()
@@ -118,8 +117,8 @@ func BenchmarkCut(b *testing.B) {
 			b.SetBytes(size)
 			b.ReportAllocs()
 			for b.Loop() {
-				d.capture.replicaNeedsAll("")
-				k, err := d.Cut(context.Background(), false)
+				d.ledger.NeedAll("")
+				k, err := d.Cut(context.Background(), nil)
 				if err != nil || k == nil {
 					b.Fatal(k, err)
 				}
@@ -137,7 +136,7 @@ func BenchmarkCut(b *testing.B) {
 }
 
 // BenchmarkOutage commits for as long as -benchtime says while the store is dead,
-// and reports what that costs: memory, the WAL and the sidecar at the end, and how
+// and reports what that costs: memory, the WAL and the state file at the end, and how
 // many uploads of how many bytes catch up.
 func BenchmarkOutage(b *testing.B) {
 	dir := b.TempDir()
@@ -168,13 +167,13 @@ func BenchmarkOutage(b *testing.B) {
 	runtime.GC()
 	runtime.ReadMemStats(&mem)
 	b.ReportMetric(float64(mem.HeapInuse)/(1<<20), "MiB-heap")
-	for suffix, unit := range map[string]string{"": "MiB-database", "-wal": "MiB-wal", sidecar.Suffix: "KiB-sidecar"} {
+	for suffix, unit := range map[string]string{"": "MiB-database", "-wal": "MiB-wal", statefile.Suffix: "KiB-state"} {
 		info, err := os.Stat(path + suffix)
 		if err != nil {
-			continue // before the first intent there is no sidecar
+			continue // before the first intent there is no state file
 		}
 		size := float64(info.Size()) / (1 << 20)
-		if unit == "KiB-sidecar" {
+		if unit == "KiB-state" {
 			size *= 1 << 10
 		}
 		b.ReportMetric(size, unit)

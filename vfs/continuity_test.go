@@ -11,7 +11,7 @@ import (
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/restore"
-	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/vfs"
 )
 
@@ -85,8 +85,8 @@ func TestDiskLostIsDecided(t *testing.T) {
 	r.Conn = open(t, uri(r.Path, r.Store, "diverged=overwrite"))
 	exec(t, r.Conn, "INSERT INTO t VALUES ('other')")
 	settled(t, r.Path)
-	if side, err := sidecar.Load(r.Path); err != nil || side.DiskLost {
-		t.Errorf("the sidecar says that the disk has lost commits: %v, %v", side.DiskLost, err)
+	if side, err := statefile.Load(r.Path); err != nil || side.DiskLost {
+		t.Errorf("the state file says that the disk has lost commits: %v, %v", side.DiskLost, err)
 	}
 	r.Conn.Close()
 	requireEqual(t, r.Store, r.Path)
@@ -121,20 +121,20 @@ func TestTakeOver(t *testing.T) {
 	requireIntact(t, r.Store)
 }
 
-// However long an outage, the sidecar stays small.
-func TestSidecarIsBounded(t *testing.T) {
+// However long an outage, the state file stays small.
+func TestStateFileIsBounded(t *testing.T) {
 	r := newRun(t)
 	down(r.Store)
 	exec(t, r.Conn, "PRAGMA wal_autocheckpoint=10", "PRAGMA synchronous=off")
 	for range 2000 {
 		exec(t, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid = abs(random()) % 500")
 	}
-	info, err := os.Stat(r.Path + sidecar.Suffix)
+	info, err := os.Stat(r.Path + statefile.Suffix)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info.Size() > 2<<20 {
-		t.Errorf("the sidecar has %d bytes", info.Size())
+		t.Errorf("the state file has %d bytes", info.Size())
 	}
 	r.Store.SetBefore(nil)
 	settled(t, r.Path)
@@ -142,11 +142,11 @@ func TestSidecarIsBounded(t *testing.T) {
 	requireEqual(t, r.Store, r.Path)
 }
 
-// A sidecar that cannot be written costs continuity, and nothing else.
-func TestSidecarCannotBeWritten(t *testing.T) {
+// A state file that cannot be written costs continuity, and nothing else.
+func TestStateFileCannotBeWritten(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
-	if err := os.MkdirAll(filepath.Join(path+sidecar.Suffix+".tmp", "in the way"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(path+statefile.Suffix, "in the way"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	conn := open(t, uri(path, store))

@@ -3,55 +3,66 @@ package vfs
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"maps"
-	"time"
 
-	"github.com/ncruces/go-sqlite3/vfs"
+	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// A cut is the content of a set of pages at a boundary, read in a transaction of
-// its own. While it lasts, checkpoints stop at its read mark, so
-// that neither the frames up to the boundary nor the pages without one change.
-// The one exception is a read mark of 0, everything being checkpointed: it stops
-// checkpoints altogether, but not a reset. Then all content is in the database
-// file, which stays still.
+// A cut is the content of a set of pages at a boundary, read under a read mark of its
+// own, or from a copy.
 type cut struct {
-	db       *database
-	mark     *readMark
-	at       format.WALIndex
-	info     shipper.CutInfo
-	checksum bool              // pages carry a checksum that WAL frames do not have yet
-	walGone  bool              // the WAL was reset since the boundary
-	readMain bool              // some page came from the database file
-	salt     format.Salt       // as it is in the WAL now
-	newest   map[uint32]uint32 // page to frame, of those up to the boundary
+	wal.Snapshot
+	db   *database
+	from format.WALIndex // the boundary of the cut before
+	mark *wal.Mark       // nil once the copy has all pages
+	copy *wal.Copy       // nil if pages are read under the mark
+	info shipper.CutInfo
+	read *roaring.Bitmap // the pages that are to be read
 }
 
 var _ shipper.Cut = (*cut)(nil)
 
 // Cut implements [shipper.Source].
-func (d *database) Cut(ctx context.Context, anyway bool) (shipper.Cut, error) {
-	d.capture.awaitAnew(ctx)
-	d.connMu.Lock()
-	defer d.connMu.Unlock()
-	k, err := d.beginCut(anyway)
+func (d *database) Cut(ctx context.Context, extra *shipper.Extra) (shipper.Cut, error) {
+	d.ledger.AwaitCut(ctx)
+	k, err := d.cutCopied(ctx, extra)
 	if k == nil || err != nil {
 		d.recheck()
-		d.capture.tell()
+		d.tell()
 		return nil, err
 	}
 	return k, nil
 }
 
-func (d *database) beginCut(anyway bool) (*cut, error) {
-	if !anyway && d.unmoved() {
+func (d *database) beginCut(extra *shipper.Extra) (k *cut, err error) {
+	d.connMu.Lock()
+	defer d.connMu.Unlock()
+	if extra == nil && d.unmoved() {
 		return nil, nil
 	}
+	mark, err := d.underMark(func() (err error) {
+		k, err = d.cutAtBoundary(extra)
+		return err
+	})
+	if mark == nil || err != nil {
+		return nil, err
+	}
+	if k == nil {
+		return nil, d.putMark(mark)
+	}
+	k.mark = mark
+	return k, nil
+}
+
+// underMark locks a read mark, and has begin find a boundary under it: another one if
+// the WAL was reset meanwhile. It returns nil if there is no database yet. It needs
+// d.connMu.
+func (d *database) underMark(begin func() error) (*wal.Mark, error) {
 	if ok, err := d.connectWAL(); !ok || err != nil {
 		return nil, err
 	}
@@ -59,47 +70,37 @@ func (d *database) beginCut(anyway bool) (*cut, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := mark.begin(); err != nil {
+	if err = mark.Begin(); err == nil {
+		err = begin()
+	}
+	for try := 0; errors.Is(err, wal.ErrMoved) && try < 10; try++ {
+		err = begin()
+	}
+	if err != nil {
 		return nil, errors.Join(err, d.putMark(mark))
 	}
-	k, err := d.cutAtBoundary(anyway)
-	for try := 0; errors.Is(err, errMoved) && try < 10; try++ {
-		k, err = d.cutAtBoundary(anyway)
-	}
-	if k == nil || err != nil {
-		return nil, errors.Join(err, d.putMark(mark))
-	}
-	k.mark = mark
-	return k, nil
+	return mark, nil
+}
+
+// endMark is putMark for those who do not have d.connMu.
+func (d *database) endMark(mark *wal.Mark) error {
+	d.connMu.Lock()
+	defer d.connMu.Unlock()
+	return d.putMark(mark)
 }
 
 // unmoved reports, at the cost of one small read, that nothing was committed
 // since the last cut.
 func (d *database) unmoved() bool {
-	if d.claim.Load() || d.shm == nil || !d.inWAL.Load() || !d.capture.clean() {
+	if d.claim.Load() || d.shm == nil || !d.inWAL.Load() || !d.ledger.Clean() {
 		return false
 	}
-	at, err := boundary(d.shm)
+	at, err := wal.Boundary(d.shm)
 	return err == nil && at == d.lastCut
 }
 
-// recheckFor is how long a commit frame without a success is watched. Its
-// transaction may have failed, may still be syncing, or may be the first of two
-// files whose second one failed: that one is committed, and nobody says so.
-const recheckFor = 10 * time.Second
-
-// recheck looks again later while a commit frame is unsettled.
-func (d *database) recheck() {
-	if d.unsettled.Load() == 0 {
-		return
-	}
-	if wait := 5 * time.Millisecond << (d.rechecks.Add(1) - 1); wait < recheckFor {
-		time.AfterFunc(wait, d.wake)
-	}
-}
-
-func (d *database) cutAtBoundary(anyway bool) (*cut, error) {
-	published, err := boundary(d.shm)
+func (d *database) cutAtBoundary(extra *shipper.Extra) (*cut, error) {
+	published, err := wal.Boundary(d.shm)
 	if err != nil {
 		return nil, err
 	}
@@ -107,22 +108,26 @@ func (d *database) cutAtBoundary(anyway bool) (*cut, error) {
 	if err != nil {
 		return nil, err
 	}
-	d.capture.setPageSize(at.PageSize, d.theirPageSize)
+	d.ledger.SetPageSize(at.PageSize, d.theirPageSize)
 	from := d.lastCut
-	if err := d.capture.advance(d.wal, at, &d.frames); err != nil {
+	if err := d.ledger.Scan(d.wal, at, &d.frames); err != nil {
 		return nil, err
 	}
 	d.lastCut = published
-	k := &cut{db: d, at: at, newest: d.frames.newest}
-	if anyway {
-		k.newest = maps.Clone(k.newest) // it may be read beside the next cut
-	}
+	k := &cut{db: d, from: from, Snapshot: wal.Snapshot{At: at, Newest: d.frames.Newest, WAL: d.wal, Main: d.main}}
+	taken := d.ledger.Take(at.NPage)
 	k.info = shipper.CutInfo{
 		PageSize:  at.PageSize,
 		Commit:    at.NPage,
-		Pages:     d.capture.take(at.NPage).set(at.PageSize, at.NPage),
+		Pages:     taken.Pages(at.PageSize, at.NPage),
+		Whole:     taken.Whole(),
 		WALOffset: format.WALHeaderSize,
 		Rebase:    d.rebase || d.theirPageSize != 0 && d.theirPageSize != at.PageSize,
+	}
+	k.read = k.info.Pages
+	if extra != nil {
+		k.read = withExtra(k.read, extra.Pages, at)
+		k.Newest = maps.Clone(k.Newest) // it may be read beside the next cut
 	}
 	if at.MxFrame > 0 {
 		k.info.Salt = at.Salt
@@ -134,51 +139,25 @@ func (d *database) cutAtBoundary(anyway bool) (*cut, error) {
 		k.info.WALSize = format.FrameOffset(at.PageSize, at.MxFrame+1) - k.info.WALOffset
 	}
 	k.info.Same = k.info.Pages.IsEmpty() && !d.claim.Load()
-	if k.info.Same && !anyway {
-		d.capture.drop()
+	if k.info.Same && extra == nil {
+		d.ledger.Drop()
 		return nil, nil
 	}
-	if k.checksum, err = k.hasChecksums(); err != nil {
+	if err := k.Begin(); err != nil {
 		k.Abandon()
 		return nil, err
 	}
-	k.readMain = false // page 1 may not be in the cut
 	return k, nil
 }
 
-// complete reads from the database file what the index of a WAL that was never
-// written does not say. There, the file is the database.
-func (d *database) complete(at format.WALIndex) (format.WALIndex, error) {
-	if at.MxFrame > 0 {
-		return at, nil
-	}
-	var header [100]byte
-	if _, err := d.main.ReadAt(header[:], 0); err != nil {
-		return at, err
-	}
-	at.PageSize = pageSizeOf(header[:])
-	if at.PageSize < 512 || at.PageSize&(at.PageSize-1) != 0 {
-		return at, fmt.Errorf("the database header has page size %d", at.PageSize)
-	}
-	size, err := d.main.Size()
-	if err != nil {
-		return at, err
-	}
-	if at.NPage == 0 {
-		at.NPage = uint32(size / int64(at.PageSize))
-	}
-	return at, nil
-}
-
-// pageSizeOf reads the page size from a database header.
-//
-// https://sqlite.org/fileformat2.html#page_size
-func pageSizeOf(header []byte) uint32 {
-	n := uint32(header[16])<<8 | uint32(header[17])
-	if n == 1 {
-		return 65536
-	}
-	return n
+// undo has the next cut begin where this one does.
+func (k *cut) undo() error {
+	k.Abandon()
+	d := k.db
+	d.connMu.Lock()
+	defer d.connMu.Unlock()
+	d.lastCut = k.from
+	return d.putMark(k.mark)
 }
 
 // Info implements [shipper.Cut].
@@ -186,104 +165,28 @@ func (k *cut) Info() shipper.CutInfo { return k.info }
 
 // ReadPages implements [shipper.Cut].
 func (k *cut) ReadPages(first uint32, p []byte) error {
-	for size := int(k.at.PageSize); len(p) > 0; {
-		n, err := k.readSome(first, p)
-		if err != nil {
-			return err
-		}
-		first += uint32(n)
-		p = p[n*size:]
+	if k.copy != nil {
+		return k.copy.ReadPages(first, p)
 	}
-	return nil
+	return k.Snapshot.ReadPages(first, p)
 }
 
-// readSome reads a page from its frame, or at once all that come before the next one
-// with a frame. It returns how many pages these are.
-func (k *cut) readSome(first uint32, p []byte) (n int, err error) {
-	size := int(k.at.PageSize)
-	if frame := k.frame(first); frame != 0 {
-		ok, err := k.readFrame(frame, p[:size])
-		if err != nil {
-			return 0, fmt.Errorf("page %d, WAL frame %d: %w", first, frame, err)
-		}
-		if ok {
-			if k.checksum {
-				fillChecksum(p[:size])
-			}
-			return 1, nil
-		}
-		k.walGone = true
-	}
-	n = 1
-	for n*size < len(p) && k.frame(first+uint32(n)) == 0 {
-		n++
-	}
-	return n, k.readFile(first, p[:n*size])
-}
-
-// frame returns the newest frame of a page, 0 if it is in the database file.
-func (k *cut) frame(pgno uint32) uint32 {
-	if k.walGone {
-		return 0
-	}
-	return k.newest[pgno]
-}
-
-// readFile reads pages from the database file.
-func (k *cut) readFile(first uint32, p []byte) error {
-	k.readMain = true
-	n, err := k.db.main.ReadAt(p, int64(first-1)*int64(k.at.PageSize))
-	if err == io.EOF {
-		clear(p[n:]) // beyond the end of the file: pages that were never written
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("page %d: %w", first+uint32(n/int(k.at.PageSize)), err)
-	}
-	return nil
-}
-
-// readFrame reads the page of a frame. It reports false if the WAL was reset
-// meanwhile: the header changes before any frame does, so it is looked at after
-// the read.
-func (k *cut) readFrame(n uint32, p []byte) (bool, error) {
-	_, err := k.db.wal.ReadAt(p, format.FrameOffset(k.at.PageSize, n)+format.FrameHeaderSize)
-	if err != nil && err != io.EOF {
-		return false, err
-	}
-	k.salt = format.Salt{}
-	if _, serr := k.db.wal.ReadAt(k.salt[:], 16); serr != nil && serr != io.EOF {
-		return false, serr
-	}
-	return err == nil && k.salt == k.at.Salt, nil
-}
-
-// Sync implements [shipper.Cut]. The cut may be closed, and the WAL have been reset
-// since: then what was in its frames is in the database file.
-func (k *cut) Sync() error {
-	if err := k.db.wal.Sync(vfs.SYNC_NORMAL); err != nil {
-		return err
-	}
-	if !k.readMain {
-		salt, _, err := walSalt(k.db.wal)
-		if err != nil || salt == k.at.Salt {
-			return err
-		}
-	}
-	return k.db.main.Sync(vfs.SYNC_NORMAL)
-}
+// Sync implements [shipper.Cut]. With synchronous=full, SQLite has synced each commit.
+func (k *cut) Sync() error { return k.Snapshot.Sync(k.db.synced.Load().isAt(k.At)) }
 
 // Close implements [shipper.Cut].
 func (k *cut) Close() error {
-	k.db.capture.tell()
-	k.db.connMu.Lock()
-	defer k.db.connMu.Unlock()
-	return k.db.putMark(k.mark)
+	k.db.tell()
+	if k.copy != nil {
+		return k.copy.Close()
+	}
+	return k.db.endMark(k.mark)
 }
 
 // Intend implements [shipper.Cut].
 func (k *cut) Intend(pos shipper.Position) error {
-	k.db.memory.intend(pos, k.info.Rebase)
+	k.db.ledger.Intend(statefile.Mark{TXID: pos.TXID, Checksum: pos.Checksum, Rebase: k.info.Rebase}, k.At)
+	k.db.tell()
 	return nil
 }
 
@@ -291,15 +194,11 @@ func (k *cut) Intend(pos shipper.Position) error {
 func (k *cut) Acknowledge(pos shipper.Position) {
 	d := k.db
 	d.theirPageSize, d.rebase = k.info.PageSize, false
-	restored := d.memory.Restored
 	d.claim.Store(false)
-	d.memory.Restored = false
-	d.unproven = nil
-	d.capture.settle(d.memory.acknowledge(pos), k.at)
-	if restored {
-		d.memory.save() // the file says so in its first line
-	}
+	d.evidence.goesOn(false)
+	d.ledger.Ack(statefile.Mark{TXID: pos.TXID, Checksum: pos.Checksum}, k.At)
+	d.tell()
 }
 
 // Abandon implements [shipper.Cut].
-func (k *cut) Abandon() { k.db.capture.giveBack() }
+func (k *cut) Abandon() { k.db.ledger.Abandon() }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,6 +18,8 @@ import (
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/vfs/internal/ledger"
+	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
 // A database is one replicated file, shared by its connections in this process.
@@ -28,26 +31,27 @@ type database struct {
 	lock    *os.File // against other processes, nil where the system has no such lock
 	vfsName string   // of the internal connection
 	events  EventListener
-	capture *capture
+	calls   *callbacks
+	log     *slog.Logger
+	ledger  *ledger.Ledger
 	store   storage.Store
+	place   string // of the store: no other database may have it
 	ship    *shipper.Shipper
-	memory  *memory
-	found   found // at open
+	opened  ledger.Inspection // as the database was found
 
 	// Of the shipper's goroutine.
-	unproven      error    // why the database may differ from the replica in any page, nil if it cannot
-	theirPageSize uint32   // of the replica's newest file, 0 if it has none
-	full          struct { // of a comparison that found no room on the disk
-		err   error
-		until time.Time
-	}
-	rebase bool // the replica lacks the snapshot that has to follow a changed page size
+	evidence      evidence
+	theirPageSize uint32 // of the replica's newest file, 0 if it has none
+	rebase        bool   // the replica lacks the snapshot that has to follow a changed page size
 
-	inWAL      atomic.Bool  // the database is known to be in WAL mode
-	unsettled  atomic.Int32 // connections that wrote a commit frame without a success since
-	rechecks   atomic.Int32 // of them, since the last commit frame
-	persistWAL atomic.Bool  // the application wants the -wal kept
-	claim      atomic.Bool  // the next cut may be empty: it takes the replica over
+	entered    sync.Once              // WAL mode, by the first connection
+	inWAL      atomic.Bool            // the database is known to be in WAL mode
+	outside    atomic.Int32           // commits without a WAL since the database was last known to be in WAL mode
+	unsettled  atomic.Int32           // connections that wrote a commit frame without a success since
+	rechecks   atomic.Int32           // of them, since the last commit frame
+	persistWAL atomic.Bool            // the application wants the -wal kept
+	synced     atomic.Pointer[walEnd] // how far a connection has synced the WAL last
+	claim      atomic.Bool            // the next cut may be empty: it takes the replica over
 
 	// refs, draining and closed are guarded by the registry.
 	refs     int           // the application's open connections
@@ -56,9 +60,12 @@ type database struct {
 
 	unshipped error // why the last close left something, to be read when it is closed
 
+	pinned pinned // by commits that wait
+
 	connMu sync.Mutex
 	own
-	frames  frameIndex
+	print   *fingerprint // of the database as it was opened, nil if nobody needs it
+	frames  wal.FrameIndex
 	lastCut format.WALIndex // its boundary
 }
 
@@ -73,8 +80,7 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 		return nil, err
 	}
 	log := cfg.logger.With("db", path, "replica", store.String())
-	c := newCapture(path, log)
-	memory, err := remember(path, store.String(), c)
+	opened, err := ledger.Inspect(path, store.String())
 	if err != nil {
 		return nil, errors.Join(err, store.Close(), lock.Close())
 	}
@@ -84,18 +90,21 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 		cfg:     cfg,
 		lock:    lock,
 		vfsName: v.name + internalSuffix,
-		capture: c,
+		log:     log,
+		ledger:  ledger.Open(opened, store.String()),
 		store:   store,
-		memory:  memory,
+		opened:  opened,
+		place:   storage.Place(store),
 		events:  v.opts.Events,
+		calls:   cfg.calls,
 	}
-	removeCompared(path)
-	d.found = look(path)
-	d.unproven = memory.resume(d.found)
-	d.claim.Store(memory.Restored)
-	c.resynced = func(reason string) { d.emit(shipper.Resynced{Reason: reason}) }
+	if opened.Err != nil {
+		log.Warn("ignoring an unreadable state file", "error", opened.Err)
+	}
+	d.evidence = d.atOpen()
+	d.claim.Store(opened.Restored)
 	d.ship = shipper.New(d, store, shipper.Options{
-		NodeID:   d.memory.NodeID,
+		NodeID:   d.ledger.NodeID(),
 		Interval: cfg.interval,
 		SpoolDir: filepath.Dir(path),
 		Unfenced: cfg.unfenced,
@@ -110,27 +119,8 @@ func (d *database) wake() { d.ship.Wake() }
 
 // Behind implements [shipper.Source].
 func (d *database) Behind() (commits, pages, bytes int64) {
-	c := d.capture
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.index == nil {
-		return 0, 0, 0
-	}
-	at, err := boundary(c.index)
-	if err != nil {
-		return 0, 0, 0
-	}
-	pages = int64(c.dirty.GetCardinality())
-	if c.inFlight != nil {
-		pages += int64(c.inFlight.pages.GetCardinality())
-	}
-	if at.Salt == c.epoch && at.MxFrame > c.scanned {
-		pages += int64(at.MxFrame - c.scanned)
-	}
-	if c.all() || pages > int64(at.NPage) {
-		pages = int64(at.NPage)
-	}
-	return int64(at.Change - c.shipped), pages, pages * int64(c.pageSize)
+	commits, pages, bytes = d.ledger.Behind()
+	return commits + int64(d.outside.Load()), pages, bytes
 }
 
 // Rest implements [shipper.Source].
@@ -139,9 +129,9 @@ func (d *database) Rest() {
 		return
 	}
 	defer d.connMu.Unlock()
-	d.frames = frameIndex{}
+	d.frames = wal.FrameIndex{}
 	if d.mark != nil {
-		d.mark.close()
+		d.mark.Close()
 		d.mark = nil
 	}
 }
@@ -150,8 +140,9 @@ func (d *database) Rest() {
 // database may be corrupt, and lack what the replica has.
 func (d *database) noteUnsynced(synchronous string) {
 	if isOff(synchronous) {
-		d.capture.distrust()
-		d.capture.log.Warn("synchronous=off: a power loss can corrupt the database on this machine, and then only the replica is whole")
+		if d.ledger.Distrust() {
+			d.log.Warn("synchronous=off: a power loss can corrupt the database on this machine, and then only the replica is whole")
+		}
 	}
 }
 
@@ -204,6 +195,17 @@ func readMode(file io.ReaderAt) (journalMode, error) {
 // first one to open a WAL recovers it, under a lock that another one's statement
 // would fail on. What fails here is tried again by each cut.
 func (d *database) enterWAL(file io.ReaderAt) {
+	first := false
+	d.entered.Do(func() { // other connections wait for the fingerprint of what was opened
+		first = true
+		d.tryEnterWAL(file, d.wantsFingerprint())
+	})
+	if !first {
+		d.tryEnterWAL(file, false)
+	}
+}
+
+func (d *database) tryEnterWAL(file io.ReaderAt, fingerprint bool) {
 	if d.inWAL.Load() {
 		return
 	}
@@ -212,15 +214,18 @@ func (d *database) enterWAL(file io.ReaderAt) {
 	}
 	d.connMu.Lock()
 	defer d.connMu.Unlock()
-	d.connectWAL()
+	if ok, err := d.connectWAL(); ok && err == nil && fingerprint {
+		d.takeFingerprint() // without one, the content is compared as it is then
+	}
 }
 
 // flush has the replica get what is committed by now. Beside a last close it is that
 // one which does.
 func (d *database) flush(ctx context.Context) error {
+	defer d.calls.wait()
 	err := d.ship.Drain(ctx)
 	if !errors.Is(err, shipper.ErrClosed) {
-		return err
+		return identified(err)
 	}
 	closed := databases.closing(d)
 	if closed == nil {
@@ -228,7 +233,7 @@ func (d *database) flush(ctx context.Context) error {
 	}
 	select {
 	case <-closed:
-		return d.unshipped
+		return identified(d.unshipped)
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -236,7 +241,7 @@ func (d *database) flush(ctx context.Context) error {
 
 // drain gives what is committed its time to reach the replica.
 func (d *database) drain() error {
-	if d.nothingToShip() || d.allShipped() {
+	if d.nothingToShip() || d.allShipped() && !d.ship.IsShort() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), d.cfg.closeTimeout,
@@ -245,7 +250,7 @@ func (d *database) drain() error {
 	err := d.ship.Finish(ctx)
 	if err != nil {
 		st := d.ship.Status()
-		d.capture.log.Error("closed before the replica had every commit", "error", err, "tip", st.Tip.TXID, "lag", st.Lag)
+		d.log.Error("closed before the replica had every commit", "error", err, "tip", st.Tip.TXID, "lag", st.Lag)
 	}
 	return err
 }
@@ -269,28 +274,82 @@ func (d *database) allShipped() bool {
 // discard lets go of a database that nobody has used.
 func (d *database) discard() {
 	d.store.Close()
-	d.memory.file.Close()
+	d.ledger.Discard()
 	d.lock.Close()
 }
 
 // close ends replication. Nothing else uses the database any more.
 func (d *database) close() {
 	d.ship.Close()
+	d.forgetFingerprint()
 	d.connMu.Lock()
 	defer d.connMu.Unlock()
 	if err := errors.Join(d.disconnect(), d.store.Close()); err != nil {
-		d.capture.log.Warn("closing", "error", err)
+		d.log.Warn("closing", "error", err)
 	}
-	d.memory.close()
+	d.ledger.Close()
+	d.tell()
 	d.lock.Close()
 }
 
 // mayLack reports whether the replica is known to lack something, or may.
 func (d *database) mayLack() bool {
-	if !d.capture.clean() {
-		return true
+	return !d.ledger.Clean() || d.ledger.Unscanned(d.opened.Found)
+}
+
+// tell logs what the ledger has to say. No lock may be held: a logger is the
+// application's code, and may write to this very database.
+func (d *database) tell() {
+	resync, warning := d.ledger.News()
+	if resync != "" {
+		d.log.Warn("uploading the whole database again", "reason", resync)
+		d.emit(shipper.Resynced{Reason: resync})
 	}
-	d.capture.mu.Lock()
-	defer d.capture.mu.Unlock()
-	return d.found.last > d.capture.scanned
+	if warning != nil {
+		d.log.Warn("cannot write the state file: after a crash, the replica may have to be downloaded and compared", "error", warning)
+	}
+}
+
+// A commit frame without a success is watched for some 10 s. Its transaction may have
+// failed, may still be syncing, or may be the first of two files whose second one
+// failed: that one is committed, and nobody says so. The first look comes after
+// firstRecheck, each next one after twice the time.
+const (
+	firstRecheck = 5 * time.Millisecond
+	mostRechecks = 11
+)
+
+// recheck looks again later while a commit frame is unsettled.
+func (d *database) recheck() {
+	if d.unsettled.Load() == 0 {
+		return
+	}
+	if n := d.rechecks.Load(); 0 <= n && n < mostRechecks {
+		d.rechecks.Add(1)
+		time.AfterFunc(firstRecheck<<n, d.wake)
+	}
+}
+
+// complete reads from the database file what the index of a WAL that was never
+// written does not say. There, the file is the database.
+func (d *database) complete(at format.WALIndex) (format.WALIndex, error) {
+	if at.MxFrame > 0 {
+		return at, nil
+	}
+	var header [100]byte
+	if _, err := d.main.ReadAt(header[:], 0); err != nil {
+		return at, err
+	}
+	at.PageSize = format.DatabasePageSize(header[:])
+	if at.PageSize < 512 || at.PageSize&(at.PageSize-1) != 0 {
+		return at, fmt.Errorf("the database header has page size %d", at.PageSize)
+	}
+	size, err := d.main.Size()
+	if err != nil {
+		return at, err
+	}
+	if at.NPage == 0 {
+		at.NPage = uint32(size / int64(at.PageSize))
+	}
+	return at, nil
 }

@@ -22,6 +22,10 @@ const (
 	// everybody and not undone, but the replica is not known to have it. It will
 	// be in the next upload. Running it again would do it twice. It is an
 	// [sqlite3.IOERR].
+	//
+	// The first commit of a new file cannot fail, and the connection's next
+	// statement does in its place. Until such a file is in WAL mode, writes fail
+	// with it before they change anything: what is not confirmed is that first commit.
 	ErrUnconfirmed = sqlite3.ExtendedErrorCode(sqlite3.IOERR) | ownCode
 
 	// ErrLag: the transaction is refused, and changed nothing, because the replica
@@ -55,9 +59,9 @@ func Cause(conn *sqlite3.Conn) error {
 // Wait returns when the replica has the last transaction that a connection has
 // committed, and all before it: at once, if it is there. It does not force more
 // uploads than the load needs: those who wait share them. It fails with
-// [ErrNotReplicated] if the connection has no replicated database, with
-// [shipper.ErrFenced] and others if replication has halted, and with what ails it if
-// ctx ends first.
+// [ErrNotReplicated] if the connection has no replicated database, and else with
+// [ErrUnconfirmed] and its cause: [ErrFenced] and others if replication has halted, and
+// what ails it if ctx ends first.
 //
 // A connection of database/sql is had by [database/sql.Conn.Raw], whose driver
 // connection has a method Raw.
@@ -66,7 +70,7 @@ func Wait(ctx context.Context, conn *sqlite3.Conn) error {
 	for f := range mainFiles(conn) {
 		replicated = true
 		if err := f.wait(ctx); err != nil {
-			return fmt.Errorf("walvfs: %s: %w", f.db.path, err)
+			return fmt.Errorf("walvfs: %s: %w", f.db.path, coded{identified(err), ErrUnconfirmed})
 		}
 	}
 	if !replicated {
@@ -100,37 +104,53 @@ func (f *mainFile) wait(ctx context.Context) error {
 	if f.committed == 0 && !f.unsettled {
 		return nil
 	}
-	commit := f.db.capture.end()
+	commit := f.db.end()
 	if !f.unsettled { // else it may be newer
 		commit.By = f.committed
 	}
 	if err := f.db.ship.Wait(ctx, commit); err != nil {
 		return err
 	}
-	f.committed = 0
+	f.committed, f.first = 0, nil
 	return nil
 }
 
 // confirm is wait for a transaction that is not to return before.
 func (f *mainFile) confirm() error {
+	if err := f.confirmed(); err != nil {
+		return f.fail(ErrUnconfirmed, fmt.Errorf("walvfs: committed here, but not confirmed by the replica: %w", err))
+	}
+	return nil
+}
+
+// confirmed waits, and returns why the replica has not confirmed a transaction.
+func (f *mainFile) confirmed() error {
 	began := time.Now()
 	ctx, cancel := f.patience()
 	defer cancel()
-	err := f.wait(ctx)
-	f.db.emit(shipper.Confirmed{Took: time.Since(began), Err: err})
+	ctx, done := f.db.pinned.while(ctx, f.db)
+	defer done()
+	err := context.Cause(ctx)
 	if err == nil {
-		return nil
+		err = f.wait(ctx)
 	}
-	f.cause = fmt.Errorf("walvfs: committed here, but not confirmed by the replica: %w", err)
-	return vfs.SystemError(f.cause, ErrUnconfirmed)
+	f.db.emit(shipper.Confirmed{Took: time.Since(began), Err: err})
+	return identified(err)
+}
+
+// fail has SQLite fail with a code, and remembers why.
+func (f *mainFile) fail(code sqlite3.ExtendedErrorCode, cause error) error {
+	f.cause = coded{cause, code}
+	return vfs.SystemError(f.cause, code)
 }
 
 // patience is how long a commit waits: until its connection is interrupted, or
-// sync_timeout is over.
+// sync_timeout is over. An interrupt that came before does not count: a commit that
+// SQLite makes all the same is one that undoes something, as of a savepoint.
 func (f *mainFile) patience() (context.Context, context.CancelFunc) {
 	ctx := context.Background()
 	if f.conn != nil {
-		if interrupt := f.conn.GetInterrupt(); interrupt != nil {
+		if interrupt := f.conn.GetInterrupt(); interrupt != nil && interrupt.Err() == nil {
 			ctx = interrupt
 		}
 	}
@@ -142,14 +162,9 @@ func (f *mainFile) patience() (context.Context, context.CancelFunc) {
 }
 
 // end returns where the newest transaction ends, if that is known.
-func (c *capture) end() shipper.Commit {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.index == nil {
-		return shipper.Commit{}
-	}
-	at, err := boundary(c.index)
-	if err != nil || at.MxFrame == 0 {
+func (d *database) end() shipper.Commit {
+	at, ok := d.ledger.Boundary()
+	if !ok || at.MxFrame == 0 {
 		return shipper.Commit{}
 	}
 	return shipper.Commit{Salt: at.Salt, End: format.FrameOffset(at.PageSize, at.MxFrame+1)}
@@ -170,8 +185,7 @@ func (f *mainFile) refuse() error {
 	default:
 		return nil
 	}
-	f.cause = cause
-	return vfs.SystemError(cause, code)
+	return f.fail(code, cause)
 }
 
 // mayRefuse reports whether there may be such a reason.

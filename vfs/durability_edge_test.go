@@ -47,7 +47,7 @@ func TestSyncNotConnected(t *testing.T) {
 func TestSyncNothingWritten(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
-	conn := open(t, uri(path, store, "durability=sync", "sync_timeout=50ms", "close_timeout=1ms"))
+	conn := open(t, uri(path, store, "durability=sync", "sync_timeout=2s", "close_timeout=1ms"))
 	other := open(t, uri(path, store))
 	exec(t, other, "PRAGMA walvfs_durability = async")
 	exec(t, conn, "CREATE TABLE t (x)")
@@ -77,7 +77,7 @@ func TestWaitOwnCommit(t *testing.T) {
 // A database that is closed meanwhile is no failure of Shutdown: nothing is lacking.
 func TestShutdownBesideClose(t *testing.T) {
 	bad := 0
-	for i := range 300 {
+	for i := range 60 {
 		store := newReplica(t)
 		path := filepath.Join(t.TempDir(), "app.db")
 		conn, err := sqlite3.Open(uri(path, store))
@@ -97,7 +97,7 @@ func TestShutdownBesideClose(t *testing.T) {
 		wg.Wait()
 	}
 	if bad > 0 {
-		t.Errorf("%d failures of 300", bad)
+		t.Errorf("%d failures of 60", bad)
 	}
 }
 
@@ -107,8 +107,10 @@ func TestRefusedSpill(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
 	conn := open(t, uri(path, store, "max_lag=100ms", "close_timeout=1ms"))
-	exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)", "PRAGMA cache_size = 5")
-	settled(t, path)
+	for _, sql := range []string{"CREATE TABLE t (x)", "INSERT INTO t VALUES (1)", "PRAGMA cache_size = 5"} {
+		exec(t, conn, sql)
+		settled(t, path)
+	}
 	down(store)
 	exec(t, conn, "INSERT INTO t VALUES (2)")
 	time.Sleep(150 * time.Millisecond)
@@ -120,7 +122,9 @@ func TestRefusedSpill(t *testing.T) {
 	}
 	store.SetBefore(nil)
 	settled(t, path)
-	exec(t, conn, "INSERT INTO t VALUES (3)", "INSERT INTO t VALUES (4)")
+	exec(t, conn, "INSERT INTO t VALUES (3)")
+	settled(t, path)
+	exec(t, conn, "INSERT INTO t VALUES (4)")
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	for _, suffix := range []string{"", "-wal"} { // as a crash leaves them
 		b, err := os.ReadFile(path + suffix)

@@ -1,5 +1,48 @@
 package vfs
 
+import (
+	"sync"
+	"time"
+)
+
+// HeldLocks returns the names of the locks of ours that cannot be had within a while.
+func HeldLocks(path string, within time.Duration) (held []string) {
+	free := func(name string, mu *sync.Mutex) bool {
+		for deadline := time.Now().Add(within); !mu.TryLock(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				held = append(held, name)
+				return false
+			}
+		}
+		mu.Unlock()
+		return true
+	}
+	if !free("registry.mu", &databases.mu) {
+		return held
+	}
+	d := databases.find(path)
+	if d == nil {
+		return held
+	}
+	free("database.connMu", &d.connMu)
+	// These two take no lock that anybody else knows.
+	answers := func(name string, ask func()) {
+		done := make(chan struct{})
+		go func() {
+			ask()
+			close(done)
+		}()
+		select {
+		case <-done:
+		case <-time.After(within):
+			held = append(held, name)
+		}
+	}
+	answers("ledger.mu", func() { d.ledger.Clean() })
+	answers("shipper.mu", func() { d.ship.Tip(); d.ship.Status() })
+	return held
+}
+
 // HasConn reports whether replication has a connection to a database.
 func HasConn(path string) bool {
 	d := databases.find(path)
@@ -8,6 +51,9 @@ func HasConn(path string) bool {
 	return d.conn != nil
 }
 
+// Rest has replication let go of what it can have again.
+func Rest(path string) { databases.find(path).Rest() }
+
 // Refs returns the application's open connections to a database.
 func Refs(path string) int {
 	d := databases.find(path)
@@ -15,3 +61,22 @@ func Refs(path string) int {
 	defer databases.mu.Unlock()
 	return d.refs
 }
+
+// SetSliceTime changes how long a slice of a copy takes, and returns what undoes that.
+// With 0, it copies as little as it can.
+func SetSliceTime(d time.Duration) (undo func()) {
+	old := sliceTime
+	sliceTime = d
+	return func() { sliceTime = old }
+}
+
+// SetLargeCut changes the size in bytes up to which a cut reads its pages under its mark,
+// and returns what undoes that. With 0, everything is copied first.
+func SetLargeCut(size int64) (undo func()) {
+	old := largeCut
+	largeCut = size
+	return func() { largeCut = old }
+}
+
+// Wake wakes replication.
+func Wake(path string) { databases.find(path).wake() }

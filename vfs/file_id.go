@@ -6,7 +6,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3/vfs"
 
-	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // fileID identifies a file whatever its names are.
@@ -18,17 +18,29 @@ type fileID struct {
 // identify returns the identity of an open file. It asks the file itself where
 // it can, so that one that was replaced after the open is not mistaken.
 func identify(path string, file vfs.File) (id fileID, err error) {
-	var info fs.FileInfo
-	if f, ok := file.(interface{ Stat() (fs.FileInfo, error) }); ok {
-		info, err = f.Stat()
-	} else {
-		info, err = os.Stat(path)
+	f, ok := file.(interface{ Stat() (fs.FileInfo, error) })
+	if !ok {
+		return identifyPath(path)
 	}
+	info, err := f.Stat()
 	if err != nil {
 		return id, err
 	}
-	if id.device, id.inode = sidecar.Inode(info); id.inode == 0 {
+	return identifyInfo(path, info), nil
+}
+
+// identifyPath returns the identity of the file that has a path now.
+func identifyPath(path string) (id fileID, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return id, err
+	}
+	return identifyInfo(path, info), nil
+}
+
+func identifyInfo(path string, info fs.FileInfo) (id fileID) {
+	if id.device, id.inode = statefile.Inode(info); id.inode == 0 {
 		id.path = path
 	}
-	return id, nil
+	return id
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
@@ -52,7 +53,7 @@ func TestFlip(t *testing.T) {
 	conn.Close()
 	want := save(t, path)[""]
 
-	files, err := restore.ListFiles(t.Context(), store)
+	files, err := replica.All(t.Context(), store)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,15 +41,14 @@ var (
 	save              = dbtest.Save
 	powerDir          = dbtest.MemoryDir
 	newRun            = dbtest.NewRun
-	bankSchema        = dbtest.BankSchema
-	transact          = dbtest.Transact
-	maintain          = dbtest.Maintain
 	requireBank       = dbtest.RequireBank
 	requireEveryTXID  = dbtest.RequireEveryTXID
 	requireReplicated = dbtest.RequireReplicated
 	hurried           = dbtest.Hurried
-	expected          = dbtest.Expected
 	errInjected       = dbtest.ErrInjected
+	readFile          = dbtest.ReadFile
+	newVFS            = dbtest.NewVFS
+	requireForgotten  = dbtest.RequireForgotten
 )
 
 const (
@@ -65,6 +64,8 @@ type (
 	replayed   = dbtest.Replayed
 	digest     = dbtest.Digest
 	syncWriter = dbtest.SyncWriter
+	logLines   = dbtest.LogLines
+	replicaURL = dbtest.ReplicaURL
 )
 
 // faulty returns the URI of a database whose file operations the hooks see.

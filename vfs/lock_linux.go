@@ -29,7 +29,7 @@ func lockDatabase(path string) (*os.File, error) {
 	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: lockOffset, Len: 1})
 	switch {
 	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES):
-		err = fmt.Errorf("walvfs: %s: %w: stop it first, or set lock_timeout to wait for it", path, errLocked)
+		err = fmt.Errorf("%w (stop it first, or set lock_timeout to wait for it)", errLocked)
 	case errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOLCK):
 		err = nil // a file system without such locks
 	}

@@ -19,7 +19,11 @@ type mainFile struct {
 	checkpointing bool          // between CheckpointStart and CheckpointDone
 	unsettled     bool          // a commit frame was written, but SQLite did not call it a success
 	written       int64         // how far the transaction has written the WAL, bytes
-	leftWAL       bool          // committed without a WAL
+	direct        bool          // the transaction has written the database file itself
+	openedWAL     bool          // as each connection does before its first transaction in WAL mode
+	leftWAL       bool          // committed without a WAL, and has a lock since
+	wantsWAL      bool          // a write was refused until the database is in WAL mode
+	first         error         // why its commit without a WAL is not confirmed, for its next statement
 	committed     uint64        // the cut by which the replica has its newest transaction, 0 for none
 	sync          bool          // commits wait for the replica
 	syncTimeout   time.Duration // for so long, 0 for ever
@@ -56,11 +60,13 @@ func (f *mainFile) CommitPhaseTwo() error {
 	f.written = 0
 	switch {
 	case f.internal:
-	case !logged && f.db.inWAL.Load(): // it wrote nothing
+	case !logged && (f.db.inWAL.Load() || !f.direct): // it wrote nothing
 	case !logged:
-		f.committed, f.leftWAL = f.db.ship.NextCut(), true
+		if err := f.commitOutside(); err != nil {
+			return err
+		}
 	default:
-		f.db.capture.own.count.Add(1)
+		f.db.ledger.Committed()
 		f.committed = f.db.ship.NextCut()
 		f.db.wake()
 		if f.sync {
@@ -80,37 +86,12 @@ func (f *mainFile) settle() {
 	}
 }
 
-// Unlock forwards. After a commit without a WAL, such as the first one of a new
-// database, this is the first moment at which another connection can turn WAL
-// mode on, and the application's next transaction begins after it.
-func (f *mainFile) Unlock(lock vfs.LockLevel) error {
-	if f.left() {
-		return nil
-	}
-	err := f.File.Unlock(lock)
-	if f.leftWAL && lock == vfs.LOCK_NONE {
-		f.leftWAL = false
-		f.db.enterWAL(f.File)
-		f.db.wake()
-		if f.sync {
-			f.confirmFirst()
-		}
-	}
-	return err
-}
-
-// confirmFirst is confirm for a commit without a WAL, which cannot fail any more.
-func (f *mainFile) confirmFirst() {
-	if err := f.confirm(); err != nil {
-		f.db.capture.log.Error("a new database's first commit has returned all the same", "error", err)
-	}
-}
-
 // WriteAt forwards, and notes what reaches the database past the WAL.
 func (f *mainFile) WriteAt(p []byte, off int64) (int, error) {
 	if !f.checkpointing {
+		f.direct = true
 		f.db.inWAL.Store(false)
-		f.db.capture.direct(off, len(p))
+		f.db.ledger.Direct(off, len(p))
 	}
 	return f.File.WriteAt(p, off)
 }
@@ -119,7 +100,8 @@ func (f *mainFile) WriteAt(p []byte, off int64) (int, error) {
 // checkpoint truncates after CheckpointDone, too: to the size that is committed.
 func (f *mainFile) Truncate(size int64) error {
 	if !f.checkpointing {
-		f.db.capture.directTruncate(size)
+		f.direct = true
+		f.db.ledger.DirectTruncate(size)
 	}
 	return f.File.Truncate(size)
 }
@@ -173,7 +155,6 @@ func (f *mainFile) ChunkSize(size int)              { vfsutil.WrapChunkSize(f.Fi
 func (f *mainFile) SizeHint(size int64) error       { return vfsutil.WrapSizeHint(f.File, size) }
 func (f *mainFile) HasMoved() (bool, error)         { return vfsutil.WrapHasMoved(f.File) }
 func (f *mainFile) Overwrite() error                { return vfsutil.WrapOverwrite(f.File) }
-func (f *mainFile) SyncSuper(super string) error    { return vfsutil.WrapSyncSuper(f.File, super) }
 func (f *mainFile) BeginAtomicWrite() error         { return vfsutil.WrapBeginAtomicWrite(f.File) }
 func (f *mainFile) CommitAtomicWrite() error        { return vfsutil.WrapCommitAtomicWrite(f.File) }
 func (f *mainFile) RollbackAtomicWrite() error      { return vfsutil.WrapRollbackAtomicWrite(f.File) }

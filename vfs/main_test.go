@@ -1,9 +1,21 @@
 package vfs_test
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/walvfs/walvfs/vfs"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// precopyAll is an environment variable that has every cut's pages be copied first, in
+// whatever test.
+const precopyAll = "WALVFS_TEST_PRECOPY_ALL"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(precopyAll) != "" {
+		vfs.SetLargeCut(0)
+	}
+	goleak.VerifyTestMain(m)
+}

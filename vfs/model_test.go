@@ -63,6 +63,9 @@ func TestModel(t *testing.T) {
 			"close":            m.close,
 			"drain":            m.drain,
 			"to a new machine": m.takeOver,
+			"move":             m.move,
+			"lose the state":   m.loseState,
+			"set back":         m.setBack,
 		})
 		m.setOutage(false)
 		m.open(rt)

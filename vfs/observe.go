@@ -57,25 +57,38 @@ func (d Database) MarshalJSON() ([]byte, error) {
 		Pages   int64   `json:"pages"`
 		Bytes   int64   `json:"bytes"`
 	}
+	type job struct {
+		Name  string           `json:"name"`
+		State shipper.JobState `json:"state"`
+		At    string           `json:"at,omitempty"` // RFC 3339
+		Error string           `json:"error,omitempty"`
+	}
 	v := struct {
-		Path        string           `json:"path"`
-		Replica     string           `json:"replica"`
-		State       shipper.State    `json:"state"`
-		Error       string           `json:"error,omitempty"`
-		Kind        string           `json:"error_kind,omitempty"`
-		Tip         *tip             `json:"tip,omitempty"`
-		Lag         lag              `json:"lag"`
-		Uploads     int64            `json:"uploads"`
-		Bytes       int64            `json:"bytes"`
-		Requests    shipper.Requests `json:"requests"`
-		Failures    int64            `json:"failures"`
-		LevelsError string           `json:"levels_error,omitempty"`
-		Unfenced    bool             `json:"unfenced,omitempty"`
+		Path     string           `json:"path"`
+		Replica  string           `json:"replica"`
+		State    shipper.State    `json:"state"`
+		Error    string           `json:"error,omitempty"`
+		Kind     string           `json:"error_kind,omitempty"`
+		Tip      *tip             `json:"tip,omitempty"`
+		Lag      lag              `json:"lag"`
+		Uploads  int64            `json:"uploads"`
+		Bytes    int64            `json:"bytes"`
+		Requests shipper.Requests `json:"requests"`
+		Failures int64            `json:"failures"`
+		Jobs     []job            `json:"jobs"`
+		Levels   string           `json:"levels_error,omitempty"`
+		Unfenced bool             `json:"unfenced,omitempty"`
 	}{
 		Path: d.Path, Replica: d.Replica, State: d.State, Error: text(d.Err),
 		Lag:     lag{d.Lag.Seconds(), d.LagCommits, d.LagPages, d.LagBytes},
 		Uploads: d.Uploads, Bytes: d.Bytes, Requests: d.Requests, Failures: d.Failures,
-		LevelsError: text(d.LevelsErr), Unfenced: d.Unfenced,
+		Jobs: make([]job, len(d.Jobs)), Levels: text(d.LevelsErr), Unfenced: d.Unfenced,
+	}
+	for i, j := range d.Jobs {
+		v.Jobs[i] = job{Name: j.Name, State: j.State, Error: text(j.Err)}
+		if !j.At.IsZero() {
+			v.Jobs[i].At = j.At.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+		}
 	}
 	if d.Err != nil {
 		v.Kind = shipper.ErrorKind(d.Err)
@@ -86,8 +99,9 @@ func (d Database) MarshalJSON() ([]byte, error) {
 	return json.Marshal(v)
 }
 
-// An EventListener is told of events by the database's path. It is called by the
-// goroutine that an event happened in, which may be a commit's, and must return soon.
+// An EventListener is told of events by the database's path, of those of one database
+// one after another. Nothing waits for it, so that it may use the database. It must
+// return soon: while it does not, events are dropped in the end.
 type EventListener func(path string, e shipper.Event)
 
 var listeners struct {
@@ -125,14 +139,19 @@ func current() []*EventListener {
 }
 
 func (d *database) emit(e shipper.Event) {
-	if d.events != nil {
-		d.events(d.path, e)
+	if d.events == nil && listeners.list.Load() == nil {
+		return
 	}
-	if list := listeners.list.Load(); list != nil {
-		for _, l := range *list {
-			(*l)(d.path, e)
+	d.calls.add(func() {
+		if d.events != nil {
+			d.events(d.path, e)
 		}
-	}
+		if list := listeners.list.Load(); list != nil {
+			for _, l := range *list {
+				(*l)(d.path, e)
+			}
+		}
+	})
 }
 
 // Shutdown has the replica of every database that is open in this process get what is

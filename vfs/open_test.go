@@ -16,7 +16,7 @@ import (
 
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/restore"
-	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/vfs"
 )
 
@@ -193,7 +193,7 @@ func TestUnknownReplica(t *testing.T) {
 	conn := open(t, uri(path, store))
 	exec(t, conn, "CREATE TABLE t (x)")
 	conn.Close()
-	for _, suffix := range []string{"", sidecar.Suffix} {
+	for _, suffix := range []string{"", statefile.Suffix} {
 		b, err := os.ReadFile(path + suffix)
 		if err != nil {
 			t.Fatal(err)

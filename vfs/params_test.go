@@ -72,7 +72,7 @@ func TestRestoreFails(t *testing.T) {
 	if _, err := os.Stat(missing); err == nil {
 		t.Error("a database was created")
 	}
-	if got := openError(t, uri(missing, machine, "restore=perhaps")); !strings.Contains(got, "expected if-behind or if-missing or never") {
+	if got := openError(t, uri(missing, machine, "restore=perhaps")); !strings.Contains(got, "expected never, if-missing or if-behind") {
 		t.Error(got)
 	}
 }

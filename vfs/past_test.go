@@ -10,13 +10,13 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// Whatever happens to the sidecar, the database goes on with what it wrote: at worst
+// Whatever happens to the state file, the database goes on with what it wrote: at worst
 // everything is uploaded again. The application does not wait for that.
-func TestLostSidecar(t *testing.T) {
+func TestLostStateFile(t *testing.T) {
 	losses := map[string]func(older, b []byte) []byte{
 		"deleted": func(_, b []byte) []byte { return nil },
 		"emptied": func(_, b []byte) []byte { return []byte{} },
@@ -54,14 +54,14 @@ func TestLostSidecar(t *testing.T) {
 		for when, end := range ends {
 			t.Run(what+" "+when, func(t *testing.T) {
 				r := newRun(t)
-				older := save(t, r.Path)[sidecar.Suffix]
+				older := save(t, r.Path)[statefile.Suffix]
 				exec(t, r.Conn, "INSERT INTO t VALUES ('later')")
 				settled(t, r.Path)
 				d := end(r)
-				if b := lose(older, d[sidecar.Suffix]); b != nil {
-					d[sidecar.Suffix] = b
+				if b := lose(older, d[statefile.Suffix]); b != nil {
+					d[statefile.Suffix] = b
 				} else {
-					delete(d, sidecar.Suffix)
+					delete(d, statefile.Suffix)
 				}
 				d.Write(t, r.Path)
 				r.Open()
@@ -82,12 +82,12 @@ func TestLostSidecar(t *testing.T) {
 }
 
 // A first transaction that has begun, or was given up, has changed nothing yet.
-func TestLostSidecarBesideATransaction(t *testing.T) {
+func TestLostStateFileBesideATransaction(t *testing.T) {
 	for _, end := range []string{"COMMIT", "ROLLBACK"} {
 		t.Run(end, func(t *testing.T) {
 			r := newRun(t)
 			r.Conn.Close()
-			os.Remove(r.Path + sidecar.Suffix)
+			os.Remove(r.Path + statefile.Suffix)
 			down(r.Store)
 			r.Open()
 			// It outgrows the cache, and so writes to the WAL.
@@ -148,4 +148,80 @@ func TestOlderDatabase(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A volume that is set back to a moment before the tip, at which the tip has undone what
+// it holds, does not pass for the tip.
+func TestSetBackAndUndone(t *testing.T) {
+	r := newRun(t)
+	exec(t, r.Conn, "UPDATE t SET x = 'a' WHERE rowid = 400")
+	settled(t, r.Path)
+	exec(t, r.Conn, "UPDATE t SET x = 'b' WHERE rowid = 400")
+	settled(t, r.Path)
+	d := save(t, r.Path)
+	checkpoint(t, r.Conn, sqlite3.CHECKPOINT_TRUNCATE) // the tip is of another WAL
+	exec(t, r.Conn, "UPDATE t SET x = 'a' WHERE rowid = 400")
+	settled(t, r.Path)
+	d.Crash(t, r.Store, r.Path, r.Conn)
+	r.Open()
+	exec(t, r.Conn, "INSERT INTO t VALUES ('later')")
+	settled(t, r.Path)
+	r.Conn.Close()
+	requireEqual(t, r.Store, r.Path)
+}
+
+// What a comparison has proved outlives a crash, also if nothing was uploaded since, and
+// what another program commits then.
+func TestComparisonIsKept(t *testing.T) {
+	r := newRun(t)
+	r.Conn.Close()
+	if err := os.Remove(r.Path + statefile.Suffix); err != nil {
+		t.Fatal(err)
+	}
+	r.Open()
+	settled(t, r.Path)
+	save(t, r.Path).Crash(t, r.Store, r.Path, r.Conn)
+	plain := open(t, "file:"+r.Path)
+	exec(t, plain, theirs)
+	plain.Close()
+	r.RequireShips(wholeDatabase)
+}
+
+// A comparison is with the database as it was opened, however often the application resets
+// the WAL before the store answers.
+func TestComparisonAfterResets(t *testing.T) {
+	r := newRun(t)
+	r.Conn.Close()
+	if err := os.Remove(r.Path + statefile.Suffix); err != nil {
+		t.Fatal(err)
+	}
+	down(r.Store)
+	r.Open()
+	for range 3 {
+		exec(t, r.Conn, "UPDATE t SET x = randomblob(500) WHERE rowid % 3 = 0")
+		checkpoint(t, r.Conn, sqlite3.CHECKPOINT_TRUNCATE)
+	}
+	r.Store.SetBefore(nil)
+	settled(t, r.Path)
+	r.Conn.Close()
+	requireEqual(t, r.Store, r.Path)
+}
+
+// A database that was moved after a crash goes on with what it had not shipped, also on
+// pages of which the WAL has no older content than that: SQLite's recovery says that a
+// checkpoint may have copied all of it.
+func TestMovedWithPagesOfTheFile(t *testing.T) {
+	r := newRun(t)
+	checkpoint(t, r.Conn, sqlite3.CHECKPOINT_TRUNCATE)
+	settled(t, r.Path)
+	down(r.Store)
+	exec(t, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 200")
+	save(t, r.Path).Crash(t, r.Store, r.Path, r.Conn)
+	to := filepath.Join(t.TempDir(), "moved.db")
+	copyFiles(t, r.Path, to)
+	removeFiles(t, r.Path)
+	conn := open(t, uri(to, r.Store))
+	settled(t, to)
+	conn.Close()
+	requireEqual(t, r.Store, to)
 }

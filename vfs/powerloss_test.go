@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,7 +21,8 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/shipper/statefile/diskhook"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs"
@@ -49,15 +49,14 @@ func init() {
 }
 
 // A powerDisk holds one database's files and takes images of what a power loss
-// would leave of them. It sees the files, the replica and the sidecar one
-// operation at a time.
+// would leave of them. It sees the files and the replica one operation at
+// a time.
 type powerDisk struct {
 	path  string
 	store *powerStore
 
 	mu     sync.Mutex
 	names  map[string][]*powerFile // by suffix: what the name meant since the last sync of the directory
-	sides  []powerSide             // what the sidecar was
 	rng    *rand.Rand
 	oneIn  int // writes that an image is taken after
 	images []powerImage
@@ -75,19 +74,10 @@ type powerOp struct {
 	data []byte
 }
 
-// A powerSide is one file that had the sidecar's name.
-type powerSide struct {
-	inode   uint64
-	durable bool // synced, and its name
-	synced  int  // bytes of it that are
-	content []byte
-}
-
 // A powerImage is what there was when the power failed.
 type powerImage struct {
 	what    string
 	names   map[string][]*powerFile
-	sides   []powerSide
 	objects int // in the replica
 }
 
@@ -95,13 +85,7 @@ type powerImage struct {
 func (v *powerVFS) track(t *testing.T, path string, oneIn int) *powerDisk {
 	d := &powerDisk{path: path, names: map[string][]*powerFile{}, rng: rand.New(rand.NewPCG(0, 0)), oneIn: oneIn}
 	for suffix, b := range save(t, path) {
-		if suffix != sidecar.Suffix {
-			d.names[suffix] = []*powerFile{{durable: b}}
-		}
-	}
-	d.lookAtSidecar()
-	for i := range d.sides {
-		d.sides[i].sync()
+		d.names[suffix] = []*powerFile{{durable: b}}
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -180,40 +164,9 @@ func (d *powerDisk) syncDir() {
 	}
 }
 
-// lookAtSidecar follows a file that is not written through SQLite's VFS.
-func (d *powerDisk) lookAtSidecar() {
-	f, err := os.Open(d.path + sidecar.Suffix)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	b, rerr := io.ReadAll(f)
-	if err != nil || rerr != nil {
-		return
-	}
-	_, inode := sidecar.Inode(info)
-	if last := len(d.sides) - 1; last >= 0 && d.sides[last].inode == inode {
-		d.sides[last].become(b)
-		return
-	}
-	d.sides = append(d.sides, powerSide{inode: inode, synced: headOf(b), content: b})
-}
-
-// become follows what is appended. What was synced is gone if it starts over.
-func (s *powerSide) become(content []byte) {
-	if !bytes.HasPrefix(content, s.content) {
-		s.synced = headOf(content)
-	}
-	s.content = content
-}
-
-func (s *powerSide) sync() { s.durable, s.synced = true, len(s.content) }
-
 // image notes what a power loss would find now. d.mu must be held.
 func (d *powerDisk) image(what string) {
-	d.lookAtSidecar()
-	i := powerImage{what: what, names: map[string][]*powerFile{}, sides: slices.Clone(d.sides)}
+	i := powerImage{what: what, names: map[string][]*powerFile{}}
 	for suffix, h := range d.names {
 		for _, f := range h {
 			if f != nil {
@@ -266,6 +219,30 @@ func (f *powerHandle) Sync(flags sqlitevfs.SyncFlag) error {
 		f.disk.syncDir()
 	}
 	f.disk.image("after sync " + f.suffix)
+	return nil
+}
+
+// A powerState is the state file, which is not written through SQLite's VFS.
+type powerState struct {
+	diskhook.Disk
+	disk *powerDisk
+	file *powerFile
+}
+
+func (f *powerState) WriteAt(p []byte, off int64) (int, error) {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	f.file.pending = append(f.file.pending, powerOp{off, bytes.Clone(p)})
+	n, err := f.Disk.WriteAt(p, off)
+	f.disk.image("write " + statefile.Suffix)
+	return n, err
+}
+
+func (f *powerState) Sync() error {
+	f.disk.mu.Lock()
+	defer f.disk.mu.Unlock()
+	f.file.durable, f.file.pending = f.file.all(), nil
+	f.disk.image("after sync " + statefile.Suffix)
 	return nil
 }
 
@@ -365,35 +342,7 @@ func (i *powerImage) disk(loss powerLoss, rng *rand.Rand) disk {
 			d[suffix] = f.after(loss, rng)
 		}
 	}
-	if len(i.sides) > 0 {
-		d[sidecar.Suffix] = i.sidecar(loss, rng)
-	}
 	return d
-}
-
-// sidecar returns a sidecar that was there since the last one that was synced.
-// What was appended to it may be lost.
-func (i *powerImage) sidecar(loss powerLoss, rng *rand.Rand) []byte {
-	synced := len(i.sides) - 1
-	for synced > 0 && !i.sides[synced].durable {
-		synced--
-	}
-	switch loss {
-	case kept:
-		return i.sides[len(i.sides)-1].content
-	case dropped:
-		s := i.sides[synced]
-		return s.content[:s.synced]
-	}
-	s := i.sides[synced+rng.IntN(len(i.sides)-synced)]
-	return s.content[:s.synced+rng.IntN(len(s.content)-s.synced+1)]
-}
-
-// headOf returns the length of a sidecar's first two lines, which are written
-// before it gets its name.
-func headOf(b []byte) int {
-	first := bytes.IndexByte(b, '\n') + 1
-	return first + bytes.IndexByte(b[first:], '\n') + 1
 }
 
 // powerStore is a replica whose uploads take effect between a disk's operations.
@@ -428,8 +377,6 @@ func (s *powerStore) Create(ctx context.Context, key string, body storage.Body, 
 	if s.disk != nil {
 		s.disk.mu.Lock()
 		defer s.disk.mu.Unlock()
-		s.disk.lookAtSidecar()
-		s.disk.sides[len(s.disk.sides)-1].sync()
 		s.disk.image("before upload")
 		defer s.disk.image("after upload")
 	}
@@ -615,7 +562,8 @@ func (r *powerRun) reopen(t *testing.T, uri, label string) (powerOutcome, *sqlit
 		return converged, conn
 	case errors.Is(err, shipper.ErrDiverged) && strings.Contains(err.Error(), "the disk has lost commits"):
 		return lostHalt, conn
-	case errors.Is(err, shipper.ErrDiverged) && strings.Contains(err.Error(), "this copy of the database did not write"):
+	case errors.Is(err, shipper.ErrDiverged) && strings.Contains(err.Error(), "this copy of the database did not write"),
+		errors.Is(err, shipper.ErrDiverged) && strings.Contains(err.Error(), "does not hold it any more"):
 		return otherHalt, conn
 	}
 	t.Errorf("%s: %v", label, err)

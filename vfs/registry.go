@@ -1,12 +1,15 @@
 package vfs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/walvfs/walvfs/shipper/storage"
 )
 
 // registry knows the databases that are open in this process. A database is
@@ -15,7 +18,7 @@ type registry struct {
 	mu        sync.Mutex
 	byPath    map[string]*database
 	byFile    map[fileID]*database
-	byReplica map[string]*database
+	byReplica map[string]*database     // by [storage.Place]
 	opening   map[fileID]chan struct{} // closed when the database is there, or cannot be
 }
 
@@ -33,13 +36,32 @@ func (r *registry) find(path string) *database {
 	return r.byPath[path]
 }
 
+// isOpen reports whether a database is open. One that is being closed has to be done
+// first.
+func (r *registry) isOpen(path string) bool {
+	for {
+		d := r.find(path)
+		if d == nil {
+			return false
+		}
+		closed := r.closing(d)
+		if closed == nil {
+			return true
+		}
+		<-closed
+	}
+}
+
 // acquire returns the database of an open file, which gains a connection.
 func (r *registry) acquire(v *replicated, path string, file vfs.File, cfg settings) (*database, error) {
 	id, err := identify(path, file)
 	if err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(cfg.lockTimeout); ; {
+	if d := r.find(path); d != nil && d.hasReplica(cfg) {
+		cfg.replica = d.cfg.replica
+	}
+	for deadline := cfg.lockUntil(); ; {
 		d, busy, err := r.join(path, id, cfg)
 		if d == nil && busy == nil && err == nil {
 			d, err = r.create(v, path, id, cfg)
@@ -68,10 +90,13 @@ func (r *registry) join(path string, id fileID, cfg settings) (_ *database, busy
 	case d != nil && d.closed != nil:
 		return nil, d.closed, nil
 	case d != nil && d.path != path:
-		return nil, nil, fmt.Errorf("walvfs: %s is already open as %s: SQLite needs one name for a database", path, d.path)
+		return nil, nil, fmt.Errorf("the file is already open as %s (open it by one name: SQLite names the -wal after the database)", d.path)
 	case d != nil && d.cfg.replica != cfg.replica:
-		return nil, nil, fmt.Errorf("walvfs: %s is already open with another replica", path)
+		return nil, nil, fmt.Errorf("the database is already open with another replica, %s (give all its connections the same replica)", d.store)
 	case d != nil:
+		if err := cfg.contradicts(d.cfg); err != nil {
+			return nil, nil, err
+		}
 		d.refs++
 		return d, nil, nil
 	}
@@ -79,14 +104,25 @@ func (r *registry) join(path string, id fileID, cfg settings) (_ *database, busy
 		if other.closed != nil {
 			return nil, other.closed, nil
 		}
-		return nil, nil, replaced(path)
+		return nil, nil, errReplaced
 	}
 	r.opening[id] = make(chan struct{})
 	return nil, nil, nil
 }
 
-func replaced(path string) error {
-	return fmt.Errorf("walvfs: %s was replaced while it is open: close every connection to it first", path)
+var errReplaced = errors.New("the file was replaced while it is open (close every connection to it first)")
+
+// hasReplica reports whether settings name the replica of a database, in any spelling.
+func (d *database) hasReplica(cfg settings) bool {
+	if d.cfg.replica == cfg.replica {
+		return true
+	}
+	store, err := storage.Open(context.Background(), cfg.replica, cfg.storage)
+	if err != nil {
+		return false
+	}
+	defer store.Close()
+	return storage.Place(store) == d.place
 }
 
 // create makes the database that join found missing, with one connection. It reads
@@ -100,19 +136,26 @@ func (r *registry) create(v *replicated, path string, id fileID, cfg settings) (
 	if err != nil {
 		return nil, err
 	}
-	replica := d.store.String()
-	if other := r.byReplica[replica]; other != nil {
-		err = fmt.Errorf("walvfs: %s is already the replica of %s: each database needs its own", replica, other.path)
+	if other := r.byReplica[d.place]; other != nil {
+		err = fmt.Errorf("%s is already the replica of %s (%s)", d.store, other.path, ownReplica(cfg))
 	} else if r.byPath[path] != nil {
-		err = replaced(path)
+		err = errReplaced
 	}
 	if err != nil {
 		d.discard()
 		return nil, err
 	}
 	d.refs = 1
-	r.byPath[path], r.byFile[id], r.byReplica[replica] = d, d, d
+	r.byPath[path], r.byFile[id], r.byReplica[d.place] = d, d, d
 	return d, nil
+}
+
+// ownReplica says how a database gets a replica of its own.
+func ownReplica(cfg settings) string {
+	if cfg.fromBase {
+		return baseHint
+	}
+	return "give each database a replica URL of its own"
 }
 
 // release takes a connection away. The last one's waits for the replica, up to
@@ -128,11 +171,16 @@ func (r *registry) release(d *database) {
 	}
 	d.unshipped = err
 	d.close()
+	r.remove(d)
+	d.calls.wait() // a program may be about to end
+}
+
+func (r *registry) remove(d *database) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.byPath, d.path)
 	delete(r.byFile, d.file)
-	delete(r.byReplica, d.store.String())
+	delete(r.byReplica, d.place)
 	close(d.closed)
 }
 

@@ -4,7 +4,8 @@ import (
 	"errors"
 
 	"github.com/ncruces/go-sqlite3"
-	"golang.org/x/sys/unix"
+
+	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
 // rest closes the internal connection, which takes far more memory than everything
@@ -17,7 +18,7 @@ func (d *database) rest() error {
 	if d.wal == nil {
 		return nil // SQLite has not opened one
 	}
-	if err := setLock(d.shm, unix.F_RDLCK, shmDeadMan); err != nil {
+	if err := wal.LockDeadMan(d.shm); err != nil {
 		return err
 	}
 	if _, err := d.conn.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {

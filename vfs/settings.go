@@ -3,13 +3,10 @@ package vfs
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"log/slog"
-	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -23,12 +20,14 @@ import (
 // settings are what one database is opened with.
 type settings struct {
 	replica        string
+	fromBase       bool // the replica's URL is made of WALVFS_REPLICA and the file name
 	interval       time.Duration
 	closeTimeout   time.Duration
 	lockTimeout    time.Duration
 	overwrite      bool // a replica with another history
 	ifMissing      bool // restore a database that does not exist
 	ifBehind       bool // or that is behind its replica
+	adopt          Adopt
 	unfenced       bool
 	sync           bool          // commits wait for the replica
 	syncTimeout    time.Duration // for so long, 0 for ever
@@ -36,22 +35,48 @@ type settings struct {
 	fencedReadonly bool          // refuse writes when another writer has the replica
 	policy         shipper.Policy
 	storage        storage.Options
-	logger         *slog.Logger
+	uri            url.Values   // what it says
+	parameters     []string     // that the VFS underneath reads
+	logger         *slog.Logger // calls back
+	calls          *callbacks
 }
 
 // configure reads the settings of a main database. It reports false if the
 // file's own URI does not ask for this VFS.
 func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err error) {
-	if name.URIParameter("vfs") != v.name {
-		return s, false, nil
+	params := name.URIParameters()
+	ok, err = v.asked(params)
+	if !ok || err != nil {
+		return s, ok, err
 	}
-	s = settings{
+	s = v.defaults()
+	if !params.Has("replica") {
+		if err := v.findReplica(name.String(), &s); err != nil {
+			return s, true, err
+		}
+	}
+	s.uri = params
+	if s.policy.IsZero() {
+		s.policy = shipper.DefaultPolicy()
+	}
+	if err := s.apply(params); err != nil {
+		return s, true, err
+	}
+	s.storage.Unconditional = s.unfenced
+	return s, true, storage.Check(s.replica)
+}
+
+// defaults are the settings of a database whose URI has none.
+func (v *replicated) defaults() settings {
+	calls := &callbacks{}
+	return settings{
 		interval:       max(0, cmp.Or(v.opts.Interval, time.Second)),
 		closeTimeout:   max(0, cmp.Or(v.opts.CloseTimeout, 10*time.Second)),
 		lockTimeout:    v.opts.LockTimeout,
 		overwrite:      v.opts.Overwrite,
 		ifMissing:      v.opts.RestoreIfMissing || v.opts.RestoreIfBehind,
 		ifBehind:       v.opts.RestoreIfBehind,
+		adopt:          v.opts.Adopt,
 		unfenced:       v.opts.Unfenced,
 		sync:           v.opts.Sync,
 		syncTimeout:    max(0, cmp.Or(v.opts.SyncTimeout, 10*time.Second)),
@@ -59,76 +84,34 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 		fencedReadonly: v.opts.FencedReadonly,
 		policy:         v.opts.Policy,
 		storage:        v.opts.Storage,
-		logger:         v.opts.Logger,
+		parameters:     v.opts.Parameters,
+		logger:         calls.logger(cmp.Or(v.opts.Logger, slog.Default())),
+		calls:          calls,
 	}
-	if s.logger == nil {
-		s.logger = slog.Default()
-	}
-	if err := v.findReplica(name, &s); err != nil {
-		return s, true, err
-	}
-	if s.policy.IsZero() {
-		s.policy = shipper.DefaultPolicy()
-	}
-	if s.replica == "" {
-		return s, true, errors.New("walvfs: no replica for this database: add &replica=URL to its URI, set WALVFS_REPLICA to a base URL, or name the database in walvfs.yml")
-	}
-	err = errors.Join(
-		storage.Check(s.replica),
-		duration(name, "interval", &s.interval),
-		duration(name, "close_timeout", &s.closeTimeout),
-		duration(name, "lock_timeout", &s.lockTimeout),
-		durationOrOff(name, "sync_timeout", &s.syncTimeout),
-		durationOrOff(name, "max_lag", &s.maxLag),
-		durationOrOff(name, "retention", &s.policy.Keep),
-		durationOrOff(name, "snapshots", &s.policy.Snapshots),
-		choice(name, "durability", map[string]func(){
-			"async": func() { s.sync = false },
-			"sync":  func() { s.sync = true },
-		}),
-		choice(name, "on_fenced", map[string]func(){
-			"continue": func() { s.fencedReadonly = false },
-			"readonly": func() { s.fencedReadonly = true },
-		}),
-		choice(name, "diverged", map[string]func(){
-			"halt":      func() { s.overwrite = false },
-			"overwrite": func() { s.overwrite = true },
-		}),
-		choice(name, "restore", map[string]func(){
-			"never":      func() { s.ifMissing, s.ifBehind = false, false },
-			"if-missing": func() { s.ifMissing, s.ifBehind = true, false },
-			"if-behind":  func() { s.ifMissing, s.ifBehind = true, true },
-		}),
-		choice(name, "fencing", map[string]func(){
-			"on":  func() { s.unfenced = false },
-			"off": func() { s.unfenced = true },
-		}),
-	)
-	s.storage.Unconditional = s.unfenced
-	return s, true, err
 }
 
-// findReplica finds out where the replica is: from the URI, the options, the
-// environment or the configuration file, in this order.
-func (v *replicated) findReplica(name *vfs.Filename, s *settings) error {
-	path := name.String()
-	if s.replica = cmp.Or(name.URIParameter("replica"), v.opts.Replicas[path]); s.replica != "" {
+// findReplica finds the replica of a database whose URI does not name it: in the
+// options, the environment or the configuration file, in this order.
+func (v *replicated) findReplica(path string, s *settings) error {
+	if s.replica = v.opts.Replicas[path]; s.replica != "" {
 		return nil
 	}
-	if base := os.Getenv("WALVFS_REPLICA"); base != "" {
-		s.replica = strings.TrimRight(base, "/") + "/" + filepath.Base(path)
-		return nil
+	if base := os.Getenv(envBase); base != "" {
+		s.fromBase = true
+		var err error
+		s.replica, err = belowBase(base, filepath.Base(path))
+		return err
 	}
 	file, err := readConfig(os.Getenv(config.EnvPath))
 	if err != nil {
-		return fmt.Errorf("walvfs: %w", err)
+		return err
 	}
 	db, ok := file.DB(path)
 	if !ok {
-		return nil
+		return errors.New("there is no replica for this database (add &replica=URL to its URI, set WALVFS_REPLICA to a base URL, or name the database in walvfs.yml)")
 	}
 	if err := db.CheckWrite(); err != nil {
-		return fmt.Errorf("walvfs: %w", err)
+		return err
 	}
 	s.replica, s.storage = db.URL, cmp.Or(v.opts.Storage, db.Options)
 	if v.opts.Interval == 0 && db.Interval != 0 {
@@ -139,6 +122,31 @@ func (v *replicated) findReplica(name *vfs.Filename, s *settings) error {
 	}
 	s.ifMissing = s.ifMissing || db.RestoreIfMissing
 	return nil
+}
+
+// envBase is the environment variable of a URL that the replicas of all databases
+// are below.
+const envBase = "WALVFS_REPLICA"
+
+// baseHint follows a message about a replica that is another database's, whose URL
+// is from envBase.
+const baseHint = envBase + " tells databases apart by their file names only: add replica=URL to the URI of one of them, or name both in walvfs.yml instead"
+
+// foreignHint continues a message about a replica that another database wrote.
+func (s settings) foreignHint() string {
+	if s.fromBase {
+		return "; " + baseHint
+	}
+	return ""
+}
+
+// belowBase returns the URL of the replica that a file has below a base URL.
+func belowBase(base, file string) (string, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme == "" || u.Opaque != "" {
+		return "", errors.New(envBase + " is not a URL: expected file:///dir, s3://bucket/path or gs://bucket/path") // it may hold a secret
+	}
+	return u.JoinPath(url.PathEscape(file)).String(), nil
 }
 
 // configs are the configuration files that were read, by what named them: a process
@@ -154,40 +162,4 @@ func readConfig(named string) (*config.Config, error) {
 		configs.Store(named, c)
 	}
 	return c, err
-}
-
-func duration(name *vfs.Filename, key string, d *time.Duration) error {
-	value := name.URIParameter(key)
-	if value == "" {
-		return nil
-	}
-	parsed, err := time.ParseDuration(value)
-	if err != nil || parsed < 0 {
-		return fmt.Errorf("walvfs: %s=%s: expected a duration such as 500ms or 10s", key, value)
-	}
-	*d = parsed
-	return nil
-}
-
-// durationOrOff is duration, with 0 for off.
-func durationOrOff(name *vfs.Filename, key string, d *time.Duration) error {
-	if name.URIParameter(key) == "off" {
-		*d = 0
-		return nil
-	}
-	return duration(name, key, d)
-}
-
-func choice(name *vfs.Filename, key string, choices map[string]func()) error {
-	value := name.URIParameter(key)
-	if value == "" {
-		return nil
-	}
-	choose, ok := choices[value]
-	if !ok {
-		known := slices.Sorted(maps.Keys(choices))
-		return fmt.Errorf("walvfs: %s=%s: expected %s", key, value, strings.Join(known, " or "))
-	}
-	choose()
-	return nil
 }

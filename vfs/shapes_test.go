@@ -11,6 +11,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/restore"
 )
 
@@ -79,7 +80,7 @@ func TestLockPage(t *testing.T) {
 	t.Logf("written and shipped after %s", time.Since(start))
 	exec(t, conn, "UPDATE t SET x = zeroblob(65000*40) WHERE rowid > 535", "DELETE FROM t WHERE rowid = 8")
 	settled(t, path)
-	files, err := restore.ListFiles(t.Context(), store)
+	files, err := replica.All(t.Context(), store)
 	if err != nil {
 		t.Fatal(err)
 	}

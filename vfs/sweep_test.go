@@ -15,7 +15,6 @@ import (
 	"github.com/ncruces/go-sqlite3/util/vfsutil"
 	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
 
-	"github.com/walvfs/walvfs/shipper/sidecar"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs"
 )
@@ -67,6 +66,18 @@ func (v *sweepVFS) set(path string, s *sweep) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.sweeps[path] = s
+}
+
+// pathOf returns the database that is swept.
+func (v *sweepVFS) pathOf(s *sweep) string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for path, other := range v.sweeps {
+		if other == s {
+			return path
+		}
+	}
+	return ""
 }
 
 func (v *sweepVFS) OpenFilename(name *sqlitevfs.Filename, flags sqlitevfs.OpenFlag) (sqlitevfs.File, sqlitevfs.OpenFlag, error) {
@@ -254,27 +265,20 @@ func TestSweepFiles(t *testing.T) {
 	}
 }
 
-// TestSweepSidecar: the sidecar cannot be written between the n-th and the next
+// TestSweepStateFile: the state file cannot be written to between the n-th and the next
 // operation on the local files.
-func TestSweepSidecar(t *testing.T) {
+func TestSweepStateFile(t *testing.T) {
 	template := sweepTemplate(t)
 	for n := 1; !t.Failed(); n++ {
-		var inTheWay string
+		var full string
 		s := &sweep{at: n}
 		store := newReplica(t)
 		s.fail = func(string) error {
-			sweeping.mu.Lock()
-			defer sweeping.mu.Unlock()
-			for path, other := range sweeping.sweeps {
-				if other == s {
-					inTheWay = path + sidecar.Suffix + ".tmp"
-					os.Remove(inTheWay)
-					os.Mkdir(inTheWay, 0o700)
-				}
-			}
+			full = sweeping.pathOf(s)
+			fullDisks.Store(full, true)
 			return nil
 		}
-		s.next = func() { os.Remove(inTheWay) }
+		s.next = func() { fullDisks.Delete(full) }
 		sweepOnce(t, template, s, store, fmt.Sprintf("operation %d", n))
 		if t.Failed() {
 			t.Logf("operation %d was: %s", n, s.what)

@@ -211,3 +211,36 @@ func TestReplacedPath(t *testing.T) {
 		t.Errorf("the replica has %s", query(t, copied, "SELECT name FROM sqlite_schema"))
 	}
 }
+
+// The same by a connection that stays open, and empties the WAL before the first cut.
+func TestForeignCommitWhileOpeningIsCheckpointed(t *testing.T) {
+	store := newReplica(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	var opens atomic.Int32
+	var plain *sqlite3.Conn
+	hooks := &faultHooks{}
+	u := faulty(path, store, hooks, "close_timeout=1ms")
+	conn := open(t, u)
+	exec(t, conn, "CREATE TABLE t (x)", manyRows)
+	settled(t, path)
+	conn.Close()
+	hooks.open = func(kind string) error {
+		if kind == "db" && opens.Add(1) == 2 { // the internal connection's
+			plain = open(t, "file:"+path)
+			exec(t, plain, theirs)
+		}
+		return nil
+	}
+	down(store)
+	conn = open(t, u)
+	if plain == nil {
+		t.Fatal("the internal connection was not opened")
+	}
+	checkpoint(t, plain, sqlite3.CHECKPOINT_TRUNCATE)
+	store.SetBefore(nil)
+	exec(t, conn, "INSERT INTO t VALUES ('ours')")
+	settled(t, path)
+	plain.Close()
+	conn.Close()
+	requireEqual(t, store, path)
+}

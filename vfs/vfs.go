@@ -2,11 +2,14 @@ package vfs
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/util/vfsutil"
 	"github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // replicated is the VFS: it opens files of the VFS underneath and wraps the two
@@ -34,35 +37,78 @@ func (v *replicated) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.F
 	case flags&vfs.OPEN_MAIN_DB != 0:
 		return v.openMain(name, flags)
 	case flags&vfs.OPEN_WAL != 0:
+		createLike(name, flags, "-wal", "-shm")
 		return v.openWAL(name, flags)
+	case flags&vfs.OPEN_MAIN_JOURNAL != 0:
+		createLike(name, flags, "-journal")
+		return vfsutil.WrapOpenFilename(v.VFS, name, flags)
 	default:
 		return vfsutil.WrapOpenFilename(v.VFS, name, flags)
 	}
+}
+
+// createLike creates files beside the database before SQLite does, with the database's
+// mode and owner. go-sqlite3 does not follow those, as SQLite in C does: what root, or
+// a process with another umask, leaves behind would lock the application out. If it
+// fails, so does SQLite, and says so.
+//
+// The "-shm" is safe to create when the WAL is opened: the connection holds a shared
+// lock on the database, and nobody deletes the one without an exclusive lock.
+func createLike(name *vfs.Filename, flags vfs.OpenFlag, suffixes ...string) {
+	database := name.Database()
+	if flags&vfs.OPEN_CREATE == 0 || !exists(database) {
+		return
+	}
+	for _, suffix := range suffixes {
+		if exists(database + suffix) {
+			continue
+		}
+		if f, err := statefile.Create(database+suffix, database); err == nil {
+			f.Close()
+		}
+	}
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
 }
 
 func (v *replicated) openMain(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
 	if v.internal {
 		return v.openInternal(name, flags)
 	}
+	if flags&vfs.OPEN_READWRITE == 0 { // it commits nothing, and needs no replica
+		if _, err := v.asked(name.URIParameters()); err != nil {
+			return nil, flags, cannotOpen(name.String(), err)
+		}
+		return vfsutil.WrapOpenFilename(v.VFS, name, flags)
+	}
 	cfg, ok, err := v.configure(name)
 	if err != nil {
-		return nil, flags, vfs.SystemError(err, sqlite3.CANTOPEN)
+		return nil, flags, cannotOpen(name.String(), err)
 	}
-	if ok && flags&vfs.OPEN_READWRITE != 0 {
-		if err := restoreFirst(name.String(), cfg, flags&vfs.OPEN_CREATE != 0); err != nil {
-			return nil, flags, vfs.SystemError(err, sqlite3.CANTOPEN)
-		}
+	if !ok {
+		return vfsutil.WrapOpenFilename(v.VFS, name, flags)
 	}
-	file, outFlags, err := vfsutil.WrapOpenFilename(v.VFS, name, flags)
+	opened, err := restoreFirst(name.String(), cfg, flags&vfs.OPEN_CREATE != 0)
+	if err != nil {
+		return nil, flags, cannotOpen(name.String(), err)
+	}
+	defer opened()
+	file, outFlags, created, err := v.openOrCreate(name, flags, cfg)
 	// A connection that cannot write commits nothing. If it is the only one,
 	// there is nothing to replicate.
-	if err != nil || !ok || outFlags&vfs.OPEN_READONLY != 0 {
+	if err != nil || outFlags&vfs.OPEN_READONLY != 0 {
 		return file, outFlags, err
 	}
-	db, err := databases.acquire(v, name.String(), file, cfg)
+	db, err := v.acquire(name.String(), file, cfg)
 	if err != nil {
+		if created {
+			databases.uncreate(name.String(), file)
+		}
 		file.Close()
-		return nil, flags, vfs.SystemError(err, sqlite3.CANTOPEN)
+		return nil, flags, cannotOpen(name.String(), err)
 	}
 	db.enterWAL(file)
 	switch {
@@ -73,6 +119,21 @@ func (v *replicated) openMain(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File,
 		db.ship.Look() // what others wrote meanwhile
 	}
 	return &mainFile{File: file, shm: vfsutil.WrapSharedMemory(file), db: db, sync: cfg.sync, syncTimeout: cfg.syncTimeout}, outFlags, nil
+}
+
+// acquire returns the database of an open file, once it is known that replication
+// sees in it what is on the disk.
+func (v *replicated) acquire(path string, file vfs.File, cfg settings) (*database, error) {
+	if databases.find(path) == nil {
+		if err := sameOnDisk(path, file); err != nil {
+			return nil, err
+		}
+	}
+	return databases.acquire(v, path, file, cfg)
+}
+
+func cannotOpen(path string, err error) error {
+	return vfs.SystemError(fmt.Errorf("walvfs: open %s: %w", path, err), sqlite3.CANTOPEN)
 }
 
 // openInternal opens the main database for the connection that cuts.
@@ -87,7 +148,7 @@ func (v *replicated) openInternal(name *vfs.Filename, flags vfs.OpenFlag) (vfs.F
 	}
 	if id, err := identify(db.path, file); err != nil || id != db.file {
 		file.Close()
-		return nil, flags, vfs.SystemError(fmt.Errorf("walvfs: %s was replaced while it is open: close every connection to it first", db.path), sqlite3.CANTOPEN)
+		return nil, flags, vfs.SystemError(fmt.Errorf("walvfs: open %s: %w", db.path, errReplaced), sqlite3.CANTOPEN)
 	}
 	if db.main == nil {
 		db.main = file
@@ -107,6 +168,7 @@ func (v *replicated) openWAL(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, 
 	if main.internal && main.db.wal == nil {
 		main.db.wal = file
 	}
+	main.openedWAL = true
 	psow := main.DeviceCharacteristics()&vfs.IOCAP_POWERSAFE_OVERWRITE != 0
 	return &walFile{File: file, main: main, psow: psow}, flags, nil
 }
@@ -115,7 +177,7 @@ func (v *replicated) openWAL(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, 
 func (v *replicated) Delete(name string, syncDir bool) error {
 	if path, ok := strings.CutSuffix(name, "-wal"); ok {
 		if db := databases.find(path); db != nil {
-			return db.capture.delete(name, func() error { return v.VFS.Delete(name, syncDir) })
+			return db.ledger.Delete(name, func() error { return v.VFS.Delete(name, syncDir) })
 		}
 	}
 	return v.VFS.Delete(name, syncDir)

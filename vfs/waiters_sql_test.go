@@ -16,14 +16,13 @@ import (
 func TestUnconfirmedDatabaseSQL(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
+	exec(t, open(t, uri(path, store, "close_timeout=1ms")), "CREATE TABLE t (id INTEGER PRIMARY KEY, x)")
+	settled(t, path)
 	db, err := driver.Open(uri(path, store, "durability=sync", "sync_timeout=30ms", "close_timeout=1ms"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if _, err := db.Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x)"); err != nil {
-		t.Fatal(err)
-	}
 	down(store)
 	for name, do := range map[string]func(ctx context.Context) error{
 		"exec": func(ctx context.Context) error {

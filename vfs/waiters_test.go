@@ -46,7 +46,9 @@ func TestWaiters(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	c := &crowd{T: t, path: filepath.Join(t.TempDir(), "app.db"), store: newLedger(t, rng.Uint64()), end: time.Now().Add(*waitersTime)}
 	c.uri = uri(c.path, c.store, "durability=sync", "sync_timeout=200ms", "close_timeout=20ms")
-	exec(t, open(t, c.uri), "CREATE TABLE t (n INTEGER PRIMARY KEY, x BLOB)")
+	calm := open(t, uri(c.path, c.store, "close_timeout=20ms"))
+	exec(t, calm, "CREATE TABLE t (n INTEGER PRIMARY KEY, x BLOB)")
+	settled(t, c.path)
 	c.store.stormy.Store(true)
 	var wg sync.WaitGroup
 	for range 16 {
@@ -59,8 +61,8 @@ func TestWaiters(t *testing.T) {
 	}
 	wg.Wait()
 	c.store.stormy.Store(false)
-	last := open(t, c.uri)
-	exec(t, last, "INSERT INTO t(x) VALUES (1)")
+	exec(t, calm, "INSERT INTO t(x) VALUES (1)")
+	settled(t, c.path)
 	c.restore()
 	requireEqual(t, c.store.memory, c.path)
 	t.Logf("%d commits; %d times somebody was told of one; %d unconfirmed", c.made.Load(), c.times.Load(), c.unconfirmed.Load())

@@ -24,6 +24,19 @@ type walFile struct {
 	frame  []byte // a header that waits for its page
 	at     int64  // where it goes, 0 for none
 	commit bool   // it ends a transaction
+	end    walEnd // of what it has written
+}
+
+// A walEnd is the end of a WAL. The checksum of its last frame covers all frames before it.
+type walEnd struct {
+	salt     format.Salt
+	offset   int64 // bytes
+	checksum [2]uint32
+}
+
+// isAt reports whether a boundary is just there. Nil is nowhere.
+func (e *walEnd) isAt(at format.WALIndex) bool {
+	return e != nil && at.MxFrame > 0 && *e == walEnd{at.Salt, format.FrameOffset(at.PageSize, at.MxFrame+1), at.FrameChecksum}
 }
 
 var _ vfs.FileUnwrap = (*walFile)(nil)
@@ -53,7 +66,12 @@ func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
 	}
 	size := binary.BigEndian.Uint32(p[4:])
 	if size != 0 {
-		f.main.db.capture.own.sized(size)
+		if f.main.sync {
+			if err := f.main.refuseSuper(); err != nil {
+				return 0, err
+			}
+		}
+		f.main.db.ledger.Sized(size)
 	}
 	f.frame, f.at, f.commit = append(f.frame[:0], p...), off, size != 0
 	if again || !f.psow {
@@ -76,10 +94,28 @@ func (f *walFile) writePage(p []byte, off int64) (int, error) {
 // flush writes what waits.
 func (f *walFile) flush() error {
 	_, err := f.File.WriteAt(f.frame, f.at)
+	f.end = walEnd{} // a frame that is not there is not made durable
+	if err == nil {
+		header := format.ParseFrame(f.frame)
+		f.end = walEnd{header.Salt, f.at + int64(len(f.frame)), header.Checksum}
+	}
 	f.at = 0
 	if f.commit {
 		f.commitFrame()
 	}
+	return err
+}
+
+// Sync forwards. It makes all frames durable up to the last one that was written here, as
+// there is one writer at a time.
+func (f *walFile) Sync(flags vfs.SyncFlag) error {
+	end := f.end
+	err := f.File.Sync(flags)
+	if err != nil {
+		end = walEnd{} // a later sync may succeed without these frames
+	}
+	f.end = end
+	f.main.db.synced.Store(&end)
 	return err
 }
 
@@ -95,7 +131,7 @@ func (f *walFile) commitFrame() {
 func (f *walFile) writeHeader(p []byte) (n int, err error) {
 	var next format.Salt
 	copy(next[:], p[min(16, len(p)):])
-	err = f.main.db.capture.reset(f.File, next, func() error {
+	err = f.main.db.ledger.Reset(f.File, next, func() error {
 		n, err = f.File.WriteAt(p, 0)
 		return err
 	})
@@ -110,7 +146,7 @@ func (f *walFile) Truncate(size int64) error {
 	if size != 0 {
 		return f.File.Truncate(size)
 	}
-	return f.main.db.capture.reset(f.File, format.Salt{}, func() error { return f.File.Truncate(0) })
+	return f.main.db.ledger.Reset(f.File, format.Salt{}, func() error { return f.File.Truncate(0) })
 }
 
 // Close closes the file, unless it is left open without its connection.

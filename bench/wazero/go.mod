@@ -6,6 +6,7 @@ require (
 	github.com/ncruces/go-sqlite3 v0.37.0
 	github.com/tetratelabs/wazero v1.11.0
 	github.com/walvfs/walvfs v0.0.0-00010101000000-000000000000
+	github.com/walvfs/walvfs/bench v0.0.0-00010101000000-000000000000
 )
 
 require (
@@ -108,7 +109,10 @@ require (
 	google.golang.org/protobuf v1.36.12 // indirect
 )
 
-replace github.com/walvfs/walvfs => ../..
+replace (
+	github.com/walvfs/walvfs => ../..
+	github.com/walvfs/walvfs/bench => ..
+)
 
 replace github.com/ncruces/go-sqlite3 => github.com/ncruces/go-sqlite3 v0.32.0
 

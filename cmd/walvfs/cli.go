@@ -11,6 +11,7 @@ import (
 type cli struct {
 	Restore restoreCmd `cmd:"" help:"Restore a database from a replica."`
 	Push    pushCmd    `cmd:"" help:"Replicate an existing database, once."`
+	Adopt   adoptCmd   `cmd:"" help:"Let a database take its replica over that equals it: a copy, or one that Litestream replicated."`
 	Verify  verifyCmd  `cmd:"" help:"Read a whole replica and check it."`
 	Drill   drillCmd   `cmd:"" help:"Restore to a temporary place and check the database."`
 	Ls      lsCmd      `cmd:"" help:"List the files of a replica, by level."`
@@ -36,6 +37,7 @@ const details = `Exit statuses:
 	2    the command line or the configuration file is wrong
 	3    there is no replica at the URL
 	4    verify or drill found the replica or the database wrong
+	5    drill found nothing wrong, but could not check everything
 	130  interrupted; what was there before is untouched
 
 Flags may be written with one dash, as in -force.`

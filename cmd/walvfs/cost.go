@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 )
 
 // pricesOf is when the prices below were looked up.
@@ -65,7 +66,7 @@ type cost struct {
 }
 
 // estimate takes a restore for a listing, and one request for each of its files.
-func estimate(p price, files []listedFile, restoreFiles int, now time.Time) *cost {
+func estimate(p price, files replica.Files, restoreFiles int, now time.Time) *cost {
 	var bytes int64
 	for _, f := range files {
 		bytes += f.Size
@@ -85,7 +86,7 @@ func estimate(p price, files []listedFile, restoreFiles int, now time.Time) *cos
 // uploadsADay counts the last 24 hours'. A TXID was one upload, even if its own
 // file was removed since. If nothing is left of the time before, what is left is
 // taken for typical, unless it is less than an hour.
-func uploadsADay(files []listedFile, now time.Time) int {
+func uploadsADay(files replica.Files, now time.Time) int {
 	const day = 24 * time.Hour
 	since := now.Add(-day)
 	var tip, before format.TXID

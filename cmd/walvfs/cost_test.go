@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 )
 
 func TestPriceOf(t *testing.T) {
@@ -30,25 +31,25 @@ func TestPriceOf(t *testing.T) {
 
 func TestEstimate(t *testing.T) {
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	file := func(level int, lo, hi format.TXID, age time.Duration) listedFile {
-		return listedFile{Level: level, MinTXID: lo, MaxTXID: hi, Size: 1 << 29, Written: now.Add(-age)}
+	file := func(level int, lo, hi format.TXID, age time.Duration) replica.File {
+		return replica.File{FileInfo: format.FileInfo{Level: level, MinTXID: lo, MaxTXID: hi, Size: 1 << 29}, Written: now.Add(-age)}
 	}
 	for name, c := range map[string]struct {
-		files []listedFile
+		files replica.Files
 		want  int
 	}{
 		// Level 0 of 101 to 190 was removed; it was uploaded all the same.
-		"a day":    {[]listedFile{file(1, 1, 100, 25*time.Hour), file(1, 101, 190, 5*time.Hour), file(0, 191, 191, time.Hour), file(0, 192, 192, 0)}, 93},
-		"young":    {[]listedFile{file(0, 1, 1, 2*time.Hour), file(0, 2, 2, time.Hour)}, 24},
-		"just now": {[]listedFile{file(0, 1, 1, time.Second)}, 24},
-		"quiet":    {[]listedFile{file(9, 1, 7, 48*time.Hour), file(0, 7, 7, 30*time.Hour)}, 0},
-		"pruned":   {[]listedFile{file(9, 1, 1000, 12*time.Hour), file(0, 1001, 1001, 0)}, 6},
+		"a day":    {replica.Files{file(1, 1, 100, 25*time.Hour), file(1, 101, 190, 5*time.Hour), file(0, 191, 191, time.Hour), file(0, 192, 192, 0)}, 93},
+		"young":    {replica.Files{file(0, 1, 1, 2*time.Hour), file(0, 2, 2, time.Hour)}, 24},
+		"just now": {replica.Files{file(0, 1, 1, time.Second)}, 24},
+		"quiet":    {replica.Files{file(9, 1, 7, 48*time.Hour), file(0, 7, 7, 30*time.Hour)}, 0},
+		"pruned":   {replica.Files{file(9, 1, 1000, 12*time.Hour), file(0, 1001, 1001, 0)}, 6},
 	} {
 		if got := uploadsADay(c.files, now); got != c.want {
 			t.Errorf("%s: %d uploads a day, want %d", name, got, c.want)
 		}
 	}
-	files := []listedFile{file(0, 1, 1, 48*time.Hour), file(0, 2, 2001, time.Hour)}
+	files := replica.Files{file(0, 1, 1, 48*time.Hour), file(0, 2, 2001, time.Hour)}
 	c := estimate(s3Price, files, 1000, now)
 	if c.StorageMonth != 0.023 || c.UploadsDay != 2000 || c.UploadsMonth != 0.3 || fmt.Sprintf("%.6f", c.Restore) != "0.000405" {
 		t.Errorf("got %+v", c)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/vfs"
@@ -199,7 +200,7 @@ func (d *demo) compare(lost []byte) error {
 
 // list shows the first and last files of the replica.
 func (d *demo) list(store storage.Store) error {
-	files, err := listed(d.app, store)
+	files, err := replica.New(store, replica.Options{}).Files(d.ctx)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
-	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/restore"
@@ -29,14 +27,16 @@ type drillCmd struct {
 func (*drillCmd) Help() string {
 	return `A backup is as good as its last restore. This restores the newest state to a temporary place, runs SQLite's integrity_check on it, says how long that took, and removes it again. It needs as much free space as the database has.
 
-With --live, it also compares every page with a database that may be in use: a copy of it is made in one read transaction, which takes as much space again and keeps its log from starting over meanwhile. Of the first page, the counters that copying changes are left out. The live database may be ahead of the replica by what was just committed: pages that differ are no fault if the replica receives them within --wait.
+A collation, a function, an extension or a tokenizer that only the application has keeps SQLite from checking the tables that use it. The other tables are checked, and these are said to be not checkable.
+
+With --live, it also compares every page with a database that may be in use: a copy of it is made in one read transaction, which takes as much space again and keeps its log from starting over meanwhile. Of the first page, the counters that copying changes are left out. The live database may be ahead of the replica by what was just committed: a page that differs is no fault if the live database is seen with the content that the replica receives for it within --wait. More copies are made for that meanwhile. A page that changes too often to be seen so is said to be not checkable.
 
 Examples:
 
 	walvfs drill s3://bucket/app
 	walvfs drill --live /var/lib/my-app/data.db /var/lib/my-app/data.db
 
-Exit statuses: 0 restored and right, 1 failed, 2 wrong command line or configuration, 3 no replica at the URL, 4 restored and wrong, or not restorable because a file is damaged, 130 interrupted.`
+Exit statuses: 0 restored and right, 1 failed, 2 wrong command line or configuration, 3 no replica at the URL, 4 restored and wrong, or not restorable because a file is damaged, 5 restored and not found wrong, but something is not checkable, 130 interrupted.`
 }
 
 // Validate finds mistakes before anything is done.
@@ -55,6 +55,7 @@ type drilled struct {
 	Bytes     int64       `json:"bytes,omitempty"`
 	RestoreMS int64       `json:"restore_ms,omitempty"`
 	CheckMS   int64       `json:"check_ms,omitempty"`
+	Unchecked []string    `json:"not_checkable"` // what could not be checked
 	Live      *compared   `json:"live,omitempty"`
 }
 
@@ -77,7 +78,7 @@ func (c *drillCmd) Run(a *app) error {
 	}
 	defer os.RemoveAll(dir)
 
-	d := &drilled{Replica: store.String(), Problems: []string{}}
+	d := &drilled{Replica: store.String(), Problems: []string{}, Unchecked: []string{}}
 	restored := filepath.Join(dir, "restored.db")
 	progress := a.newProgress(c.Quiet, "restoring from "+store.String())
 	r, err := restore.Restore(a.ctx, store, restored, restore.Options{Progress: progress.update, Logger: progress.logger()})
@@ -94,9 +95,11 @@ func (c *drillCmd) Run(a *app) error {
 	d.Files, d.Bytes, d.RestoreMS = r.Files, r.Bytes, r.Duration.Milliseconds()
 
 	start := time.Now()
-	if d.Problems, err = integrityCheck(a.ctx, restored); err != nil {
+	checked, err := integrityCheck(a.ctx, restored)
+	if err != nil {
 		return err
 	}
+	d.Problems, d.Unchecked = checked.wrong, checked.unchecked
 	d.CheckMS = time.Since(start).Milliseconds()
 	if c.Live != "" {
 		l := &liveComparison{store: store, restored: restored, live: c.Live, copy: filepath.Join(dir, "live.db"), result: r, wait: c.Wait}
@@ -106,17 +109,23 @@ func (c *drillCmd) Run(a *app) error {
 		if d.Live.Problem != "" {
 			d.Problems = append(d.Problems, d.Live.Problem)
 		}
+		if d.Live.Unchecked != "" {
+			d.Unchecked = append(d.Unchecked, d.Live.Unchecked)
+		}
 	}
 	return c.done(a, d)
 }
 
 func (c *drillCmd) done(a *app, d *drilled) error {
-	d.OK = len(d.Problems) == 0
+	d.OK = len(d.Problems) == 0 && len(d.Unchecked) == 0
 	if err := c.print(a, d); err != nil {
 		return err
 	}
-	if !d.OK {
+	switch {
+	case len(d.Problems) > 0:
 		return errDamaged
+	case len(d.Unchecked) > 0:
+		return errNotCheckable
 	}
 	return nil
 }
@@ -130,6 +139,11 @@ func (c *drillCmd) print(a *app, d *drilled) error {
 			return err
 		}
 	}
+	for _, u := range d.Unchecked {
+		if _, err := fmt.Fprintf(a.stdout, "%s: not checkable: %s\n", d.Replica, u); err != nil {
+			return err
+		}
+	}
 	if c.Quiet || d.TXID == 0 {
 		return nil
 	}
@@ -140,30 +154,4 @@ func (c *drillCmd) print(a *app, d *drilled) error {
 		_, err = fmt.Fprintf(a.stdout, "%s: ok: integrity_check in %s%s\n", d.Replica, time.Duration(d.CheckMS)*time.Millisecond, d.Live.summary(c.Live))
 	}
 	return err
-}
-
-// integrityCheck returns what SQLite finds wrong with a database.
-func integrityCheck(ctx context.Context, path string) ([]string, error) {
-	db, err := sqlite3.OpenContext(ctx, fileURI(path)+"?immutable=1")
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close()
-	db.SetInterrupt(ctx)
-	stmt, _, err := db.Prepare(`PRAGMA integrity_check`)
-	if err != nil {
-		// What cannot even be opened is not a fault of ours.
-		return []string{"integrity_check: " + err.Error()}, ctx.Err()
-	}
-	defer stmt.Close()
-	wrong := []string{}
-	for stmt.Step() {
-		if s := stmt.ColumnText(0); s != "ok" {
-			wrong = append(wrong, "integrity_check: "+s)
-		}
-	}
-	if err := stmt.Err(); err != nil {
-		wrong = append(wrong, "integrity_check: "+err.Error())
-	}
-	return wrong, ctx.Err()
 }

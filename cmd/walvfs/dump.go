@@ -1,8 +1,6 @@
 package main
 
 import (
-	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -175,11 +173,7 @@ func dump(file *source) (*dumped, error) {
 	}
 	defer body.Close()
 	counted := &countingReader{Reader: body}
-	var pages []uint32
-	h, t, err := format.Decode(counted, func(_ format.LTXHeader, number uint32, _ []byte) error {
-		pages = append(pages, number)
-		return nil
-	})
+	h, t, err := format.Decode(counted, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -187,49 +181,46 @@ func dump(file *source) (*dumped, error) {
 	d.Header = dumpedHeader{h.Flags, h.PageSize, h.Commit, h.MinTXID, h.MaxTXID, time.UnixMilli(h.Timestamp).UTC(),
 		h.PreApplyChecksum, h.WALOffset, h.WALSize, h.WALSalt1, h.WALSalt2, h.NodeID}
 	d.Trailer = dumpedTrailer{t.PostApplyChecksum, t.FileChecksum}
-	return d, d.readIndex(file, pages)
+	return d, d.readIndex(file)
 }
 
-// readIndex reads the page index, whose length stands before the trailer.
-func (d *dumped) readIndex(file *source, pages []uint32) error {
-	end := d.Size - format.LTXTrailerSize - 8
-	var length [8]byte
-	if err := readRange(file, end, 8, func(r *bufio.Reader) error {
-		_, err := io.ReadFull(r, length[:])
-		return err
-	}); err != nil {
-		return err
-	}
-	d.Index.Size = int64(binary.BigEndian.Uint64(length[:]))
-	d.Index.Offset = end - d.Index.Size
-	if d.Index.Size < 1 || d.Index.Offset < format.LTXHeaderSize {
-		return fmt.Errorf("page index: %w: it cannot have %d bytes", format.ErrCorrupt, d.Index.Size)
-	}
-	return readRange(file, d.Index.Offset, d.Index.Size, func(r *bufio.Reader) error {
-		for _, number := range pages {
-			var e [3]uint64
-			for i := range e {
-				var err error
-				if e[i], err = binary.ReadUvarint(r); err != nil {
-					return fmt.Errorf("page index: %w: %w", format.ErrCorrupt, err)
-				}
-			}
-			if e[0] != uint64(number) {
-				return fmt.Errorf("page index: %w: page %d is where page %d should be", format.ErrCorrupt, e[0], number)
-			}
-			d.Pages = append(d.Pages, dumpedPage{number, int64(e[1]), int64(e[2])})
-		}
-		return nil
-	})
-}
-
-func readRange(file *source, offset, length int64, fn func(*bufio.Reader) error) error {
-	r, err := file.read(offset, length)
+// readIndex reads the page index, which was compared with the pages.
+func (d *dumped) readIndex(file *source) error {
+	tail, err := readRange(file, d.Size-format.PageIndexTail, format.PageIndexTail)
 	if err != nil {
 		return err
 	}
+	if d.Index.Size, err = format.PageIndexSize(tail, d.Size); err != nil {
+		return err
+	}
+	d.Index.Offset = d.Size - format.PageIndexTail - d.Index.Size
+	index, err := readRange(file, d.Index.Offset, d.Index.Size)
+	if err != nil {
+		return err
+	}
+	return format.ParsePageIndex(index, func(e format.PageEntry) {
+		d.Pages = append(d.Pages, dumpedPage{e.Number, e.Offset, e.Size})
+	})
+}
+
+func readRange(file *source, offset, length int64) ([]byte, error) {
+	r, err := file.read(offset, length)
+	if err != nil {
+		return nil, err
+	}
 	defer r.Close()
-	return fn(bufio.NewReader(r))
+	return io.ReadAll(r)
+}
+
+type countingReader struct {
+	io.Reader
+	n int64
+}
+
+func (r *countingReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	r.n += int64(n)
+	return n, err
 }
 
 func (d *dumped) print(a *app) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/restore/follow"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
@@ -19,10 +20,10 @@ import (
 func (c *restoreCmd) follow(a *app, store storage.Store) error {
 	progress := a.newProgress(c.Quiet, fmt.Sprintf("%s: restoring from %s", c.Output, store))
 	w := &followWriter{app: a, cmd: c, replica: store.String(), tty: isTerminal(a.stdout) && a.getenv("TERM") != "dumb"}
-	err := restore.Follow(a.ctx, store, c.Output, restore.FollowOptions{
+	err := follow.Run(a.ctx, store, c.Output, follow.Options{
 		Options:  restore.Options{Force: c.Force, Progress: progress.update, Logger: progress.logger()},
 		Interval: c.Interval,
-		Report: func(r restore.Followed) {
+		Report: func(r follow.Status) {
 			if !w.begun {
 				progress.end()
 			}
@@ -53,7 +54,7 @@ type followWriter struct {
 
 	begun bool // there is a copy
 	drawn bool // the cursor is in the line
-	last  restore.Followed
+	last  follow.Status
 	err   error // of the output
 }
 
@@ -76,7 +77,7 @@ type followed struct {
 	Error         string      `json:"error,omitempty"`
 }
 
-func (w *followWriter) report(r restore.Followed) {
+func (w *followWriter) report(r follow.Status) {
 	w.begun, w.last = true, r
 	switch {
 	case w.err != nil:
@@ -98,7 +99,7 @@ func (w *followWriter) report(r restore.Followed) {
 	}
 }
 
-func (w *followWriter) json(r restore.Followed) error {
+func (w *followWriter) json(r follow.Status) error {
 	f := followed{
 		DBPath:        w.cmd.Output,
 		Replica:       w.replica,
@@ -121,7 +122,7 @@ func (w *followWriter) json(r restore.Followed) error {
 	return json.NewEncoder(w.stdout).Encode(f)
 }
 
-func (w *followWriter) line(r restore.Followed) string {
+func (w *followWriter) line(r follow.Status) string {
 	line := w.cmd.Output + ": " + r.String()
 	switch {
 	case r.Resumed:

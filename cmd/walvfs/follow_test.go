@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/restore/follow"
 )
 
 // TestFollowScript runs the command lines of testdata/follow, which may have the
@@ -19,10 +20,10 @@ func TestFollowOnTerminal(t *testing.T) {
 	var out bytes.Buffer
 	w := &followWriter{app: &app{stdout: &out, stderr: &out}, cmd: &restoreCmd{Output: "copy.db"}, tty: true}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	w.report(restore.Followed{TXID: 1, Tip: 1, Time: at, Resumed: true})
-	w.report(restore.Followed{TXID: 1, Tip: 3, Time: at, Behind: 2 * time.Second, Waiting: true})
-	w.report(restore.Followed{TXID: 1, Tip: 3, Err: &restore.Error{Op: "open", Name: "x", Err: errors.New("no route"), Hint: "try later"}})
-	w.report(restore.Followed{TXID: 3, Tip: 3, Time: at, Files: 2, Bytes: 2048, Duration: time.Second})
+	w.report(follow.Status{TXID: 1, Tip: 1, Time: at, Resumed: true})
+	w.report(follow.Status{TXID: 1, Tip: 3, Time: at, Behind: 2 * time.Second, Waiting: true})
+	w.report(follow.Status{TXID: 1, Tip: 3, Err: &restore.Error{Op: "open", Name: "x", Err: errors.New("no route"), Hint: "try later"}})
+	w.report(follow.Status{TXID: 3, Tip: 3, Time: at, Files: 2, Bytes: 2048, Duration: time.Second})
 	if err := w.end(); err != nil {
 		t.Fatal(err)
 	}

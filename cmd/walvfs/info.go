@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"net/url"
@@ -12,7 +13,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/shipper/replica"
 )
 
 type infoCmd struct {
@@ -22,7 +23,7 @@ type infoCmd struct {
 
 // Help is shown below the synopsis.
 func (*infoCmd) Help() string {
-	return `It shows the newest state and the database's size then, from when to when states can be restored and how many, what each level holds, and what that costs.
+	return `It shows the newest state and the database's size then, from when to when states can be restored and how many, from when on each single upload can, what each level holds, and what that costs.
 
 The costs are an estimate in US dollars with the list prices of ` + pricesOf + ` for S3 Standard in us-east-1, Cloudflare R2, Google Cloud Storage in a single region, or Backblaze B2, whichever the URL names; check your provider's. They leave out traffic, taxes and free allowances. Uploads are counted over the last 24 hours.
 
@@ -41,11 +42,12 @@ func (c *infoCmd) Run(a *app) error {
 		return err
 	}
 	defer store.Close()
-	files, err := listed(a, store)
+	r := replica.New(store, replica.Options{})
+	files, err := r.Files(a.ctx)
 	if err != nil {
 		return err
 	}
-	i, err := describe(a, store, files)
+	i, err := describe(a.ctx, r, files)
 	if err != nil {
 		return err
 	}
@@ -101,6 +103,7 @@ type window struct {
 	From   point `json:"from"`
 	To     point `json:"to"`
 	Points int   `json:"points"` // TXIDs that can be restored, both included
+	Each   point `json:"each"`   // from here on, each one can
 }
 
 type levelInfo struct {
@@ -114,38 +117,35 @@ type levelInfo struct {
 
 // describe makes a few requests: the headers of the files that end at the newest
 // TXID and at the ends of what can be restored.
-func describe(a *app, store storage.Store, files []listedFile) (*info, error) {
-	i := &info{Replica: store.String(), Files: len(files)}
-	all := make([]format.FileInfo, len(files))
-	var newest format.TXID
-	for n, f := range files {
-		all[n] = format.FileInfo{Level: f.Level, MinTXID: f.MinTXID, MaxTXID: f.MaxTXID, Size: f.Size}
-		newest = max(newest, f.MaxTXID)
+func describe(ctx context.Context, r *replica.Replica, files replica.Files) (*info, error) {
+	i := &info{Replica: r.String(), Files: len(files)}
+	for _, f := range files {
 		i.Bytes += f.Size
 		i.addLevel(f)
 	}
-	h, err := cutOf(a, store, all, newest)
+	newest := files.Newest()
+	h, err := r.HeaderAt(ctx, files, newest)
 	if err != nil {
 		return nil, err
 	}
 	i.Tip = tip{pointOf(h), h.PageSize, h.Commit}
-	plan, planErr := format.Plan(all, newest)
+	plan, planErr := files.Plan(newest)
 	if planErr != nil {
 		i.Problem = strings.TrimPrefix(planErr.Error(), "format: ")
 	}
-	for _, f := range plan {
+	for _, f := range plan.Apply {
 		if f.Size < format.LTXHeaderSize+format.LTXTrailerSize {
-			i.Problem = fmt.Sprintf("%s is needed for the newest state, and damaged: it has %d bytes", keyOf(store, f), f.Size)
+			i.Problem = fmt.Sprintf("%s is needed for the newest state, and damaged: it has %d bytes", r.Key(f), f.Size)
 		}
 	}
-	if i.Restorable, err = windowOf(a, store, all); err != nil {
+	if i.Restorable, err = windowOf(ctx, r, files); err != nil {
 		return nil, err
 	}
-	i.planned = len(plan)
+	i.planned = len(plan.Apply)
 	return i, nil
 }
 
-func (i *info) addLevel(f listedFile) {
+func (i *info) addLevel(f replica.File) {
 	if n := len(i.Levels); n == 0 || i.Levels[n-1].Level != f.Level {
 		i.Levels = append(i.Levels, levelInfo{Level: f.Level, MinTXID: f.MinTXID})
 	}
@@ -154,21 +154,25 @@ func (i *info) addLevel(f listedFile) {
 	l.Bytes += f.Size
 	l.MaxTXID = max(l.MaxTXID, f.MaxTXID)
 	if f.Written.After(l.Written) {
-		l.Written = f.Written
+		l.Written = f.Written.UTC()
 	}
 }
 
-func windowOf(a *app, store storage.Store, files []format.FileInfo) (*window, error) {
-	points := format.Restorable(files)
+func windowOf(ctx context.Context, r *replica.Replica, files replica.Files) (*window, error) {
+	points := files.Restorable()
 	if len(points) == 0 {
 		return nil, nil
 	}
 	w := &window{Points: len(points)}
+	each := len(points) - 1
+	for each > 0 && points[each-1]+1 == points[each] {
+		each--
+	}
 	for _, end := range []struct {
 		txid format.TXID
 		at   *point
-	}{{points[0], &w.From}, {points[len(points)-1], &w.To}} {
-		h, err := cutOf(a, store, files, end.txid)
+	}{{points[0], &w.From}, {points[len(points)-1], &w.To}, {points[each], &w.Each}} {
+		h, err := r.HeaderAt(ctx, files, end.txid)
 		if err != nil {
 			return nil, err
 		}
@@ -194,6 +198,8 @@ func (i *info) print(out io.Writer) error {
 	} else {
 		line("restorable", "%s, from TXID %s of %s to TXID %s of %s", count(r.Points, "state"),
 			r.From.TXID, r.From.Time.Format(time.RFC3339), r.To.TXID, r.To.Time.Format(time.RFC3339))
+		line("", "each upload from TXID %s of %s on; before that, states as far apart as files of level 1",
+			r.Each.TXID, r.Each.Time.Format(time.RFC3339))
 	}
 	if i.Problem != "" {
 		line("problem", "%s", i.Problem)

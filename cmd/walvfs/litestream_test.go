@@ -15,6 +15,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
+	"github.com/walvfs/walvfs/shipper/verify"
 )
 
 // Levels and retention in seconds, so that the replica has all kinds of files, and
@@ -60,7 +61,7 @@ func TestLitestreamReplica(t *testing.T) {
 	}
 
 	out, status := runCommand("verify", "--json", "--quiet", "-config", config, live)
-	var v verified
+	var v verify.Result
 	if err := json.Unmarshal([]byte(out), &v); err != nil || status != statusOK || !v.OK {
 		t.Fatalf("verify: status %d, %v, %s", status, err, out)
 	}

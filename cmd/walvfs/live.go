@@ -6,23 +6,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io"
-	"io/fs"
-	"net/url"
 	"os"
-	"path/filepath"
+	"slices"
 	"time"
 
-	"github.com/ncruces/go-sqlite3"
-
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// liveComparison compares a restored database with the live one. The live one may
-// have commits that the replica got after the restore, or has not got yet: its
-// pages may differ where the replica's next files have those pages.
+// liveComparison compares a restored database with the live one, which may be in use: it
+// may have commits that the replica got after the restore, or has not got yet. So a page
+// that differs is followed on both sides. It is right once the live database has been
+// seen with the very content that the replica has for it in a later file of any level.
+//
+//	restored   A            the page, in the replica's files
+//	later files     B     D
+//	live          B   C   D the page, in one copy after another: right, by B
 type liveComparison struct {
 	store    storage.Store
 	restored string // the restored database
@@ -34,9 +37,11 @@ type liveComparison struct {
 
 // compared is what --json prints of it.
 type compared struct {
-	Differ  int         `json:"pages_differ"`
-	Ahead   format.TXID `json:"ahead_txid,omitzero"` // the TXID that explains them
-	Problem string      `json:"problem,omitempty"`
+	Differ     int         `json:"pages_differ"`        // at first
+	Ahead      format.TXID `json:"ahead_txid,omitzero"` // up to which the replica was read
+	Problem    string      `json:"problem,omitempty"`   // the two are not the same database
+	Unchecked  string      `json:"unchecked,omitempty"` // what could not be compared, and why
+	NotChecked int         `json:"pages_unchecked,omitempty"`
 }
 
 func (c *compared) summary(live string) string {
@@ -46,70 +51,262 @@ func (c *compared) summary(live string) string {
 	case c.Differ == 0:
 		return "; equal to " + live + ", page for page"
 	}
-	return fmt.Sprintf("; %s is ahead by changes to %s, which the replica has since, up to TXID %s", live, count(c.Differ, "page"), c.Ahead)
+	return fmt.Sprintf("; %s was ahead by changes to %s, which the replica has since, equal, up to TXID %s", live, count(c.Differ, "page"), c.Ahead)
+}
+
+// contentHash stands for a page's content. Two contents that differ have the same one in
+// 1 of 2^64 cases, by accident. It is 0 for a page that the database does not have.
+type contentHash uint64
+
+// livePage is a page that differs.
+type livePage struct {
+	seen []contentHash // in the live database, one after the other
+	had  []contentHash // in the replica, first as restored, and then in later files
+}
+
+// settled reports whether the live database was seen with what the replica has.
+func (p *livePage) settled() bool {
+	return slices.ContainsFunc(p.seen, func(h contentHash) bool { return slices.Contains(p.had, h) })
 }
 
 func (l *liveComparison) run(ctx context.Context) (*compared, error) {
-	if err := copyLive(ctx, l.live, l.copy); err != nil {
-		return nil, fmt.Errorf("copy %s: %w", l.live, err)
+	began := time.Now()
+	if err := l.copyLive(ctx); err != nil {
+		return nil, err
 	}
-	differ, err := l.compare()
+	took := time.Since(began)
+	open, err := l.compare()
 	if err != nil {
 		return nil, err
 	}
-	c := &compared{Differ: len(differ)}
-	if len(differ) == 0 {
-		return c, nil
-	}
-	if c.Ahead, err = l.explain(ctx, differ); err != nil {
-		return nil, err
-	}
-	if n := len(differ); n > 0 {
-		first := uint32(1<<32 - 1)
-		for number := range differ {
-			first = min(first, number)
+	c := &compared{Differ: len(open), Ahead: l.result.TXID}
+	r := replica.New(l.store, replica.Options{Patience: l.wait})
+	for deadline := time.Now().Add(l.wait); len(open) > 0; {
+		if c.Ahead, err = l.read(ctx, r, c.Ahead, open); err != nil {
+			if errors.Is(err, errPageSize) {
+				c.Unchecked, c.NotChecked = err.Error(), len(open)
+				return c, nil
+			}
+			return nil, err
 		}
-		c.Problem = fmt.Sprintf("%s of %s, the first is page %d, differ from TXID %s, and no later TXID came within %s that changed them: the replica is behind, or wrong",
-			count(n, "page"), l.live, first, l.result.TXID, l.wait)
+		if len(open) == 0 || !time.Now().Before(deadline) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(max(20*time.Millisecond, 4*took)):
+		}
+		if err := l.copyLive(ctx); err != nil {
+			return nil, err
+		}
+		if err := l.look(open); err != nil {
+			return nil, err
+		}
 	}
+	l.judge(c, open)
 	return c, nil
 }
 
-// compare returns the numbers of the pages that differ. Sizes may differ too.
-func (l *liveComparison) compare() (map[uint32]bool, error) {
-	a, err := os.Open(l.restored)
+func (l *liveComparison) copyLive(ctx context.Context) error {
+	if err := copyLive(ctx, l.live, l.copy); err != nil {
+		return fmt.Errorf("copy %s: %w", l.live, err)
+	}
+	return nil
+}
+
+// judge says what the pages mean that are left. One that the live database keeps changing
+// while the replica gets it, too, may be right: it was never seen when it was uploaded.
+func (l *liveComparison) judge(c *compared, open map[uint32]*livePage) {
+	wrong, first := 0, uint32(0)
+	for number, p := range open {
+		if len(p.had) > 1 && len(p.seen) > 1 {
+			c.NotChecked++
+			continue
+		}
+		wrong++
+		if first == 0 || number < first {
+			first = number
+		}
+	}
+	if wrong > 0 {
+		c.Problem = fmt.Sprintf("%s of %s, the first is page %d, differ from TXID %s, and no later TXID came within %s that has them as they are: the replica is behind, or wrong",
+			count(wrong, "page"), l.live, first, l.result.TXID, l.wait)
+	}
+	if c.NotChecked > 0 {
+		c.Unchecked = fmt.Sprintf("%s of %s changed too often to be compared with what the replica received (a longer --wait may help)",
+			count(c.NotChecked, "page"), l.live)
+	}
+}
+
+// compare returns the pages that differ. Sizes may differ too.
+func (l *liveComparison) compare() (map[uint32]*livePage, error) {
+	open := map[uint32]*livePage{}
+	restored, err := os.Open(l.restored)
 	if err != nil {
 		return nil, err
 	}
-	defer a.Close()
-	b, err := os.Open(l.copy)
-	if err != nil {
+	defer restored.Close()
+	pages := bufio.NewReaderSize(restored, 1<<20)
+	b := make([]byte, l.result.PageSize)
+	number := uint32(0)
+	next := func() ([]byte, error) {
+		n, err := io.ReadFull(pages, b)
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			err = nil
+		}
+		number++
+		return b[:n], err
+	}
+	differ := func(a, b []byte) {
+		if ha, hb := l.hash(number, a), l.hash(number, b); ha != hb {
+			open[number] = &livePage{seen: []contentHash{hb}, had: []contentHash{ha}}
+		}
+	}
+	if err := l.eachPage(func(_ uint32, page []byte) error {
+		a, err := next()
+		differ(a, page)
+		return err
+	}); err != nil {
 		return nil, err
 	}
-	defer b.Close()
-	differ := map[uint32]bool{}
-	size := l.result.PageSize
-	ra, rb := bufio.NewReaderSize(a, 1<<20), bufio.NewReaderSize(b, 1<<20)
-	pa, pb := make([]byte, size), make([]byte, size)
+	for {
+		a, err := next()
+		if err != nil || len(a) == 0 {
+			return open, err
+		}
+		differ(a, nil)
+	}
+}
+
+// look notes how the pages are in a new copy, and drops those that are settled.
+func (l *liveComparison) look(open map[uint32]*livePage) error {
+	pages := uint32(0)
+	see := func(number uint32, content contentHash) {
+		p := open[number]
+		if p == nil {
+			return
+		}
+		if !slices.Contains(p.seen, content) {
+			p.seen = append(p.seen, content)
+		}
+		if p.settled() {
+			delete(open, number)
+		}
+	}
+	err := l.eachPage(func(number uint32, page []byte) error {
+		pages = number
+		if open[number] != nil {
+			see(number, l.hash(number, page))
+		}
+		return nil
+	})
+	for number := range open {
+		if number > pages {
+			see(number, 0)
+		}
+	}
+	return err
+}
+
+// eachPage reads the copy.
+func (l *liveComparison) eachPage(fn func(number uint32, page []byte) error) error {
+	f, err := os.Open(l.copy)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	r, page := bufio.NewReaderSize(f, 1<<20), make([]byte, l.result.PageSize)
 	for number := uint32(1); ; number++ {
-		na, errA := io.ReadFull(ra, pa)
-		nb, errB := io.ReadFull(rb, pb)
-		if errA == io.EOF && errB == io.EOF {
-			return differ, nil
+		n, err := io.ReadFull(r, page)
+		if n > 0 {
+			err = errors.Join(fn(number, page[:n]), ignoreEnd(err))
 		}
-		if number == 1 {
-			blankCounters(pa[:na])
-			blankCounters(pb[:nb])
+		if err == io.EOF {
+			return nil
 		}
-		if number != format.LockPage(size) && !bytes.Equal(pa[:na], pb[:nb]) {
-			differ[number] = true
-		}
-		for _, err := range []error{errA, errB} {
-			if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-				return nil, err
-			}
+		if err != nil {
+			return err
 		}
 	}
+}
+
+func ignoreEnd(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return nil
+	}
+	return err
+}
+
+// hash returns what stands for a page's content. The lock page has none.
+func (l *liveComparison) hash(number uint32, page []byte) contentHash {
+	if len(page) == 0 || number == format.LockPage(l.result.PageSize) {
+		return 0
+	}
+	if number == 1 {
+		page = bytes.Clone(page)
+		blankCounters(page)
+	}
+	return contentHash(maphash.Bytes(contentSeed, page) | 1)
+}
+
+var contentSeed = maphash.MakeSeed()
+
+// errPageSize: nothing can be compared any more.
+var errPageSize = errors.New("the page size has changed since the restore: run it again")
+
+// read reads the files of all levels that end after a TXID, notes their pages, and drops
+// those that are settled. It returns up to where they lead.
+func (l *liveComparison) read(ctx context.Context, r *replica.Replica, from format.TXID, open map[uint32]*livePage) (format.TXID, error) {
+	files, err := replica.Collect(r.List(ctx, from+1))
+	if err != nil {
+		return from, err
+	}
+	plan := format.PlanFrom(files.Infos(), from, 0)
+	files.Sort()
+	for _, f := range files.Infos() {
+		// A file from TXID 1 is large, and mostly others hold what changed.
+		if f.MaxTXID <= from || f.MinTXID == 1 && !slices.Contains(plan, f) {
+			continue
+		}
+		err := l.readFile(ctx, r, f, open)
+		_, gone := errors.AsType[*replica.Missing](err)
+		_, bad := errors.AsType[*replica.Damaged](err)
+		if err != nil && !gone && !bad { // what another file does not tell stays open
+			return from, err
+		}
+	}
+	if len(plan) > 0 {
+		from = plan[len(plan)-1].MaxTXID
+	}
+	return from, nil
+}
+
+// readFile notes the pages of a file once all of it has proven right.
+func (l *liveComparison) readFile(ctx context.Context, r *replica.Replica, f format.FileInfo, open map[uint32]*livePage) error {
+	pages := map[uint32]contentHash{}
+	h, _, err := r.Decode(ctx, f, func(h format.LTXHeader, number uint32, page []byte) error {
+		if h.PageSize != l.result.PageSize {
+			return errPageSize
+		}
+		if open[number] != nil {
+			pages[number] = l.hash(number, page)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for number, p := range open {
+		content, ok := pages[number]
+		if ok || number > h.Commit { // then the database does not have it any more
+			p.had = append(p.had, content)
+		}
+		if p.settled() {
+			delete(open, number)
+		}
+	}
+	return nil
 }
 
 // blankCounters clears what SQLite's backup changes in the first page of a copy: the
@@ -121,129 +318,4 @@ func blankCounters(page []byte) {
 			clear(page[r[0]:r[1]])
 		}
 	}
-}
-
-// explain removes the pages that later level 0 files have, waiting for them, and
-// returns the last of those TXIDs. Pages beyond the database's end in one of them
-// were cut off.
-func (l *liveComparison) explain(ctx context.Context, differ map[uint32]bool) (format.TXID, error) {
-	seen := l.result.TXID
-	for deadline := time.Now().Add(l.wait); ; {
-		for f, err := range l.later(ctx, seen) {
-			if err != nil {
-				return 0, err
-			}
-			h := readHashes(ctx, l.store, f)
-			if h.err != nil {
-				return 0, fmt.Errorf("read %s/%s: %w", l.store, keyOf(l.store, f), h.err)
-			}
-			for _, p := range h.pages {
-				delete(differ, p.number)
-			}
-			for number := range differ {
-				if number > h.header.Commit {
-					delete(differ, number)
-				}
-			}
-			seen = f.MaxTXID
-		}
-		if len(differ) == 0 || !time.Now().Before(deadline) {
-			return seen, nil
-		}
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-time.After(min(time.Second, l.wait/10)):
-		}
-	}
-}
-
-// later yields the level 0 files after a TXID.
-func (l *liveComparison) later(ctx context.Context, txid format.TXID) func(func(format.FileInfo, error) bool) {
-	layout := l.store.Layout()
-	return func(yield func(format.FileInfo, error) bool) {
-		for o, err := range l.store.List(ctx, layout.Dir(format.LevelRaw), layout.Key(format.LevelRaw, txid, txid)) {
-			if err != nil {
-				yield(format.FileInfo{}, err)
-				return
-			}
-			f, ok := layout.Parse(o.Key)
-			f.Size = o.Size
-			if ok && f.MinTXID > txid && !yield(f, nil) {
-				return
-			}
-		}
-	}
-}
-
-// copyLive copies a database as of one read transaction, without a trace: it must
-// neither checkpoint, nor delete the log that another process uses.
-func copyLive(ctx context.Context, live, to string) error {
-	if _, err := os.Stat(live); err != nil {
-		return err
-	}
-	// In WAL mode, who has a database open has a "-wal" file. Without one, SQLite
-	// would leave one behind, unless it is told that nobody writes.
-	idle, before, err := atRest(live)
-	if err != nil {
-		return err
-	}
-	uri := fileURI(live) + "?mode=ro"
-	if idle {
-		uri += "&immutable=1"
-	}
-	if err := backup(ctx, uri, to); err != nil {
-		return err
-	}
-	if !idle {
-		return nil
-	}
-	if still, after, err := atRest(live); err != nil || !still || after != before {
-		return errors.Join(err, errors.New("it was opened meanwhile: try again"))
-	}
-	return nil
-}
-
-// fileState is what tells that nobody wrote to a file.
-type fileState struct {
-	size int64
-	time time.Time
-}
-
-func atRest(path string) (idle bool, state fileState, err error) {
-	_, err = os.Stat(path + "-wal")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return false, state, err
-	}
-	idle = err != nil
-	fi, err := os.Stat(path)
-	if err != nil {
-		return false, state, err
-	}
-	return idle, fileState{fi.Size(), fi.ModTime()}, nil
-}
-
-func backup(ctx context.Context, from, to string) error {
-	db, err := sqlite3.OpenContext(ctx, from)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	db.SetInterrupt(ctx)
-	// The last connection that closes would checkpoint, and delete the log.
-	if _, err := db.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {
-		return err
-	}
-	if err := db.BusyTimeout(10 * time.Second); err != nil {
-		return err
-	}
-	if err := db.Exec(`BEGIN; SELECT 1 FROM sqlite_schema`); err != nil {
-		return err
-	}
-	return db.Backup("main", fileURI(to))
-}
-
-// fileURI is a path as SQLite reads it with parameters behind.
-func fileURI(path string) string {
-	return "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()
 }

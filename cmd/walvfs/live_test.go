@@ -2,18 +2,21 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
@@ -38,8 +41,8 @@ func TestCopyLive(t *testing.T) {
 	if got := readDir(t, dir); !maps.Equal(got, inUse) {
 		t.Errorf("the copy changed the files of a database in use")
 	}
-	if wrong, err := integrityCheck(t.Context(), copied); err != nil || len(wrong) != 0 {
-		t.Errorf("the copy: %v, %v", wrong, err)
+	if c, err := integrityCheck(t.Context(), copied); err != nil || len(c.wrong) != 0 {
+		t.Errorf("the copy: %v, %v", c.wrong, err)
 	}
 	// So it is when who had it open has crashed.
 	crashed := t.TempDir()
@@ -98,77 +101,187 @@ func readDir(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// Pages that differ are explained by the TXIDs that come after the restored one,
-// also while we wait, and by nothing else.
-func TestLiveAhead(t *testing.T) { synctest.Test(t, testLiveAhead) }
+// liveTest is a live database in rollback mode, and a replica that has of it what is shipped.
+type liveTest struct {
+	t      *testing.T
+	store  *storagetest.Memory
+	live   *sqlite3.Conn
+	images map[format.TXID][]byte // shipped
+	l      *liveComparison
+}
 
-func testLiveAhead(t *testing.T) {
-	h := newHistory(3, 6)
-	store := &storagetest.Memory{Name: "test"}
-	for txid := format.TXID(1); txid <= 5; txid++ {
-		h.write(t, store, 0, txid, txid, h.file(txid, txid))
+// newLiveTest has a database, shipped as TXID 1 and restored.
+func newLiveTest(t *testing.T) *liveTest {
+	t.Helper()
+	dir := t.TempDir()
+	lt := &liveTest{t: t, store: &storagetest.Memory{Name: "test"}, images: map[format.TXID][]byte{}}
+	lt.l = &liveComparison{store: lt.store, restored: filepath.Join(dir, "restored.db"), live: filepath.Join(dir, "app.db"), copy: filepath.Join(dir, "copy.db")}
+	var err error
+	if lt.live, err = sqlite3.Open(fileURI(lt.l.live)); err != nil {
+		t.Fatal(err)
 	}
-	differ := func(from, to format.TXID) map[uint32]bool {
-		pages := map[uint32]bool{}
-		for number := range max(len(h.states[from]), len(h.states[to])) {
-			if at := func(s state) []byte {
-				if number < len(s) {
-					return s[number]
-				}
-				return nil
-			}; !bytes.Equal(at(h.states[from]), at(h.states[to])) {
-				pages[uint32(number)+1] = true
-			}
-		}
-		return pages
+	t.Cleanup(func() { lt.live.Close() })
+	lt.exec(`CREATE TABLE t (id INTEGER PRIMARY KEY, x); WITH n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20) INSERT INTO t SELECT i, hex(zeroblob(1500)) FROM n`)
+	lt.ship(0, 1, 1)
+	if lt.l.result, err = restore.Restore(t.Context(), lt.store, lt.l.restored, restore.Options{}); err != nil {
+		t.Fatal(err)
 	}
-	for _, c := range []struct {
-		name     string
-		restored format.TXID
-		differ   map[uint32]bool
-		later    bool // the last TXID comes while we wait
-		left     bool
-	}{
-		{"equal", 3, map[uint32]bool{}, false, false},
-		{"ahead by two", 3, differ(3, 5), false, false},
-		{"ahead, and the replica gets there", 5, differ(5, 6), true, false},
-		{"the replica is stuck", 5, differ(5, 6), false, true},
-		{"wrong", 3, map[uint32]bool{1: true, 2: true, 3: true, 4: true, 5: true}, false, true},
-	} {
-		l := &liveComparison{store: store, result: restore.Result{TXID: c.restored}}
-		if c.later {
-			l.wait = time.Minute
-			go func() {
-				time.Sleep(l.wait / 2)
-				h.write(t, store, 0, 6, 6, h.file(6, 6))
-			}()
-		}
-		had := len(c.differ)
-		txid, err := l.explain(t.Context(), c.differ)
-		if err != nil || len(c.differ) > 0 != c.left {
-			t.Errorf("%s: of %d pages %d are left, up to TXID %s, %v", c.name, had, len(c.differ), txid, err)
-		}
-		if c.later {
-			if err := store.Delete(t.Context(), store.Layout().Key(0, 6, 6)); err != nil {
-				t.Fatal(err)
-			}
-		}
+	return lt
+}
+
+func (lt *liveTest) exec(sql string) {
+	lt.t.Helper()
+	if err := lt.live.Exec(sql); err != nil {
+		lt.t.Fatal(err)
 	}
 }
 
-// Pages that the database lost since differ, too.
-func TestLiveShrank(t *testing.T) {
-	page := bytes.Repeat([]byte{1}, testPageSize)
-	h := &history{states: []state{nil, {page, page, page}, {page}}, changed: []map[uint32]bool{nil, {1: true, 2: true, 3: true}, {}}}
-	store := &storagetest.Memory{Name: "test"}
-	h.write(t, store, 0, 1, 1, h.file(1, 1))
-	l := &liveComparison{store: store, result: restore.Result{TXID: 1}}
-	differ := map[uint32]bool{2: true, 3: true}
-	if _, err := l.explain(t.Context(), differ); err != nil || len(differ) != 2 {
-		t.Errorf("before it was shipped: %v, %v", differ, err)
+// ship uploads the live database as it is: the pages that have changed since a TXID.
+func (lt *liveTest) ship(level int, lo, hi format.TXID) {
+	lt.t.Helper()
+	const size = 4096
+	now, err := os.ReadFile(lt.l.live)
+	if err != nil {
+		lt.t.Fatal(err)
 	}
-	h.write(t, store, 0, 2, 2, h.file(2, 2))
-	if _, err := l.explain(t.Context(), differ); err != nil || len(differ) != 0 {
-		t.Errorf("after: %v, %v", differ, err)
+	before := lt.images[lo-1]
+	var b bytes.Buffer
+	enc, err := format.NewEncoder(&b, format.LTXHeader{PageSize: size, Commit: uint32(len(now) / size), MinTXID: lo, MaxTXID: hi, Timestamp: int64(hi)})
+	for at := 0; at < len(now) && err == nil; at += size {
+		if page := now[at : at+size]; at >= len(before) || !bytes.Equal(page, before[at:at+size]) {
+			err = enc.Page(uint32(at/size)+1, page)
+		}
 	}
+	if err == nil {
+		_, err = enc.Close()
+	}
+	if err == nil {
+		err = lt.store.Create(lt.t.Context(), lt.store.Layout().Key(level, lo, hi), bytes.NewReader(b.Bytes()), storage.Attrs{})
+	}
+	if err != nil {
+		lt.t.Fatal(err)
+	}
+	lt.images[hi] = now
+}
+
+// onListing has something done before each listing.
+func (lt *liveTest) onListing(do func(n int)) {
+	n := 0
+	lt.store.SetBefore(func(_ context.Context, op, _ string) error {
+		if op == "list" {
+			n++
+			do(n)
+		}
+		return nil
+	})
+}
+
+// A page that differs is right if the live database is seen with what the replica has for
+// it later, in whatever level, also while we wait; and by nothing else.
+func TestLive(t *testing.T) {
+	update := func(id, n int) string {
+		return fmt.Sprintf(`UPDATE t SET x = hex(zeroblob(1490)) || %d WHERE id = %d`, n, id)
+	}
+	for _, test := range []struct {
+		name               string
+		prepare            func(lt *liveTest)
+		problem, unchecked bool
+	}{
+		{"equal", func(*liveTest) {}, false, false},
+		{"ahead by two", func(lt *liveTest) {
+			for txid := format.TXID(2); txid <= 3; txid++ {
+				lt.exec(update(int(txid), 1))
+				lt.ship(0, txid, txid)
+			}
+		}, false, false},
+		{"ahead, in level 1 only", func(lt *liveTest) {
+			lt.exec(update(7, 1))
+			lt.exec(update(9, 1))
+			lt.ship(1, 2, 4)
+		}, false, false},
+		{"ahead, in a snapshot only", func(lt *liveTest) {
+			lt.exec(update(7, 1))
+			lt.images[0] = nil
+			lt.ship(9, 1, 4)
+		}, false, false},
+		{"not shipped yet", func(lt *liveTest) {
+			lt.exec(update(7, 1))
+			lt.onListing(func(n int) {
+				if n == 3 {
+					lt.ship(0, 2, 2)
+				}
+			})
+		}, false, false},
+		{"changed again before it was shipped", func(lt *liveTest) {
+			lt.exec(update(7, 1))
+			lt.onListing(func(n int) {
+				if n == 3 {
+					lt.exec(update(7, 2))
+					lt.ship(0, 2, 2)
+				}
+			})
+		}, false, false},
+		{"shrunk", func(lt *liveTest) {
+			lt.exec(`DELETE FROM t WHERE id > 3; VACUUM`)
+			lt.ship(0, 2, 2)
+		}, false, false},
+		{"shrunk, and not shipped", func(lt *liveTest) { lt.exec(`DELETE FROM t WHERE id > 3; VACUUM`) }, true, false},
+		{"grown", func(lt *liveTest) {
+			lt.exec(`INSERT INTO t SELECT id + 100, x FROM t`)
+			lt.ship(0, 2, 2)
+		}, false, false},
+		{"never shipped", func(lt *liveTest) { lt.exec(update(7, 1)) }, true, false},
+		{"shipped as something else", func(lt *liveTest) {
+			lt.exec(update(7, 1))
+			lt.ship(0, 2, 2)
+			lt.exec(update(7, 2)) // the very page, otherwise
+		}, true, false},
+		{"a later file that is damaged", func(lt *liveTest) {
+			lt.exec(update(7, 1))
+			lt.ship(0, 2, 2)
+			key := lt.store.Layout().Key(0, 2, 2)
+			b := readObject(lt.t, lt.store, key)
+			b[len(b)-1] ^= 1
+			lt.store.Delete(lt.t.Context(), key)
+			lt.store.Create(lt.t.Context(), key, bytes.NewReader(b), storage.Attrs{})
+		}, true, false},
+		{"changed too often", func(lt *liveTest) {
+			lt.exec(update(7, 1))
+			lt.onListing(func(n int) {
+				lt.exec(update(7, 2*n))
+				lt.ship(0, format.TXID(n)+1, format.TXID(n)+1)
+				lt.exec(update(7, 2*n+1))
+			})
+		}, false, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			lt := newLiveTest(t)
+			test.prepare(lt)
+			lt.l.wait = time.Hour // it ends when nothing is left
+			if test.problem || test.unchecked {
+				lt.l.wait = 100 * time.Millisecond
+			}
+			c, err := lt.l.run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (c.Problem != "") != test.problem || (c.Unchecked != "") != test.unchecked || (c.Differ == 0) != (test.name == "equal") {
+				t.Errorf("%+v", c)
+			}
+		})
+	}
+}
+
+func readObject(t *testing.T, store storage.Store, key string) []byte {
+	t.Helper()
+	r, _, err := store.Open(t.Context(), key, 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }

@@ -3,13 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"text/tabwriter"
 	"time"
 
 	"github.com/dustin/go-humanize"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
@@ -22,9 +23,12 @@ type lsCmd struct {
 func (*lsCmd) Help() string {
 	return `Level 0 has a file for each transaction, levels 1 to 8 have compacted ones, and level 9 has snapshots: whole databases. A file's last TXID can be restored if a snapshot and files that follow each other lead to it.
 
+Where the URL itself has no replica, ls lists the replicas below it, those of Litestream before 0.5 included. That takes a request for each of them, and one for each thousand objects that belong to none.
+
 Examples:
 
 	walvfs ls s3://bucket/app
+	walvfs ls s3://bucket
 	walvfs ls --json file:///backup/app | jq '.[-1].max_txid'`
 }
 
@@ -37,14 +41,45 @@ func (c *lsCmd) Run(a *app) error {
 		return err
 	}
 	defer store.Close()
-	files, err := listed(a, store)
+	r := replica.New(store, replica.Options{})
+	files, err := r.Files(a.ctx)
+	if errors.Is(err, replica.ErrNone) {
+		if found, e := c.below(a, store); found || e != nil {
+			return e
+		}
+	}
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return a.printJSON(files)
+		return a.printJSON(listed(r, files))
 	}
 	return printTable(a, files)
+}
+
+// below lists the replicas below a URL that is none itself.
+func (c *lsCmd) below(a *app, store storage.Store) (found bool, err error) {
+	all := []belowReplica{}
+	for path, err := range replica.Below(a.ctx, store, 0) {
+		if err != nil {
+			return false, err
+		}
+		b := belowReplica{store.String() + "/" + (&url.URL{Path: path}).EscapedPath()}
+		if all = append(all, b); !c.JSON {
+			if _, err := fmt.Fprintln(a.stdout, b.Replica); err != nil {
+				return true, err
+			}
+		}
+	}
+	if c.JSON && len(all) > 0 {
+		return true, a.printJSON(all)
+	}
+	return len(all) > 0, nil
+}
+
+// belowReplica is what ls --json prints of a replica.
+type belowReplica struct {
+	Replica string `json:"replica"` // URL
 }
 
 // listedFile is what ls prints of a file.
@@ -57,34 +92,15 @@ type listedFile struct {
 	Key     string      `json:"key"`
 }
 
-// listed lists a replica level by level.
-func listed(a *app, store storage.Store) ([]listedFile, error) {
-	files := []listedFile{}
-	layout := store.Layout()
-	for level := format.LevelRaw; level <= format.LevelSnapshot; level++ {
-		for o, err := range store.List(a.ctx, layout.Dir(level), "") {
-			if err != nil {
-				return nil, err
-			}
-			f, ok := layout.Parse(o.Key)
-			if !ok {
-				continue
-			}
-			files = append(files, listedFile{level, f.MinTXID, f.MaxTXID, o.Size, o.ModTime.UTC(), o.Key})
-		}
+func listed(r *replica.Replica, files replica.Files) []listedFile {
+	all := make([]listedFile, len(files))
+	for i, f := range files {
+		all[i] = listedFile{f.Level, f.MinTXID, f.MaxTXID, f.Size, f.Written.UTC(), r.Key(f.FileInfo)}
 	}
-	if len(files) == 0 {
-		return files, noReplica(store)
-	}
-	return files, nil
+	return all
 }
 
-// noReplica is the error for a replica without files.
-func noReplica(store storage.Store) error {
-	return &restore.Error{Op: "list", Name: store.String(), Err: restore.ErrNoReplica, Hint: "check the path of the URL"}
-}
-
-func printTable(a *app, files []listedFile) error {
+func printTable(a *app, files replica.Files) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
 	var err error
 	line := func(format string, args ...any) {
@@ -93,7 +109,7 @@ func printTable(a *app, files []listedFile) error {
 	}
 	line("LEVEL\tMIN TXID\tMAX TXID\tSIZE\tWRITTEN\n")
 	for _, f := range files {
-		line("%d\t%s\t%s\t%s\t%s\n", f.Level, f.MinTXID, f.MaxTXID, humanize.IBytes(uint64(f.Size)), f.Written.Format(time.RFC3339))
+		line("%d\t%s\t%s\t%s\t%s\n", f.Level, f.MinTXID, f.MaxTXID, humanize.IBytes(uint64(f.Size)), f.Written.UTC().Format(time.RFC3339))
 	}
 	return errors.Join(err, w.Flush())
 }

@@ -44,6 +44,14 @@ func (a *app) newProgress(quiet bool, title string) *progress {
 	}
 }
 
+// newTerminalProgress is progress for what mostly takes a moment: nothing where there is
+// no terminal.
+func (a *app) newTerminalProgress(quiet bool, title string) *progress {
+	p := a.newProgress(quiet, title)
+	p.quiet = p.quiet || !p.tty
+	return p
+}
+
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
@@ -75,6 +83,9 @@ func (p *progress) draw(r restore.Progress) {
 			progressbar.OptionFullWidth(),
 			progressbar.OptionClearOnFinish(),
 		)
+	}
+	if p.bar.GetMax64() != r.TotalBytes { // another upload
+		p.bar.ChangeMax64(r.TotalBytes)
 	}
 	_ = p.bar.Set64(r.Bytes)
 }

@@ -33,9 +33,9 @@ func pushTo(t *testing.T, before func(ctx context.Context, op, key string) error
 		t.Fatal(err)
 	}
 	defer db.Close()
-	store := &storagetest.Memory{}
-	store.SetBefore(before)
 	host := strings.ToLower(rand.Text())
+	store := &storagetest.Memory{Name: host}
+	store.SetBefore(before)
 	pushStores.Store(host, store)
 	return runCommand(append([]string{"push", path, "push://" + host}, flags...)...)
 }
@@ -86,7 +86,7 @@ func TestPushTimeout(t *testing.T) {
 
 // A disk that cannot be written to is no reason to wait for an hour.
 func TestPushReadOnly(t *testing.T) {
-	err := (&pushCmd{DB: "app.db"}).explain(fmt.Errorf("cut: %w", sqlite3.READONLY))
+	err := (&replicateArgs{DB: "app.db"}).explain(fmt.Errorf("cut: %w", sqlite3.READONLY))
 	if _, hint := remedy(err); !hopeless(err) || !strings.Contains(hint, "must be able to write to the database") {
 		t.Errorf("%v; %s", err, hint)
 	}
@@ -94,12 +94,28 @@ func TestPushReadOnly(t *testing.T) {
 
 // What only a person can make succeed is not waited for, and is said once.
 func TestPushRefused(t *testing.T) {
-	for _, refused := range []error{storage.ErrPermission, storage.ErrNoBucket} {
+	for _, refused := range []error{storage.ErrPermission, storage.ErrNoBucket, storage.ErrRefused} {
 		t.Run(strings.ReplaceAll(refused.Error(), " ", ""), func(t *testing.T) {
 			out, status := pushTo(t, func(context.Context, string, string) error { return refused })
 			if status != statusFailed || strings.Count(out, refused.Error()) != 1 || !strings.HasPrefix(out, "walvfs: ") {
 				t.Errorf("status %d, %s", status, out)
 			}
 		})
+	}
+}
+
+// A store without put-if-absent takes a push that goes without it.
+func TestPushUnfenced(t *testing.T) {
+	before := func(_ context.Context, op, key string) error {
+		if op == "create" && strings.HasPrefix(key, storage.ProbePrefix) {
+			return storage.ErrNoCondition
+		}
+		return nil
+	}
+	if out, status := pushTo(t, before); status != statusFailed || !strings.Contains(out, "fencing=off") {
+		t.Errorf("status %d, %s", status, out)
+	}
+	if out, status := pushTo(t, before, "--fencing=off"); status != 0 {
+		t.Errorf("status %d, %s", status, out)
 	}
 }

@@ -19,6 +19,7 @@ const (
 	statusUsage       = 2
 	statusNoReplica   = 3
 	statusDamaged     = 4
+	statusNotChecked  = 5
 	statusInterrupted = 130 // 128 and the number of SIGINT, as shells have it
 )
 
@@ -51,6 +52,9 @@ func (e *interruptedError) Unwrap() error { return e.error }
 // errDamaged ends a command that said already what it found.
 var errDamaged = errors.New("damaged")
 
+// errNotCheckable ends a command that said already what it could not check.
+var errNotCheckable = errors.New("not checkable")
+
 // report prints an error, with its remedy on a line of its own, and returns the
 // exit status.
 func (a *app) report(err error) int {
@@ -65,8 +69,11 @@ func (a *app) report(err error) int {
 		fmt.Fprintf(a.stderr, "walvfs: interrupted; %s\n", left)
 		return statusInterrupted
 	}
-	if errors.Is(err, errDamaged) {
+	switch {
+	case errors.Is(err, errDamaged):
 		return statusDamaged
+	case errors.Is(err, errNotCheckable):
+		return statusNotChecked
 	}
 	message, hint := remedy(err)
 	fmt.Fprintf(a.stderr, "walvfs: %s\n", strings.ReplaceAll(message, "\n", "\n        "))

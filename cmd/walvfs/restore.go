@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -20,8 +19,10 @@ type restoreCmd struct {
 	TXID      txidFlag `name:"txid" placeholder:"TXID" help:"Restore this transaction, in hexadecimal, instead of the newest."`
 	Timestamp timeFlag `placeholder:"TIME" help:"Restore the newest state at or before this time, such as 2026-01-02T15:04:05Z or '5m ago'."`
 
+	Rewind bool `help:"With --txid or --timestamp: have the application that opens the database upload this older state as the replica's next transaction, and go on from there. What came after it stays restorable."`
+
 	Force           bool `help:"Replace an existing database, with its -wal, -shm and -journal files. It must not be in use."`
-	IfDBNotExists   bool `name:"if-db-not-exists" help:"Do nothing, successfully, if the database exists."`
+	IfDBNotExists   bool `name:"if-db-not-exists" help:"Do nothing, successfully, if the database exists. An empty file, or a symbolic link to none, is no database."`
 	IfReplicaExists bool `name:"if-replica-exists" help:"Do nothing, successfully, if there is no replica. One that cannot be reached is an error."`
 
 	Follow   bool          `help:"Then keep this copy up to date, for others to read, until interrupted."`
@@ -33,7 +34,9 @@ type restoreCmd struct {
 
 // Help is shown below the synopsis.
 func (*restoreCmd) Help() string {
-	return `The database is written to a temporary name, checked, and appears under its own only when all of it is right: it is the database as it was at one commit, or it is not there. An existing database is never replaced without --force.
+	return `walvfs restore writes the database to a temporary name, checks it, and renames it when all of it is right. It never replaces an existing database without --force, and then in one step: a crash leaves the old database or the new one. An empty file, or a symbolic link that leads to no file, is not a database: it restores over the first, and to where the second leads. The new database gets the owner and mode of the one that it replaces; otherwise only its owner may read it.
+
+An application that opens the restored database with the same replica goes on from there if it is the replica's newest state. If it is an older one, replication halts, because the replica has gone on; --rewind puts the older state into production.
 
 With --follow, the copy is then kept up to date. Programs may read it through SQLite meanwhile, and see it at one commit or a later one. Nobody may write to it: that is noticed, and ends it with an error. It is in rollback mode: while a reader stays in a transaction, the copy stays as it is, and while changes are written, readers wait, so that they should have a busy_timeout. Started again, it goes on from where it was. FILE-walvfs-follow says where that is.
 
@@ -49,6 +52,9 @@ Examples:
 	walvfs restore -o noon.db --timestamp 2026-01-02T12:00:00Z s3://bucket/app
 	walvfs restore -o before.db --timestamp '5m ago' s3://bucket/app
 
+	# Put the state of five minutes ago into production. The application must be stopped.
+	walvfs restore --rewind --timestamp '5m ago' --force -o app.db s3://bucket/app
+
 	# A copy to read from, at most two seconds or so behind.
 	walvfs restore --follow -o copy.db s3://bucket/app
 
@@ -62,6 +68,9 @@ Exit statuses: 0 done, 1 failed, 2 wrong command line or configuration, 3 no rep
 func (c *restoreCmd) Validate() error {
 	if c.TXID != 0 && !c.Timestamp.IsZero() {
 		return errors.New("--txid and --timestamp exclude each other")
+	}
+	if c.Rewind && c.TXID == 0 && c.Timestamp.IsZero() {
+		return errors.New("--rewind needs --txid or --timestamp")
 	}
 	if c.Follow && (c.TXID != 0 || !c.Timestamp.IsZero() || c.IfDBNotExists) {
 		return errors.New("--follow excludes --txid, --timestamp and --if-db-not-exists")
@@ -82,8 +91,14 @@ func (c *restoreCmd) Run(a *app) error {
 	}
 	defer store.Close()
 	c.Output = cmp.Or(c.Output, path)
-	if _, err := os.Lstat(c.Output); err == nil && c.IfDBNotExists {
-		return c.skip(a, "the database exists")
+	if c.IfDBNotExists {
+		_, presence, err := restore.Look(c.Output)
+		if err != nil {
+			return err
+		}
+		if presence == restore.Present {
+			return c.skip(a, "the database exists")
+		}
 	}
 
 	if c.Follow {
@@ -94,6 +109,7 @@ func (c *restoreCmd) Run(a *app) error {
 		TXID:      format.TXID(c.TXID),
 		Timestamp: c.Timestamp.Time,
 		Force:     c.Force,
+		Rewind:    c.Rewind,
 		Progress:  progress.update,
 		Logger:    progress.logger(),
 	})
@@ -119,6 +135,23 @@ type restored struct {
 	Files      int         `json:"files,omitempty"`
 	Bytes      int64       `json:"bytes,omitempty"`
 	DurationMS int64       `json:"duration_ms"`
+	Newest     format.TXID `json:"newest,omitzero"`   // the replica's, if it is another one
+	Rewound    bool        `json:"rewound,omitempty"` // TXID becomes the one after Newest
+	Note       string      `json:"note,omitempty"`    // what opening an older state does
+}
+
+// note says what an application does that opens an older state with this replica, and
+// nothing about the newest one.
+func (c *restoreCmd) note(r restore.Result) string {
+	switch {
+	case c.Timestamp.After(time.Now()):
+		return fmt.Sprintf("--timestamp is in the future: TXID %s is the newest state so far, and the replica may go on", r.TXID)
+	case r.TXID == r.Newest:
+		return ""
+	case c.Rewind:
+		return fmt.Sprintf("an application that opens it with this replica uploads it as TXID %s and goes on from there", r.Newest+1)
+	}
+	return fmt.Sprintf("the replica has gone on to TXID %s: an application that opens this older state with it does not replicate, and restore=if-behind replaces it (--rewind puts it into production)", r.Newest)
 }
 
 func (c *restoreCmd) skip(a *app, why string) error {
@@ -129,8 +162,9 @@ func (c *restoreCmd) skip(a *app, why string) error {
 }
 
 func (c *restoreCmd) done(a *app, replica string, r restore.Result) error {
+	note := c.note(r)
 	if c.JSON {
-		return a.printJSON(restored{
+		out := restored{
 			DBPath:     c.Output,
 			Replica:    replica,
 			TXID:       r.TXID,
@@ -140,11 +174,20 @@ func (c *restoreCmd) done(a *app, replica string, r restore.Result) error {
 			Files:      r.Files,
 			Bytes:      r.Bytes,
 			DurationMS: r.Duration.Milliseconds(),
-		})
+			Note:       note,
+		}
+		if note != "" {
+			out.Newest, out.Rewound = r.Newest, c.Rewind
+		}
+		return a.printJSON(out)
 	}
-	return c.say(a, "%s: restored TXID %s of %s: %d pages of %d bytes, from %s (%s) in %s\n",
+	err := c.say(a, "%s: restored TXID %s of %s: %d pages of %d bytes, from %s (%s) in %s\n",
 		c.Output, r.TXID, r.Time.Format(time.RFC3339), r.Pages, r.PageSize,
 		count(r.Files, "file"), humanize.IBytes(uint64(r.Bytes)), r.Duration.Round(time.Millisecond))
+	if note != "" && err == nil {
+		err = c.say(a, "%s: %s\n", c.Output, note)
+	}
+	return err
 }
 
 func (c *restoreCmd) say(a *app, format string, args ...any) error {

@@ -36,6 +36,7 @@ type order struct {
 	Quiet      bool          // settle without a commit
 	Stay       bool          // do not close and open again
 	Sync       bool          // commits wait for the replica, but for those of some connections
+	Levels     bool          // files of levels are made all the time, of a large database
 
 	CloseTimeout time.Duration
 	Script       []string
@@ -62,6 +63,13 @@ const (
 		INSERT OR IGNORE INTO account SELECT value, 1000 FROM generate_series(1, 50);
 		COMMIT`
 )
+
+// levelsVFS is a VFS that makes files of levels all the time.
+const levelsVFS = "replicated-levels"
+
+// fewPads is how many large rows a database has whose snapshot is made of pages that were
+// copied before: 5 MB.
+const fewPads = 250
 
 // A child is the process that is tortured. What it says goes to its standard
 // output, a line in one write, after it happened:
@@ -94,6 +102,12 @@ func runChild() {
 		os.Exit(1)
 	})
 	rng := rand.New(rand.NewPCG(c.Seed, 0))
+	if c.Levels {
+		vfs.Register(levelsVFS, vfs.Options{Policy: shipper.Policy{
+			Levels:    []time.Duration{time.Duration(50+rng.IntN(300)) * time.Millisecond, time.Second},
+			Snapshots: time.Duration(200+rng.IntN(1500)) * time.Millisecond,
+		}})
+	}
 	switch c.Task {
 	case settle:
 		c.settle(rng)
@@ -203,7 +217,14 @@ func (c *child) openFirst(rng *rand.Rand) (*sqlite3.Conn, error) {
 		err = c.exec(conn, tortureSchema)
 	}
 	if c.unconfirmed(err) {
-		err = nil // it is there all the same
+		// The schema is there, unless it was the commit before it that was not confirmed.
+		err = c.exec(conn, tortureSchema)
+	}
+	if c.unconfirmed(err) {
+		err = nil
+	}
+	if c.Levels && err == nil {
+		c.exec(conn, fmt.Sprintf("INSERT INTO pad(data) SELECT randomblob(20000) FROM generate_series(1, %d) WHERE (SELECT count(*) FROM pad) < %[1]d", fewPads))
 	}
 	if err != nil {
 		conn.Close()

@@ -13,15 +13,16 @@ import (
 	"testing"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // A machine has a copy of the database.
 type machine struct {
 	path     string
 	commits  []commit // that its processes were told of
-	tampered bool     // its sidecar may not be what was written
-	stale    []byte   // what the sidecar was some time ago
+	tampered bool     // its state file may not be what was written
+	stale    []byte   // what the state file was some time ago
+	keeps    bool     // a database that was replaced may be beside it
 }
 
 func newMachine(t *testing.T) *machine {
@@ -30,16 +31,16 @@ func newMachine(t *testing.T) *machine {
 
 // Limits of what replication may have on the disk, in bytes.
 const (
-	mostSidecar = 4 << 20
-	mostWAL     = 128 << 20
+	mostState = 4 << 20
+	mostWAL   = 128 << 20
 )
 
 // check fails unless the database is intact and has every commit, and what is
 // beside it is bounded: invariants 5 and 6. It returns the journal.
 func (m *machine) check(t *testing.T) (journal []int64) {
 	t.Helper()
-	if size := m.size(sidecar.Suffix); size > mostSidecar {
-		t.Errorf("the sidecar has %d bytes", size)
+	if size := m.size(statefile.Suffix); size > mostState {
+		t.Errorf("the state file has %d bytes", size)
 	}
 	if size := m.size("-wal"); size > mostWAL {
 		t.Errorf("the WAL has %d bytes", size)
@@ -85,18 +86,20 @@ func (m *machine) checkNames(t *testing.T) {
 	}
 	for _, e := range entries {
 		suffix, ok := bytes.CutPrefix([]byte(e.Name()), []byte(filepath.Base(m.path)))
-		known := []string{"", "-wal", "-shm", "-journal", sidecar.Suffix, sidecar.Suffix + ".tmp", "-walvfs-restore",
-			"-walvfs-compare", "-walvfs-compare" + sidecar.Suffix, "-walvfs-compare-walvfs-restore"}
+		known := []string{"", "-wal", "-shm", "-journal", statefile.Suffix, statefile.SuffixRestore}
+		if m.keeps {
+			known = append(known, statefile.SuffixBehind)
+		}
 		if !ok || !slices.Contains(known, string(suffix)) {
 			t.Errorf("%s is left beside the database", e.Name())
 		}
 	}
 }
 
-// tamper does something to the sidecar, or has the database be a copy of itself.
+// tamper does something to the state file, or has the database be a copy of itself.
 func (m *machine) tamper(t *testing.T, rng *rand.Rand) (what string) {
 	t.Helper()
-	name := m.path + sidecar.Suffix
+	name := m.path + statefile.Suffix
 	content, err := os.ReadFile(name)
 	if err != nil || len(content) == 0 {
 		return ""
@@ -107,7 +110,10 @@ func (m *machine) tamper(t *testing.T, rng *rand.Rand) (what string) {
 	case 1:
 		what, err = "truncated", os.Truncate(name, int64(rng.IntN(len(content))))
 	case 2:
-		content[rng.IntN(len(content))] ^= 1 << rng.IntN(8)
+		at := rng.IntN(len(content))
+		for ; at > 0 && content[at] == 0; at-- { // much of it is unused
+		}
+		content[at] ^= 1 << rng.IntN(8)
 		what, err = "flipped", os.WriteFile(name, content, 0o600)
 	case 3:
 		if m.stale == nil {
@@ -134,9 +140,9 @@ func (m *machine) tamper(t *testing.T, rng *rand.Rand) (what string) {
 	return what
 }
 
-// age remembers the sidecar, to be put back later.
+// age remembers the state file, to be put back later.
 func (m *machine) age() {
-	if content, err := os.ReadFile(m.path + sidecar.Suffix); err == nil {
+	if content, err := os.ReadFile(m.path + statefile.Suffix); err == nil {
 		m.stale = content
 	}
 }
@@ -146,7 +152,7 @@ func (m *machine) age() {
 // that is not known.
 func (m *machine) losePower(t *testing.T, rng *rand.Rand) bool {
 	t.Helper()
-	side, err := sidecar.Load(m.path)
+	side, err := statefile.Load(m.path)
 	if err != nil || side.State == nil || m.tampered {
 		return false
 	}
@@ -157,6 +163,11 @@ func (m *machine) losePower(t *testing.T, rng *rand.Rand) bool {
 	defer wal.Close()
 	header, last, _, err := format.LastCommit(wal)
 	synced := max(side.State.Scanned, m.checkpointed())
+	for _, intent := range side.Intents { // the upload may have begun, after a sync
+		if intent.Epoch == header.Salt {
+			synced = max(synced, intent.End.Number)
+		}
+	}
 	if err != nil || header.Salt != side.State.Epoch || last <= synced {
 		return false
 	}

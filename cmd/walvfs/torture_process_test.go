@@ -32,6 +32,7 @@ func (k killing) String() string {
 // A process is a child, seen from its parent.
 type process struct {
 	cmd  *exec.Cmd
+	uri  string
 	kill killing
 	done chan struct{} // closed when it has ended and all that it said is known
 	log  bytes.Buffer  // its standard error
@@ -52,7 +53,7 @@ func startChild(t *testing.T, o order, env []string, k killing) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &process{kill: k, done: make(chan struct{}), said: map[string]int{}}
+	p := &process{uri: o.URI, kill: k, done: make(chan struct{}), said: map[string]int{}}
 	p.cmd = exec.Command(os.Args[0], "-test.run=^TestTorture$", "-test.timeout=5m")
 	p.cmd.Env = slices.Concat(os.Environ(), env, []string{orderVar + "=" + string(text)})
 	p.cmd.Stderr = &p.log

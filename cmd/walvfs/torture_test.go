@@ -5,21 +5,25 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
 var (
 	tortureRounds = flag.Int("torture.rounds", 5, "rounds of TestTorture")
 	tortureSeed   = flag.Uint64("torture.seed", 0, "what TestTorture decides by; 0 for another one each time")
+	tortureOthers = flag.Int("torture.others", 20, "percent of TestTorture's runs with other programs")
 	tortureKeep   = flag.String("torture.keep", "", "a directory for the files of a TestTorture that failed")
 )
 
@@ -28,7 +32,10 @@ const roundsPerBucket = 10
 
 // TestTorture has processes write to a database and kills them, damages what they
 // leave, moves the database to other machines, and spoils the connections to the
-// replica, an S3 server's, all the while. After each round it checks:
+// replica, an S3 server's, all the while. Some processes make snapshots and other files
+// of levels all the time, of a database so large that its pages are copied before, and
+// the uploads may take long: kills, checkpoints, resets, vacuums come meanwhile. After
+// each round it checks:
 //
 //	Prefix      every TXID is the database at one commit, a later one at a later
 //	Converge    once nothing is in the way, the replica has the database, byte by byte
@@ -71,20 +78,40 @@ type campaign struct {
 	owner  *machine // whose commits reach the replica
 	rival  *machine // one that was thought to be lost, nil if there is none
 
+	slow    atomic.Int64 // how long an upload of a file of a level waits, in nanoseconds
+	delayed atomic.Int64 // such uploads
+
 	pageSize, autoVacuum int
 	log                  []string // what happened in this round
 }
 
 func newCampaign(t *testing.T, rng *rand.Rand) *campaign {
 	replica := storagetest.S3(t)
-	return &campaign{
+	c := &campaign{
 		rng:        rng,
-		proxy:      replica.Toxiproxy(t),
 		bucket:     newBucket(t, replica, rng),
 		owner:      newMachine(t),
 		pageSize:   512 << rng.IntN(8),
 		autoVacuum: rng.IntN(3),
 	}
+	c.proxy = replica.Proxy(t, c.delayLevels).Toxiproxy(t)
+	return c
+}
+
+// delayLevels has uploads of snapshots and other files of levels take as long as they are
+// to. The upload of one whose process is killed meanwhile does not arrive.
+func (c *campaign) delayLevels(w http.ResponseWriter, req *http.Request, next http.Handler) {
+	_, key, _ := strings.Cut(req.URL.Path, "/app/")
+	f, ok := c.bucket.store.Layout().Parse(key)
+	if ok && f.Level > format.LevelRaw && (req.Method == http.MethodPut || req.Method == http.MethodPost) {
+		c.delayed.Add(1)
+		select {
+		case <-time.After(time.Duration(c.slow.Load())):
+		case <-req.Context().Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+	next.ServeHTTP(w, req)
 }
 
 func (c *campaign) note(format string, args ...any) {
@@ -102,6 +129,11 @@ func (c *campaign) round(t *testing.T, number int) {
 	t.Helper()
 	c.log = nil
 	before := time.Now()
+	c.slow.Store(0)
+	if c.chance(50) {
+		c.slow.Store(int64(c.between(100*time.Millisecond, 2*time.Second)))
+		c.note("files of levels take %s", time.Duration(c.slow.Load()).Round(time.Millisecond))
+	}
 	for range 1 + c.rng.IntN(3) {
 		if c.chance(25) && !c.owner.tampered && c.bucket.tip > 0 {
 			c.loseMachine(t)
@@ -113,8 +145,8 @@ func (c *campaign) round(t *testing.T, number int) {
 	if c.chance(50) && !t.Failed() {
 		c.settle(t)
 	}
-	t.Logf("round %d, %s, up to commit %d and TXID %s: %s",
-		number, time.Since(before).Round(time.Millisecond), len(c.bucket.journal), c.bucket.tip, strings.Join(c.log, "; "))
+	t.Logf("round %d, %s, up to commit %d and TXID %s, %d uploads of levels: %s", number, time.Since(before).Round(time.Millisecond),
+		len(c.bucket.journal), c.bucket.tip, c.delayed.Swap(0), strings.Join(c.log, "; "))
 }
 
 // run has the application run once, with what may go on meanwhile.
@@ -128,7 +160,7 @@ func (c *campaign) run(t *testing.T) {
 	}
 	if c.chance(15) {
 		if what := m.tamper(t, c.rng); what != "" {
-			c.note("the sidecar is %s", what)
+			c.note("the state file is %s", what)
 		}
 	}
 	if c.chance(15) && m.losePower(t, c.rng) {
@@ -137,7 +169,7 @@ func (c *campaign) run(t *testing.T) {
 	if c.chance(30) {
 		m.age()
 	}
-	before, _ := os.ReadFile(m.path + sidecar.Suffix)
+	before, _ := os.ReadFile(m.path + statefile.Suffix)
 	calm := c.storm(t)
 	o := c.order(m, work)
 	if m.tampered && c.chance(70) {
@@ -145,28 +177,42 @@ func (c *campaign) run(t *testing.T) {
 	}
 	kill := c.killing()
 	p := c.start(t, m, o, kill)
-	var others []*process
-	if opened && c.chance(20) {
-		c.note("others write")
-		others = append(others, c.start(t, m, c.order(m, plain), c.killing()))
-	}
+	others := c.startOthers(t, m, opened)
 	if c.rival != nil && c.chance(50) {
 		c.note("the lost machine is there again")
 		z := c.start(t, c.rival, c.order(c.rival, work), c.killing())
 		defer c.finish(t, c.rival, z)
 	}
 	c.finish(t, m, p)
-	for _, other := range others {
-		c.finish(t, m, other)
-	}
+	others()
 	calm()
 	c.note("%d commits, %d drained, %s", len(p.commits), len(p.drained), kill)
 	if p.halted != "" {
 		c.note("halted")
 		if !m.tampered {
-			t.Errorf("replication halted: %s\nthe sidecar was\n%s\n%s", p.halted, before, &p.log)
+			t.Errorf("replication halted: %s\nthe state file was\n%s\n%s", p.halted, before, &p.log)
 		}
 	}
+}
+
+// startOthers may have other programs write to the database, and returns how to wait for
+// them.
+func (c *campaign) startOthers(t *testing.T, m *machine, opened bool) (wait func()) {
+	t.Helper()
+	wait = func() {}
+	if opened && c.chance(*tortureOthers) {
+		c.note("others write")
+		other := c.start(t, m, c.order(m, plain), c.killing())
+		wait = func() { c.finish(t, m, other) }
+	}
+	if opened && c.chance(*tortureOthers) {
+		if s := c.startShell(t, m); s != nil {
+			c.note("a shell is used")
+			first := wait
+			wait = func() { first(); s.finish(t) }
+		}
+	}
+	return wait
 }
 
 // order says how an application uses its database.
@@ -194,7 +240,11 @@ func (c *campaign) order(m *machine, what task) order {
 	if o.Sync = what == work && c.chance(50); o.Sync {
 		o.URI += "&durability=sync&sync_timeout=" + pick("50ms", "500ms", "5s")
 	}
-	o.URI += "&vfs=replicated&replica=" + url.QueryEscape(c.bucket.replica.URL) +
+	name := "replicated"
+	if o.Levels = what == work && c.chance(60); o.Levels {
+		name = levelsVFS
+	}
+	o.URI += "&vfs=" + name + "&replica=" + url.QueryEscape(c.bucket.replica.URL) +
 		"&interval=" + pick("0s", "0s", "5ms", "100ms", "1s") +
 		"&close_timeout=" + pick(o.CloseTimeout.String(), "0s") + pick("", "", "", "&psow=0")
 	return o
@@ -239,7 +289,7 @@ func (c *campaign) finish(t *testing.T, m *machine, p *process) {
 		t.Errorf("the application says: %s", bad)
 	}
 	if len(p.bad) > 0 {
-		t.Logf("its log:\n%s", &p.log)
+		t.Logf("of %s, its log:\n%s", p.uri, &p.log)
 	}
 	if p.killed {
 		c.bucket.checkDurable(t, p.drained)
@@ -432,14 +482,14 @@ func (c *campaign) trySettle(t *testing.T, m *machine, params string, quiet bool
 // settle is invariant 2: the replica gets everything, byte by byte.
 func (c *campaign) settle(t *testing.T) {
 	t.Helper()
-	before, _ := os.ReadFile(c.owner.path + sidecar.Suffix)
+	before, _ := os.ReadFile(c.owner.path + statefile.Suffix)
 	restore := "never"
 	if c.chance(30) {
 		restore = "if-behind" // which it never is
 	}
 	ok, halted := c.trySettle(t, c.owner, "&restore="+restore, c.chance(40))
 	if !ok {
-		t.Errorf("the replica does not get everything: %s\nthe sidecar was\n%s", halted, before)
+		t.Errorf("the replica does not get everything: %s\nthe state file was\n%s", halted, before)
 		return
 	}
 	c.check(t)

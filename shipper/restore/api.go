@@ -30,12 +30,14 @@
 // checksum that protects a page is its whole file's, so that a file is either read
 // to its end and verified, or not verified at all.
 //
-// If retention removes a file of the plan meanwhile, another plan to the same TXID
-// is made. Downloads that break go on where they were.
+// If retention removes a file of the plan meanwhile, or a file is damaged, another plan to
+// the same TXID is made, which may take the files of another level. Downloads that break
+// go on where they were.
 //
-// Beside a database in its newest state it leaves the file app.db-walvfs, which
-// names the TXID: an application that opens the database with the same replica
-// goes on from there.
+// Beside the database it leaves the file app.db-walvfs, which says which TXID it
+// is: an application that opens the newest state with the same replica goes on from
+// there, and one that opens an older state finds that the replica has gone on, unless
+// Options.Rewind is set.
 //
 // What comes out is a database exactly as it was at one commit, or nothing:
 // every file's size, checksum and TXIDs are checked against the listing, and
@@ -44,7 +46,14 @@
 //
 // A database is more than its file: SQLite would replay an old write-ahead log
 // into a restored file. So a "-wal", "-shm" or "-journal" file beside the
-// target is an error, or goes with the old database if Options.Force is set.
+// target is an error, unless Options.Force is set.
+//
+// To replace a database is one rename. Before it, under SQLite's own locks, restore
+// brings what a hot journal or a write-ahead log holds into the old main file, exactly as
+// SQLite recovers it, and removes the empty logs. A crash, of the process or of the
+// machine, leaves the old database or the new one, whole. Only of what SQLite cannot read,
+// a file that is encrypted or no database at all, a crash may leave the main file
+// without its logs.
 package restore
 
 import (
@@ -54,6 +63,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
@@ -68,13 +78,25 @@ type Options struct {
 	Timestamp time.Time
 
 	// Force replaces an existing database, together with its "-wal", "-shm"
-	// and "-journal" files, unless it is in use.
+	// and "-journal" files, unless it is in use. A file of 0 bytes without logs is
+	// none, see [Look], and is replaced in any case.
 	Force bool
 
-	// Keep is the path to which a database that Force replaces goes, with its
-	// "-wal" and "-journal" files, instead of being removed. It must be in the
-	// target's directory. What an earlier restore left there is removed.
+	// Keep is the path to which a database that Force replaces goes, instead of being
+	// removed. It must be in the target's directory. It is a database by itself: what
+	// its "-wal" or "-journal" file held is in it. What an earlier restore left there
+	// is removed.
 	Keep string
+
+	// Confirm is called right before the database gets its name, while what it replaces
+	// is locked as a SQLite writer locks it. After an error, which Restore returns,
+	// nothing is replaced. It must not open the database through SQLite. Nil is yes.
+	Confirm func() error
+
+	// Rewind makes an older state the replica's next one: the application that opens
+	// the database with this replica uploads it as the TXID after the newest, instead
+	// of finding that the replica has gone on. What came in between stays restorable.
+	Rewind bool
 
 	// Parallelism is how many requests are under way at a time; zero is 64. Memory
 	// is bounded beside it.
@@ -84,11 +106,18 @@ type Options struct {
 	// the same time. It should return soon.
 	Progress func(Progress)
 
-	// Logger gets a warning for each download that is retried, and for each plan that
-	// is made anew; nil is silent.
+	// Logger gets a warning for each download that is retried, for each file that is
+	// damaged, and for each plan that is made anew; nil is silent.
 	Logger *slog.Logger
 
-	hooks hooks
+	hooks   disk.Hooks
+	copying disk.Copying
+}
+
+// With returns the options with what package follow, or a test, brings.
+func (o Options) With(hooks disk.Hooks, copying disk.Copying) Options {
+	o.hooks, o.copying = hooks, copying
+	return o
 }
 
 // Progress is how far a restore is. Files and Bytes only grow, until the totals
@@ -109,6 +138,9 @@ type Result struct {
 	Time     time.Time // of the TXID, as its writer recorded it
 	PageSize uint32    // bytes; zero if the database is empty
 	Pages    uint32    // size of the database
+
+	Checksum format.Checksum // of the file that ends at TXID, of the lowest level that has one
+	Newest   format.TXID     // that the replica had
 
 	Files    int   // LTX files read
 	Bytes    int64 // their size
@@ -131,7 +163,8 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 	if err != nil {
 		return Result{}, err
 	}
-	plan, err := makePlan(ctx, store, opts)
+	from := opts.read(store)
+	plan, err := from.Plan(ctx, opts.target())
 	if err != nil {
 		return Result{}, err
 	}
@@ -141,30 +174,30 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 	}
 	defer tmp.discard()
 
-	db := newDatabase(opts.hooks.wrap(tmp.name, tmp.file), tmp.name)
-	db.startSync = func() { startSync(tmp.file) }
-	result, mark, err := applyPlans(ctx, store, plan, db, opts)
+	db := newDatabase(opts.hooks.Wrap(tmp.name, tmp.file), tmp.name)
+	db.startSync = func() { disk.StartSync(tmp.file) }
+	result, marks, err := applyPlans(ctx, from, plan, db, opts)
 	if err != nil {
 		return Result{}, err
 	}
-	remember := func() (undo func(), err error) { return tmp.remember(store, mark, db) }
+	remember := func() error {
+		if opts.copying.Remember != nil {
+			return opts.copying.Remember(tmp.name)
+		}
+		record, err := tmp.recordOf(store, marks, db, opts.Rewind)
+		if err != nil {
+			return err
+		}
+		return record.Save(place.path)
+	}
+	if opts.copying.Prepare != nil {
+		if err := opts.copying.Prepare(tmp.file, tmp.name, db.last); err != nil {
+			return Result{}, err
+		}
+	}
 	if err := tmp.publish(ctx, db, remember); err != nil {
 		return Result{}, err
 	}
 	result.Duration = time.Since(start)
 	return result, nil
-}
-
-// hooks let a test take the place of the disk, and have small files in pieces.
-type hooks struct {
-	file  func(name string, f diskFile) diskFile
-	step  func(do func() error) error
-	piece int64 // bytes of one, and inFlight in proportion; zero is pieceSize
-}
-
-func (h hooks) wrap(name string, f diskFile) diskFile {
-	if h.file == nil {
-		return f
-	}
-	return h.file(name, f)
 }

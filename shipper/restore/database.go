@@ -3,35 +3,29 @@ package restore
 import (
 	"errors"
 	"fmt"
-	"io"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
-
-// diskFile is what a restore does to the disk, apart from names. It exists so
-// that tests can make it fail.
-type diskFile interface {
-	io.WriterAt
-	Truncate(size int64) error
-	Sync() error
-}
 
 // database is a database file under construction. Its pages come in any order,
 // from several goroutines.
 type database struct {
-	file      diskFile
+	file      disk.File
 	name      string
 	startSync func() // has the disk begin to write; nil: it begins when it must
 	waiting   atomic.Int64
+	runSize   func() int // bytes of a page; known before the first one is written
 
 	// Known at the end.
 	pageSize uint32
 	pages    uint32
-	checksum format.Checksum // of the last file
-	rebased  bool            // the page size changes within the plan
+	checksum format.Checksum  // of the last file
+	rebased  bool             // the page size changes within the plan
+	last     format.LTXHeader // of the last file
 }
 
 // syncEvery is after how many bytes the disk is kept busy. Without that, it has
@@ -39,7 +33,7 @@ type database struct {
 // 0.6 s on a disk that writes 1.6 GB/s. With it, 1.75 s.
 const syncEvery = 16 << 20
 
-func newDatabase(file diskFile, name string) *database {
+func newDatabase(file disk.File, name string) *database {
 	return &database{file: file, name: name}
 }
 
@@ -66,12 +60,8 @@ func (db *database) write(pages []byte, offset int64) error {
 // Only the lock page may be missing: it is in no file and stays a hole.
 func (db *database) end(files []*file, written uint64) (Result, error) {
 	last := files[len(files)-1]
-	db.pageSize, db.pages, db.checksum = last.header.PageSize, last.header.Commit, last.checksum
-	want := uint64(db.pages)
-	if db.pages >= format.LockPage(db.pageSize) {
-		want--
-	}
-	if written != want { // a second opinion on what follows from checkChain
+	db.pageSize, db.pages, db.checksum, db.last = last.header.PageSize, last.header.Commit, last.checksum, last.header
+	if want := wholePages(last.header); written != want { // a second opinion on what follows from checkChain
 		return Result{}, fmt.Errorf("restore: %d pages were written, of %d: this is a bug", written, want)
 	}
 	if err := db.file.Truncate(int64(db.pages) * int64(db.pageSize)); err != nil {
@@ -92,7 +82,10 @@ func (db *database) end(files []*file, written uint64) (Result, error) {
 }
 
 func (db *database) fail(op string, err error) error {
-	e := &Error{Op: op, Name: db.name, Err: pathless(err)}
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err // of a sink that names its own file
+	}
+	e := &Error{Op: op, Name: db.name, Err: disk.Pathless(err)}
 	if errors.Is(err, syscall.ENOSPC) {
 		e.Hint = "make room for the whole database, and restore again"
 	}

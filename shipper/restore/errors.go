@@ -1,23 +1,24 @@
 package restore
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
-	"syscall"
+
+	"github.com/walvfs/walvfs/shipper/replica"
+	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
 // What a caller may decide on with [errors.Is].
 var (
 	// ErrNoReplica: the replica has no files, and a listing proves it.
-	ErrNoReplica = errors.New("no replica here: there are no LTX files")
+	ErrNoReplica = replica.ErrNone
 
 	// ErrExists: the target, or a file that SQLite would take for part of it,
 	// exists, and Options.Force is not set.
 	ErrExists = fs.ErrExist
 
 	// ErrInUse: a process has the database open that would be replaced.
-	ErrInUse = errors.New("database is in use")
+	ErrInUse = disk.ErrInUse
 )
 
 // Error says what a restore failed at, on which object or file, why, and what
@@ -41,9 +42,5 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // createError is for a file beside the target.
 func createError(name string, err error) error {
-	e := &Error{Op: "create", Name: name, Err: pathless(err)}
-	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
-		e.Hint = "this user must be able to create files in that directory"
-	}
-	return e
+	return &Error{Op: "create", Name: name, Err: disk.Pathless(err), Hint: disk.CreateHint(err)}
 }

@@ -47,31 +47,6 @@ func ExampleRestore() {
 	// exists: true
 }
 
-func ExampleListFiles() {
-	ctx := context.Background()
-	dir, err := os.MkdirTemp("", "")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	store, err := storage.Open(ctx, "file://"+filepath.ToSlash(dir), storage.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer store.Close()
-	shipOnePage(ctx, store)
-
-	files, err := restore.ListFiles(ctx, store)
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(files)
-	fmt.Println("can be restored:", format.Restorable(files))
-	// Output:
-	// [0/0000000000000001-0000000000000001]
-	// can be restored: [0000000000000001]
-}
-
 // shipOnePage stands in for a shipper.
 func shipOnePage(ctx context.Context, store storage.Store) {
 	var b bytes.Buffer

@@ -1,16 +1,21 @@
 package restore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
+	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 	"github.com/walvfs/walvfs/shipper/storage"
+	"pgregory.net/rapid"
 )
 
 // plan of a smallReplica, as keys.
@@ -19,7 +24,8 @@ func planKeys(s *source) []string {
 	return []string{l.Key(format.LevelSnapshot, 1, 2), l.Key(0, 3, 3), l.Key(0, 4, 4), l.Key(0, 5, 5)}
 }
 
-// Whatever happens to an object, the error names it, and nothing is left behind.
+// Whatever happens to an object, it is named, and nothing is left behind. Another level
+// leads to the same TXID, if one does.
 func TestDamagedObject(t *testing.T) {
 	for i, key := range planKeys(smallReplica(t)) {
 		other := planKeys(smallReplica(t))[(i+1)%smallFiles]
@@ -45,6 +51,10 @@ func TestDamagedObject(t *testing.T) {
 				quickly(t, func(t *testing.T) {
 					s := smallReplica(t)
 					c.damage(s)
+					if i == 0 { // level 0 has all
+						restoreAround(t, s, key)
+						return
+					}
 					err := mustFail(t, s, Options{})
 					if !errors.Is(err, c.want) || !strings.Contains(err.Error(), "mem://replica/"+key) {
 						t.Errorf("error is %v", err)
@@ -52,6 +62,17 @@ func TestDamagedObject(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// restoreAround restores, and wants a damaged file told in the log, and another one taken
+// in its place.
+func restoreAround(t *testing.T, s *source, key string) {
+	t.Helper()
+	var log bytes.Buffer
+	r := restoreAs(t, s, Options{Logger: textLogger(&log)}, s.images[smallTip])
+	if r.TXID != smallTip || r.Files != smallTip || !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), "key="+key) {
+		t.Errorf("%+v; the log is %q", r, log.String())
 	}
 }
 
@@ -100,21 +121,69 @@ func TestFlip(t *testing.T) {
 			if testing.Short() {
 				step = 13
 			}
+			if key == planKeys(s)[0] {
+				step = 61 // each is a whole restore
+			}
 			for i := 0; i < len(b); i += step {
 				b[i] ^= 1 << (i % 8)
+				if key == planKeys(s)[0] {
+					restoreAround(t, s, key)
+					b[i] ^= 1 << (i % 8)
+					continue
+				}
 				_, err := Restore(t.Context(), s.store, t.TempDir()+"/app.db", Options{})
 				b[i] ^= 1 << (i % 8)
 				if !errors.Is(err, format.ErrCorrupt) || !strings.Contains(err.Error(), key) {
 					t.Fatalf("byte %d of %d: error is %v", i, len(b), err)
 				}
 			}
+			if key == planKeys(s)[0] {
+				return
+			}
 			b[len(b)/2] ^= 1
 			err := mustFail(t, s, Options{})
-			if hint := "can be restored"; key != planKeys(s)[0] && !strings.Contains(err.Error(), hint) {
+			if hint := "can be restored"; !strings.Contains(err.Error(), hint) {
 				t.Errorf("error is %v, want %q in it", err, hint)
 			}
 		})
 	}
+}
+
+// Whatever files are damaged, a TXID is restored if any chain of whole files leads to it,
+// and else nothing is.
+func TestDamagedAround(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := randomReplica(t, rt)
+		var whole []format.FileInfo
+		listed, err := replica.All(t.Context(), s.store)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		for _, f := range listed.Infos() {
+			if rapid.IntRange(0, 3).Draw(rt, "damage "+f.String()) > 0 {
+				whole = append(whole, f)
+				continue
+			}
+			key := s.store.layout.Key(f.Level, f.MinTXID, f.MaxTXID)
+			b := bytes.Clone(s.store.objects[key])
+			b[len(b)-1] ^= 1
+			s.store.objects[key] = b
+		}
+		txid := rapid.SampledFrom(listed.Restorable()).Draw(rt, "txid")
+		_, planErr := format.Plan(whole, txid)
+		target := filepath.Join(t.TempDir(), "app.db")
+		r, err := Restore(t.Context(), s.store, target, Options{TXID: txid})
+		if planErr != nil {
+			if !errors.Is(err, format.ErrCorrupt) {
+				rt.Fatalf("there is no way to TXID %s, and the error is %v", txid, err)
+			}
+			return
+		}
+		if err != nil || r.TXID != txid {
+			rt.Fatalf("TXID %s: %+v, %v", txid, r, err)
+		}
+		checkFile(t, target, s.images[txid])
+	})
 }
 
 // A file that a database grows with must hold the pages by which it grows.
@@ -160,7 +229,7 @@ var errReset = errors.New("connection reset")
 
 // faultyDisk fails at one operation.
 type faultyDisk struct {
-	diskFile
+	disk.File
 	failAt int32
 	n      *atomic.Int32
 }
@@ -178,28 +247,28 @@ func (d faultyDisk) WriteAt(p []byte, offset int64) (int, error) {
 	if err := d.next(); err != nil {
 		return 0, err
 	}
-	return d.diskFile.WriteAt(p, offset)
+	return d.File.WriteAt(p, offset)
 }
 
 func (d faultyDisk) Truncate(size int64) error {
 	if err := d.next(); err != nil {
 		return err
 	}
-	return d.diskFile.Truncate(size)
+	return d.File.Truncate(size)
 }
 
 func (d faultyDisk) Sync() error {
 	if err := d.next(); err != nil {
 		return err
 	}
-	return d.diskFile.Sync()
+	return d.File.Sync()
 }
 
 // Every operation on the disk fails once.
 func TestDiskFails(t *testing.T) {
 	s := smallReplica(t)
 	failing := func(failAt int32, n *atomic.Int32) Options {
-		return Options{hooks: hooks{file: func(name string, f diskFile) diskFile {
+		return Options{hooks: disk.Hooks{File: func(name string, f disk.File) disk.File {
 			if !strings.HasSuffix(name, tempSuffix) {
 				return f // the directory, which is synced when it is too late to fail
 			}

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 )
 
 const (
@@ -66,8 +67,8 @@ type fetcher struct {
 
 func newFetcher(files []format.FileInfo, opts Options, open func(context.Context, *piece) io.ReadCloser, fail func(int, error) error) *fetcher {
 	most, room := int64(pieceSize), int64(inFlight)
-	if opts.hooks.piece > 0 {
-		most, room = opts.hooks.piece, inFlight/pieceSize*opts.hooks.piece
+	if opts.hooks.Piece > 0 {
+		most, room = opts.hooks.Piece, inFlight/pieceSize*opts.hooks.Piece
 	}
 	return &fetcher{
 		files:  files,
@@ -133,7 +134,7 @@ func (f *fetcher) fetch(ctx context.Context, p *piece) error {
 	r := f.open(ctx, p)
 	defer r.Close()
 	p.buf = f.buffer(p)
-	if err := readFull(r, p.data(nil)); err != nil {
+	if err := replica.ReadFull(r, p.data(nil)); err != nil {
 		return err
 	}
 	if p.last {
@@ -142,17 +143,6 @@ func (f *fetcher) fetch(ctx context.Context, p *piece) error {
 		}
 	}
 	close(p.ready)
-	return nil
-}
-
-// readFull is [io.ReadFull] that leaves errors alone.
-func readFull(r io.Reader, b []byte) error {
-	for len(b) > 0 {
-		n, err := r.Read(b)
-		if b = b[n:]; err != nil && len(b) > 0 {
-			return err
-		}
-	}
 	return nil
 }
 

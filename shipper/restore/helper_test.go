@@ -13,7 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,11 +42,11 @@ func checkFile(t *testing.T, name string, want []byte) {
 	}
 }
 
-// checkNames compares the names in a directory, but for sidecars.
+// checkNames compares the names in a directory, but for state files.
 func checkNames(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	got := slices.DeleteFunc(slices.Sorted(maps.Keys(readDir(t, dir))), func(name string) bool {
-		return strings.HasSuffix(name, sidecar.Suffix)
+		return strings.HasSuffix(name, statefile.Suffix)
 	})
 	if !slices.Equal(got, want) {
 		t.Fatalf("%s has %q, want %q", dir, got, want)
@@ -71,8 +71,8 @@ func readDir(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// oldDatabase writes a database and its log to a new directory.
-func oldDatabase(t *testing.T) (target string) {
+// garbage writes something that is no database, with logs, to a new directory.
+func garbage(t *testing.T) (target string) {
 	t.Helper()
 	target = filepath.Join(t.TempDir(), "app.db")
 	writeFiles(t, map[string]string{
@@ -103,7 +103,7 @@ func mustFail(t *testing.T, s *source, opts Options) error {
 	}
 	checkNames(t, dir)
 
-	target := oldDatabase(t)
+	target := garbage(t)
 	before := readDir(t, filepath.Dir(target))
 	opts.Force = true
 	if _, err := Restore(t.Context(), s.store, target, opts); err == nil {

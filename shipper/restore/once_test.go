@@ -11,6 +11,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
+	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
 // applyInOrder is what a plan means: each file in order, the oldest first, all of
@@ -37,7 +39,7 @@ func applyInOrder(t *testing.T, s *source, files []format.FileInfo) []byte {
 
 // countingDisk counts how often each page is written.
 type countingDisk struct {
-	diskFile
+	disk.File
 	mu     *sync.Mutex
 	writes map[int64]int // by page
 }
@@ -48,7 +50,7 @@ func (d countingDisk) WriteAt(b []byte, offset int64) (int, error) {
 		d.writes[p]++
 	}
 	d.mu.Unlock()
-	return d.diskFile.WriteAt(b, offset)
+	return d.File.WriteAt(b, offset)
 }
 
 // Each page is written once, from the newest file that has it, whatever shrank
@@ -57,12 +59,12 @@ func TestPageOnce(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
 		s := randomReplica(t, rt)
-		listed, err := ListFiles(t.Context(), s.store)
+		listed, err := replica.All(t.Context(), s.store)
 		if err != nil {
 			rt.Fatal(err)
 		}
-		txid := rapid.SampledFrom(format.Restorable(listed)).Draw(rt, "txid")
-		files, err := format.Plan(listed, txid)
+		txid := rapid.SampledFrom(listed.Restorable()).Draw(rt, "txid")
+		files, err := format.Plan(listed.Infos(), txid)
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -70,10 +72,10 @@ func TestPageOnce(t *testing.T) {
 		if !bytes.Equal(want, s.images[txid]) {
 			rt.Fatalf("the replica is wrong at %s", txid)
 		}
-		disk := countingDisk{mu: &sync.Mutex{}, writes: map[int64]int{}}
-		opts := Options{TXID: txid, Force: true, hooks: hooks{
-			file:  func(_ string, f diskFile) diskFile { disk.diskFile = f; return disk },
-			piece: rapid.Int64Range(1, 3000).Draw(rt, "piece"),
+		counting := countingDisk{mu: &sync.Mutex{}, writes: map[int64]int{}}
+		opts := Options{TXID: txid, Force: true, hooks: disk.Hooks{
+			File:  func(_ string, f disk.File) disk.File { counting.File = f; return counting },
+			Piece: rapid.Int64Range(1, 3000).Draw(rt, "piece"),
 		}}
 		target := filepath.Join(dir, "app.db")
 		if _, err := Restore(t.Context(), s.store, target, opts); err != nil {
@@ -86,10 +88,10 @@ func TestPageOnce(t *testing.T) {
 		if !bytes.Equal(got, want) {
 			rt.Fatalf("TXID %s from %s differs", txid, files)
 		}
-		if n := len(want) / testPageSize; len(disk.writes) != n {
-			rt.Errorf("%d pages were written, the database has %d", len(disk.writes), n)
+		if n := len(want) / testPageSize; len(counting.writes) != n {
+			rt.Errorf("%d pages were written, the database has %d", len(counting.writes), n)
 		}
-		for p, n := range disk.writes {
+		for p, n := range counting.writes {
 			if n != 1 {
 				rt.Errorf("page %d was written %d times", p+1, n)
 			}

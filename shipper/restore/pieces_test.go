@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
@@ -28,7 +29,7 @@ import (
 func TestPieces(t *testing.T) {
 	s := smallReplica(t)
 	for piece := int64(1); piece < 1200; piece += 1 + piece/9 {
-		opts := Options{Parallelism: 1 + int(piece%5), hooks: hooks{piece: piece}}
+		opts := Options{Parallelism: 1 + int(piece%5), hooks: disk.Hooks{Piece: piece}}
 		var told []Progress
 		opts.Progress = func(p Progress) { told = append(told, p) }
 		r := restoreAs(t, s, opts, s.images[smallTip])
@@ -57,7 +58,7 @@ func TestDropAtEveryByte(t *testing.T) {
 				dropped[key] = true
 				return &breakAfter{r, at, errReset}
 			}
-			restoreAs(t, s, Options{hooks: hooks{piece: piece}}, s.images[smallTip])
+			restoreAs(t, s, Options{hooks: disk.Hooks{Piece: piece}}, s.images[smallTip])
 			if len(dropped) < 30 {
 				t.Errorf("only %d connections were dropped", len(dropped))
 			}
@@ -76,7 +77,7 @@ func TestSnapshotComesInParallel(t *testing.T) {
 			return nil
 		}
 		start := time.Now()
-		restoreAs(t, s, Options{hooks: hooks{piece: piece}}, s.images[1])
+		restoreAs(t, s, Options{hooks: disk.Hooks{Piece: piece}}, s.images[1])
 		requests := len(s.store.opens)
 		if took := time.Since(start); requests < 100 || took > time.Duration(requests/10)*delay {
 			t.Errorf("%d requests of %s took %s", requests, delay, took)
@@ -102,7 +103,7 @@ func TestParallelism(t *testing.T) {
 		mu.Unlock()
 		return nil
 	}
-	restoreAs(t, s, Options{Parallelism: 3, hooks: hooks{piece: 1000}}, s.images[51])
+	restoreAs(t, s, Options{Parallelism: 3, hooks: disk.Hooks{Piece: 1000}}, s.images[51])
 	if most != 3 {
 		t.Errorf("up to %d requests at a time", most)
 	}
@@ -120,7 +121,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	before, most := heap(), uint64(0)
 	opts := Options{
 		Progress: func(Progress) { most = max(most, heap()) },
-		hooks:    hooks{piece: piece, file: func(_ string, f diskFile) diskFile { return slowDisk{f} }},
+		hooks:    disk.Hooks{Piece: piece, File: func(_ string, f disk.File) disk.File { return slowDisk{f} }},
 	}
 	if _, err := Restore(t.Context(), store, filepath.Join(t.TempDir(), "app.db"), opts); err != nil {
 		t.Fatal(err)
@@ -139,11 +140,11 @@ func heap() uint64 {
 }
 
 // slowDisk lets the downloads come first.
-type slowDisk struct{ diskFile }
+type slowDisk struct{ disk.File }
 
 func (d slowDisk) WriteAt(b []byte, offset int64) (int, error) {
 	time.Sleep(200 * time.Microsecond)
-	return d.diskFile.WriteAt(b, offset)
+	return d.File.WriteAt(b, offset)
 }
 
 // shipRandom ships a snapshot that does not compress.
@@ -182,7 +183,7 @@ func TestDiskFull(t *testing.T) {
 	for _, at := range []int{0, 1, 5, 17} {
 		n := 0
 		var mu sync.Mutex
-		full := func(_ string, f diskFile) diskFile {
+		full := func(_ string, f disk.File) disk.File {
 			n = 0
 			return writeHook{f, func() error {
 				mu.Lock()
@@ -193,7 +194,7 @@ func TestDiskFull(t *testing.T) {
 				return nil
 			}}
 		}
-		err := mustFail(t, s, Options{hooks: hooks{file: full}})
+		err := mustFail(t, s, Options{hooks: disk.Hooks{File: full}})
 		e, ok := errors.AsType[*Error](err)
 		if !ok || e.Op != "write" || filepath.Base(e.Name) != "app.db"+tempSuffix || !strings.Contains(e.Hint, "make room") {
 			t.Errorf("write %d: error is %v", at, err)
@@ -202,7 +203,7 @@ func TestDiskFull(t *testing.T) {
 }
 
 type writeHook struct {
-	diskFile
+	disk.File
 	before func() error
 }
 
@@ -210,7 +211,7 @@ func (d writeHook) WriteAt(b []byte, offset int64) (int, error) {
 	if err := d.before(); err != nil {
 		return 0, err
 	}
-	return d.diskFile.WriteAt(b, offset)
+	return d.File.WriteAt(b, offset)
 }
 
 // The lock page is a hole, also if it is the database's last page, and whatever a
@@ -234,23 +235,23 @@ func TestLockPageIsLast(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.store.objects[s.store.layout.Key(0, 1, 1)] = b.Bytes()
-	var disk noDisk
-	r, err := Restore(t.Context(), s.store, filepath.Join(t.TempDir(), "app.db"), Options{hooks: hooks{file: func(_ string, f diskFile) diskFile {
-		disk.diskFile = f
-		return &disk
+	var none noDisk
+	r, err := Restore(t.Context(), s.store, filepath.Join(t.TempDir(), "app.db"), Options{hooks: disk.Hooks{File: func(_ string, f disk.File) disk.File {
+		none.File = f
+		return &none
 	}}})
 	if err != nil || r.Pages != lock {
 		t.Fatalf("result is %+v, %v", r, err)
 	}
 	const size = 1 << 30
-	if want := []int64{0, size + pageSize}; !slices.Equal(disk.truncated, want) || disk.written.Load() != size {
-		t.Errorf("truncated to %d, want %d; %d bytes written", disk.truncated, want, disk.written.Load())
+	if want := []int64{0, size + pageSize}; !slices.Equal(none.truncated, want) || none.written.Load() != size {
+		t.Errorf("truncated to %d, want %d; %d bytes written", none.truncated, want, none.written.Load())
 	}
 }
 
 // noDisk writes nothing.
 type noDisk struct {
-	diskFile
+	disk.File
 	truncated []int64
 	written   atomic.Int64
 }

@@ -6,12 +6,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
+	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // tempSuffix makes the name of a database under construction. One name for
 // each target, so that a crashed restore leaves one file at most, which the
-// next one takes over.
-const tempSuffix = "-walvfs-restore"
+// next one removes.
+const tempSuffix = statefile.SuffixRestore
 
 // besides are the files that SQLite takes for part of a database.
 // See https://sqlite.org/tempfiles.html.
@@ -19,10 +22,11 @@ var besides = []string{"-wal", "-journal", "-shm"}
 
 // place is where a database is restored to.
 type place struct {
-	path  string
-	force bool
-	keep  string
-	hooks hooks
+	path    string // of the file itself, not of a link to it
+	force   bool
+	keep    string
+	confirm func() error
+	hooks   disk.Hooks
 }
 
 // openPlace checks that a database may be restored to a path.
@@ -30,13 +34,13 @@ func openPlace(target string, opts Options) (*place, error) {
 	if target == "" {
 		return nil, &Error{Op: "restore to", Name: `""`, Err: errors.New("the path is empty")}
 	}
-	// SQLite resolves symbolic links, and has its files beside the real one.
-	if real, err := filepath.EvalSymlinks(target); err == nil {
-		target = real
+	real, _, err := Look(target)
+	if err != nil {
+		return nil, restoreTo(err)
 	}
-	p := &place{path: target, force: opts.Force, keep: opts.Keep, hooks: opts.hooks}
-	if err := p.recover(); err != nil {
-		return nil, err
+	p := &place{path: real, force: opts.Force, keep: opts.Keep, confirm: opts.Confirm, hooks: opts.hooks}
+	if p.keep == p.path {
+		return nil, &Error{"restore to", p.path, errors.New("the old database cannot be kept under the same name"), ""}
 	}
 	if err := p.check(); err != nil {
 		return nil, err
@@ -45,7 +49,7 @@ func openPlace(target string, opts Options) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock.Close() // only a test: the application goes on while we download
+	lock.close() // only a test: the application goes on while we download
 	return p, nil
 }
 
@@ -56,29 +60,39 @@ func (p *place) check() error {
 		err = errors.New("not a directory")
 	}
 	if err != nil {
-		return &Error{"restore to", p.path, fmt.Errorf("its directory: %w", pathless(err)), "create it first"}
+		return &Error{"restore to", p.path, fmt.Errorf("its directory: %w", disk.Pathless(err)), "create it first"}
 	}
-	info, err := os.Lstat(p.path)
+	_, presence, err := Look(p.path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return p.checkBesides()
 	case err != nil:
-		return &Error{"restore to", p.path, pathless(err), ""}
-	case info.IsDir():
-		return &Error{"restore to", p.path, errors.New("it is a directory"), "name the database's file"}
-	case !p.force:
+		return restoreTo(err)
+	case presence != Missing && disk.IsMount(p.path):
+		return &Error{"restore to", p.path, errors.New("it is a mount point, which no file can take the place of"), mountHint}
+	case p.force:
+		return nil
+	case presence == Present:
+		if info, err := os.Stat(p.path); err == nil && info.Size() == 0 {
+			return p.checkBesides() // they are what is in the way
+		}
 		return &Error{"restore to", p.path, ErrExists, "to replace the database, force it"}
 	}
-	return nil
+	return p.checkBesides()
+}
+
+const mountHint = "mount the directory that the database is in, not the file"
+
+// restoreTo words an error of [Look] as one of a restore.
+func restoreTo(err error) error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Op = "restore to"
+	}
+	return err
 }
 
 // checkBesides finds files that SQLite would apply to the restored database.
 func (p *place) checkBesides() error {
-	if p.force {
-		return nil
-	}
 	for _, suffix := range besides {
-		if exists(p.path + suffix) {
+		if disk.Exists(p.path + suffix) {
 			return &Error{"restore to", p.path,
 				fmt.Errorf("%s of an older database: %w", p.path+suffix, ErrExists),
 				"SQLite would apply it to the restored database: move it away, or force its removal"}
@@ -93,19 +107,41 @@ func (p *place) checkBesides() error {
 //
 // Closing the file drops the process's POSIX locks on it: a program that has
 // the database open through SQLite's C library must close it first.
-func (p *place) lockOld() (*os.File, error) {
-	f, err := os.OpenFile(p.path, os.O_RDWR, 0)
+func (p *place) lockOld() (*replaced, error) {
+	f, err := os.OpenFile(p.path, os.O_RDWR|disk.NoFollow, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil // closing a nil file does nothing
+		return nil, nil
 	}
 	if err != nil {
-		return nil, &Error{"replace", p.path, pathless(err), "walvfs must be able to lock the old database"}
+		return nil, &Error{"replace", p.path, disk.Pathless(err), "walvfs must be able to lock the old database"}
 	}
-	if err := lockFile(f, sqliteLocks, sqliteLocksLen); err != nil {
+	return p.locked(f)
+}
+
+func (p *place) locked(f *os.File) (*replaced, error) {
+	if err := disk.Lock(f, sqliteLocks, sqliteLocksLen); err != nil {
 		f.Close()
 		return nil, &Error{"replace", p.path, err, "stop the application first"}
 	}
-	return f, nil
+	return &replaced{place: p, file: f, disk: p.hooks.Wrap(p.path, f)}, nil
+}
+
+// lockNew creates an empty file and locks it, where a database is gone and its logs are
+// not: an application that creates one now must not lose the log that it begins.
+func (p *place) lockNew() (*replaced, error) {
+	var f *os.File
+	err := p.step(func() (err error) {
+		f, err = statefile.Create(p.path, p.path)
+		return err
+	})
+	if err != nil {
+		return nil, createError(p.path, err)
+	}
+	o, err := p.locked(f)
+	if err == nil {
+		o.placeholder = true
+	}
+	return o, err
 }
 
 // SQLite's lock bytes: PENDING, RESERVED and 510 SHARED ones. A connection in
@@ -113,41 +149,35 @@ func (p *place) lockOld() (*os.File, error) {
 // See https://sqlite.org/lockingv3.html.
 const (
 	sqliteLocks    = 0x40000000
+	sqliteShared   = sqliteLocks + 2
 	sqliteLocksLen = 512
 )
 
-// create makes the temporary file, and locks it against other restores. What a
-// crashed one left in it goes when the first file of the plan is applied.
+// create makes the temporary file, for whom the old database is, and locks it against
+// other restores.
 func (p *place) create() (*temp, error) {
 	name := p.path + tempSuffix
-	for {
-		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o644)
-		if err != nil {
-			return nil, createError(name, err)
-		}
-		if err := lockFile(f, 0, 1); err != nil {
-			f.Close()
-			if errors.Is(err, ErrInUse) {
-				err = errors.New("another restore to this path is under way")
-			}
-			return nil, &Error{"create", name, err, ""}
-		}
-		// Between open and lock, the restore that had the lock may have given
-		// the file its final name: then it is a database, and not ours.
-		if !sameFile(f, name) {
-			f.Close()
-			continue
-		}
-		return &temp{place: p, name: name, file: f}, nil
+	var f *os.File
+	err := p.step(func() (err error) {
+		f, err = disk.OwnBeside(name, p.path)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrInUse):
+		return nil, &Error{"create", name, errors.New("another restore to this path is under way"), ""}
+	case err != nil:
+		return nil, createError(name, err)
 	}
+	return &temp{place: p, name: name, file: f}, nil
 }
 
-// sameFile reports whether f still has that name.
-func sameFile(f *os.File, name string) bool {
-	a, err := f.Stat()
-	if err != nil {
-		return false
+// step changes names on the disk.
+func (p *place) step(do func() error) error { return p.hooks.Do(do) }
+
+// syncDir makes the names in the target's directory durable.
+func (p *place) syncDir() error {
+	if name, err := p.hooks.SyncDir(p.path); err != nil {
+		return &Error{"sync", name, disk.Pathless(err), ""}
 	}
-	b, err := os.Lstat(name)
-	return err == nil && os.SameFile(a, b)
+	return nil
 }

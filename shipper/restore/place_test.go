@@ -3,7 +3,6 @@ package restore
 import (
 	"context"
 	"errors"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,7 +12,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
 // Without Force, nothing is replaced, and nothing that SQLite would apply to
@@ -61,11 +60,11 @@ func TestInTheWayLater(t *testing.T) {
 
 func TestForce(t *testing.T) {
 	s := smallReplica(t)
-	target := oldDatabase(t)
+	target := garbage(t)
 	if err := os.Chmod(target, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	writeFiles(t, map[string]string{target + "-journal": "old", target + "-wal" + asideSuffix: "of a crash"})
+	writeFiles(t, map[string]string{target + "-journal": "old"})
 	if _, err := Restore(t.Context(), s.store, target, Options{Force: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +78,7 @@ func TestForce(t *testing.T) {
 // A link to a database stays a link: SQLite's files are beside the real one.
 func TestSymlink(t *testing.T) {
 	s := smallReplica(t)
-	target := oldDatabase(t)
+	target := garbage(t)
 	link := filepath.Join(t.TempDir(), "link.db")
 	if err := os.Symlink(target, link); err != nil {
 		t.Skip(err)
@@ -207,75 +206,10 @@ func TestAfterCrash(t *testing.T) {
 	checkNames(t, filepath.Dir(target), "app.db")
 }
 
-// At no moment at which the machine may die is there a database with another's
-// log, or an old database without its log.
-func TestCrashAtEveryStep(t *testing.T) {
-	s := smallReplica(t)
-	target := oldDatabase(t)
-	var steps int
-	look := func(do func() error) error {
-		err := do()
-		steps++
-		files := readDir(t, filepath.Dir(target))
-		db, wal := files["app.db"], files["app.db-wal"]
-		switch {
-		case db == "" || db == "old database" && wal == "old log":
-		case db == string(s.images[smallTip]) && wal == "":
-		default:
-			t.Errorf("after step %d: database %.12q, log %q", steps, db, wal)
-		}
-		if _, held := files["app.db"+asideSuffix]; db == "" && !held {
-			t.Errorf("after step %d the old database is lost", steps)
-		}
-		return err
-	}
-	if _, err := Restore(t.Context(), s.store, target, Options{Force: true, hooks: hooks{step: look}}); err != nil {
-		t.Fatal(err)
-	}
-	if steps != 9 { // three files set aside, synced, one renamed, synced, three removed
-		t.Errorf("%d steps", steps)
-	}
-	checkNames(t, filepath.Dir(target), "app.db")
-}
-
-// Each step fails once: the target is the old database, whole, or the new one.
-func TestEveryStepFails(t *testing.T) {
-	s := smallReplica(t)
-	for failAt := range 20 {
-		target := oldDatabase(t)
-		before := readDir(t, filepath.Dir(target))
-		n := 0
-		fail := func(do func() error) error {
-			n++
-			if n-1 == failAt {
-				return errDisk
-			}
-			return do()
-		}
-		_, err := Restore(t.Context(), s.store, target, Options{Force: true, hooks: hooks{step: fail}})
-		if err == nil {
-			if failAt != 9 {
-				t.Errorf("%d steps", failAt)
-			}
-			return
-		}
-		if !errors.Is(err, errDisk) {
-			t.Errorf("step %d: error is %v", failAt, err)
-		}
-		after := readDir(t, filepath.Dir(target))
-		if after["app.db"] == string(s.images[smallTip]) && after["app.db-wal"] == "" {
-			continue // the new one is in its place
-		}
-		if !maps.Equal(before, after) {
-			t.Errorf("step %d: %q is left", failAt, after)
-		}
-	}
-}
-
 // The rename at the end replaces nothing, not even what was created since the
 // last look.
 func TestRenameReplacesNothing(t *testing.T) {
-	for name, rename := range map[string]func(from, to string) error{"system": renameNew, "checked": checkedRename} {
+	for name, rename := range map[string]func(from, to string) error{"system": disk.RenameNew, "checked": disk.CheckedRename} {
 		dir := t.TempDir()
 		from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
 		writeFiles(t, map[string]string{from: "new", to: "old"})
@@ -305,71 +239,5 @@ func TestReadOnlyDirectory(t *testing.T) {
 	_, err := Restore(context.Background(), smallReplica(t).store, dir+"/app.db", Options{TXID: format.TXID(1)})
 	if !errors.Is(err, os.ErrPermission) {
 		t.Errorf("error is %v", err)
-	}
-}
-
-// What a restore replaces can be kept, once: a log that an earlier one kept does not
-// stay beside it.
-func TestKeep(t *testing.T) {
-	s := smallReplica(t)
-	for _, wal := range []string{"old log", ""} {
-		target := oldDatabase(t)
-		keep := target + "-kept"
-		if err := os.WriteFile(keep+"-wal", []byte("older log"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if wal == "" {
-			os.Remove(target + "-wal")
-		}
-		if _, err := Restore(t.Context(), s.store, target, Options{Force: true, Keep: keep}); err != nil {
-			t.Fatal(err)
-		}
-		checkFile(t, target, s.images[smallTip])
-		files := readDir(t, filepath.Dir(target))
-		if files["app.db-kept"] != "old database" || files["app.db-kept-wal"] != wal {
-			t.Errorf("kept %.20q, log %q", files["app.db-kept"], files["app.db-kept-wal"])
-		}
-	}
-}
-
-// A crash after an old database was put aside, and before the new one came, leaves
-// the old one to the next restore, with its log.
-func TestRecover(t *testing.T) {
-	s := smallReplica(t)
-	for _, aside := range [][]string{{""}, {"", "-wal"}, {"", "-wal", "-shm"}} {
-		target := oldDatabase(t)
-		for _, suffix := range aside {
-			if err := os.Rename(target+suffix, target+suffix+asideSuffix); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if _, err := Restore(t.Context(), s.store, target, Options{}); !errors.Is(err, ErrExists) {
-			t.Fatalf("%v: %v", aside, err)
-		}
-		files := readDir(t, filepath.Dir(target))
-		if files["app.db"] != "old database" || files["app.db-wal"] != "old log" {
-			t.Errorf("%v: the database is %.20q, its log %q", aside, files["app.db"], files["app.db-wal"])
-		}
-		if _, err := Restore(t.Context(), s.store, target, Options{Force: true}); err != nil {
-			t.Fatal(err)
-		}
-		checkFile(t, target, s.images[smallTip])
-		checkNames(t, filepath.Dir(target), "app.db")
-	}
-}
-
-// What is said of the new database is not beside the old one, at any moment.
-func TestSidecarComesLate(t *testing.T) {
-	s := smallReplica(t)
-	target := oldDatabase(t)
-	look := func(do func() error) error {
-		files := readDir(t, filepath.Dir(target))
-		if _, ok := files["app.db"+sidecar.Suffix]; ok && files["app.db"] == "old database" {
-			t.Error("the new sidecar is beside the old database")
-		}
-		return do()
-	}
-	if _, err := Restore(t.Context(), s.store, target, Options{Force: true, hooks: hooks{step: look}}); err != nil {
-		t.Fatal(err)
 	}
 }

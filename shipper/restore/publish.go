@@ -1,11 +1,17 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"strings"
+	"runtime"
+	"syscall"
+
+	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
+	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // temp is a database under its temporary name.
@@ -18,158 +24,169 @@ type temp struct {
 
 // discard removes the file unless it was published.
 func (t *temp) discard() {
-	if !t.done {
-		os.Remove(t.name) // while the lock is held: the name is ours
+	if !t.done && disk.SameFile(t.file, t.name) {
+		t.place.step(func() error { return os.Remove(t.name) }) // while the lock is held: the name is ours
 	}
 	t.file.Close()
 }
 
-// publish makes the file durable and gives it the target's name.
+// publish makes the file durable and gives it the target's name. To replace a database
+// is one rename, before and after which a crash, of the process or of the machine,
+// leaves a database with all that belongs to it:
 //
-// With an old database in the way, the order matters: a crash must not leave
-// its write-ahead log beside the new database, nor the old database without
-// its log, which may be half checkpointed and would be read as if it were
-// whole. So the old database goes first, then its log, and only then the new
-// one comes. In between there is no database, which everyone notices; and a
-// log without a database is deleted by SQLite. Whatever fails, the old files
-// get their names back.
+//	sync      the new database is durable under its temporary name
+//	lock      nobody has the old one open, and nobody can open it
+//	confirm   the caller may say no
+//	settle    the old one is whole without its logs: what they hold is in its main file
+//	keep      the old one has a second name
+//	clear     its logs go; they are empty
+//	remember  what the replica has of the new one is beside it, keyed by the new file
+//	rename    the new one is in the old one's place
 //
-// What remember leaves beside the database is of the new one: it comes when the old
-// one is out of the way.
-func (t *temp) publish(ctx context.Context, db *database, remember func() (undo func(), err error)) error {
+// An application may open the new database as soon as it has its name: nothing beside
+// it is touched after that.
+func (t *temp) publish(ctx context.Context, db *database, remember func() error) (err error) {
 	p := t.place
-	lock, err := p.lockOld()
+	if err := p.step(db.file.Sync); err != nil {
+		return &Error{"sync", t.name, disk.Pathless(err), ""}
+	}
+	old, err := p.confirmed(ctx)
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
-	if err := p.inherit(t.file, lock); err != nil {
-		return err
-	}
-	if err := db.file.Sync(); err != nil {
-		return &Error{"sync", t.name, pathless(err), ""}
-	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err := p.check(); err != nil { // the first time was long ago
-		return err
-	}
-	old, err := p.setAside()
-	var undo func()
-	if err == nil && remember != nil {
-		undo, err = remember()
-	}
-	if err == nil {
-		err = p.rename(t.name, p.path)
-	}
-	if err != nil {
-		if undo != nil {
-			undo()
+	defer old.close()
+	if old != nil {
+		defer func() {
+			if err != nil && !t.done {
+				err = errors.Join(err, old.undo())
+			}
+		}()
+		if err := t.inherit(old); err != nil {
+			return err
 		}
-		return errors.Join(err, p.putBack(old))
+		if err := old.clear(); err != nil {
+			return err
+		}
+	}
+	if err := p.step(remember); err != nil {
+		return err
+	}
+	if err := t.rename(old); err != nil {
+		return err
 	}
 	t.done = true
 	if err := p.syncDir(); err != nil {
 		return fmt.Errorf("%w: the database is restored, but a power loss may undo that", err)
 	}
-	return p.removeOld()
+	return nil
 }
 
-// asideSuffix makes the names of an old database's files while it is replaced.
-// Only a crash in that moment leaves them behind.
-const asideSuffix = "-walvfs-old"
-
-// parts names a database and the files that belong to it, in the order in
-// which they may disappear.
-func (p *place) parts() []string {
-	parts := []string{p.path}
-	for _, suffix := range besides {
-		parts = append(parts, p.path+suffix)
+// confirmed locks what is to be replaced, nil if there is nothing, and decides again
+// whether it may be: the first time was before the download.
+func (p *place) confirmed(ctx context.Context) (old *replaced, err error) {
+	if old, err = p.lockOld(); err != nil {
+		return nil, cmp.Or(p.check(), err) // what came meanwhile, and may not be replaced, may be in use
 	}
-	return parts
+	if err = p.check(); err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err == nil && p.confirm != nil {
+		err = p.confirm()
+		if err == nil && old != nil {
+			// Where a process's locks go when it closes any of its files, confirm may
+			// have dropped this one.
+			if err = disk.Lock(old.file, sqliteLocks, sqliteLocksLen); err != nil {
+				err = &Error{"replace", p.path, err, "stop the application first"}
+			}
+		}
+	}
+	if err != nil {
+		old.close()
+		return nil, err
+	}
+	if old == nil && p.checkBesides() != nil {
+		return p.lockNew()
+	}
+	return old, nil
 }
 
-// setAside renames the old database, if it may be replaced. It returns the
-// names that are free now, with an error too.
-func (p *place) setAside() (done []string, err error) {
-	if !p.force {
-		return nil, nil
-	}
-	for _, name := range p.parts() {
-		if !exists(name) {
-			continue
-		}
-		if err := p.step(func() error { return os.Rename(name, name+asideSuffix) }); err != nil {
-			return done, &Error{"set aside", name, pathless(err), ""}
-		}
-		done = append(done, name)
-	}
-	if len(done) == 0 {
-		return nil, nil
-	}
-	return done, p.syncDir()
-}
-
-// putBack undoes setAside, the database last.
-func (p *place) putBack(done []string) error {
-	var errs []error
-	for i := len(done) - 1; i >= 0; i-- {
-		errs = append(errs, p.rename(done[i]+asideSuffix, done[i]))
-	}
-	return errors.Join(errs...)
-}
-
-// recover puts back an old database that a crash left aside, before another one got
-// its name.
-func (p *place) recover() error {
-	if exists(p.path) || !exists(p.path+asideSuffix) {
-		return nil
-	}
-	var aside []string
-	for _, name := range p.parts() {
-		if exists(name + asideSuffix) {
-			aside = append(aside, name)
-		}
-	}
-	return p.putBack(aside)
-}
-
-// removeOld deletes what setAside put aside, now or before an earlier crash, or
-// moves it to where it is to be kept.
-func (p *place) removeOld() error {
-	if !p.force {
-		return nil
-	}
-	for _, name := range p.parts() {
-		if err := p.unkeep(strings.TrimPrefix(name, p.path)); err != nil {
-			return err
-		}
-	}
-	for _, name := range p.parts() {
-		old, suffix := name+asideSuffix, strings.TrimPrefix(name, p.path)
-		if !exists(old) {
-			continue
-		}
-		do := func() error { return os.Remove(old) }
-		if p.keep != "" && suffix != "-shm" {
-			do = func() error { return os.Rename(old, p.keep+suffix) }
-		}
-		if err := p.step(do); err != nil {
-			return &Error{"remove", old, pathless(err), "the database is restored; remove this old file"}
-		}
+// inherit gives the new file the old one's owner and mode, which may have changed since
+// it was created.
+func (t *temp) inherit(old *replaced) error {
+	err := t.place.step(func() error { return statefile.Match(t.file, old.place.path) })
+	if err != nil {
+		return &Error{"change the mode of", t.name, disk.Pathless(err), ""}
 	}
 	return nil
 }
 
-// unkeep removes what an earlier restore kept: SQLite would apply an older log to
-// a newer database.
-func (p *place) unkeep(suffix string) error {
-	if p.keep == "" {
+// clear leaves nothing of the old database but its main file, and the name under which
+// it is kept.
+func (o *replaced) clear() error {
+	info, err := o.file.Stat()
+	if err != nil {
+		return o.fail("stat", err)
+	}
+	if info.Size() > 0 { // else it is none, and logs beside it are of another one
+		loose, err := o.settle()
+		if err == nil && o.place.keep != "" {
+			err = o.keep(loose)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, suffix := range besides {
+		if err := o.place.remove(o.place.path + suffix); err != nil {
+			return err
+		}
+	}
+	return o.place.syncDir()
+}
+
+// undo is for when the old database stays.
+func (o *replaced) undo() error {
+	if o.placeholder {
+		return o.place.remove(o.place.path)
+	}
+	return o.place.unkeep()
+}
+
+// rename gives the file its final name. A database that was created this instant is not
+// replaced, nor one that is not the one that was looked at.
+func (t *temp) rename(old *replaced) error {
+	p := t.place
+	rename := disk.RenameNew
+	if old != nil {
+		rename = os.Rename
+	}
+	err := p.step(func() error {
+		switch {
+		case !disk.SameFile(t.file, t.name), old != nil && !disk.SameFile(old.file, p.path):
+			return errors.New("another program has replaced it meanwhile")
+		case old != nil && runtime.GOOS == "windows":
+			old.file.Close() // a file that is open cannot be replaced there
+		}
+		return rename(t.name, p.path)
+	})
+	if err == nil {
 		return nil
 	}
-	if err := os.Remove(p.keep + suffix); !errors.Is(err, os.ErrNotExist) && err != nil {
-		return &Error{"remove", p.keep + suffix, pathless(err), "the database is restored; the old one was to go there"}
+	e := &Error{"rename", t.name, fmt.Errorf("to %s: %w", p.path, disk.Pathless(err)), ""}
+	if errors.Is(err, syscall.EBUSY) {
+		e.Hint = mountHint
+	}
+	return e
+}
+
+// remove removes a file, if it is there.
+func (p *place) remove(name string) error {
+	if !disk.Exists(name) {
+		return nil
+	}
+	err := p.step(func() error { return os.Remove(name) })
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return &Error{"remove", name, disk.Pathless(err), ""}
 	}
 	return nil
 }

@@ -4,83 +4,82 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/sidecar"
-	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// maxPlans is how many plans are tried. Retention removes a file at most once an
-// interval of its level, so that more than one in a restore is rare already.
+// maxPlans is how many plans are tried because of files that retention removed. It
+// removes a file at most once an interval of its level, so that more than one in a
+// restore is rare already.
 const maxPlans = 5
 
-// applyPlans applies a plan, and another one to the same TXID if retention removed
-// a file of the first. The second one starts over: files are applied from the newest,
-// and it is the small, new ones that go away while a restore runs, minutes after
+// applyPlans applies a plan, and another one to the same TXID if retention removed a
+// file of the first, or if one is damaged. Each starts over: files are applied from the
+// newest, and it is the small, new ones that go away while a restore runs, minutes after
 // they were compacted. A snapshot stays for a day. So little is done when it happens.
-func applyPlans(ctx context.Context, store storage.Store, p plan, db *database, opts Options) (r Result, mark *sidecar.Mark, err error) {
-	for try := 1; ; try++ {
-		if mark, err = markOf(ctx, store, p, opts); err == nil {
-			r, err = applyPlan(ctx, store, p, db, opts)
+// What is known to be damaged is not taken again.
+func applyPlans(ctx context.Context, from *replica.Replica, p replica.Plan, db *database, opts Options) (r Result, m marks, err error) {
+	var damaged []format.FileInfo
+	for removed := 0; ; {
+		if m, err = marksOf(ctx, from, p, opts.Rewind); err == nil {
+			r, err = applyPlan(ctx, from, p, db, opts)
 		}
-		key, gone := goneKey(err)
-		if err == nil || !gone || try == maxPlans {
-			return r, mark, err
+		if err == nil {
+			m.complete(db)
+			r.Checksum, r.Newest = m.at.Checksum, m.tip.TXID
+			return r, m, nil
 		}
-		next, planErr := replan(ctx, store, p, opts)
+		bad, isDamaged := errors.AsType[*replica.Damaged](err)
+		gone, isGone := errors.AsType[*replica.Missing](err)
+		var next replica.Plan
 		switch {
-		case planErr != nil:
-			if e, ok := errors.AsType[*Error](planErr); ok {
-				planErr = e.Err
+		case isDamaged:
+			damaged = append(damaged, bad.File)
+			if next, err = p.Without(bad.File); err != nil {
+				return r, m, explain(bad, p.Listed.Without(bad.File))
 			}
-			return r, nil, &Error{
-				Op:   "plan",
-				Name: store.String(),
-				Err:  fmt.Errorf("%s was removed while TXID %s was restored, and without it: %w", key, p.txid(), planErr),
-				Hint: "if retention removes files faster than they are restored, have it keep them longer",
+			opts.Logger.Warn("a file is damaged, planning without it", "key", from.Key(bad.File), "error", bad.Err, "txid", next.TXID(), "files", len(next.Apply))
+		case isGone && removed < maxPlans-1:
+			removed++
+			if next, err = replan(ctx, from, p, gone, damaged, opts); err != nil {
+				return r, m, err
 			}
-		case next.lists(store.Layout(), key):
-			return r, nil, err // it is there, and cannot be opened
+			opts.Logger.Warn("a file was removed while it was restored, planning again", "key", from.Key(gone.File), "txid", next.TXID(), "files", len(next.Apply))
+		default:
+			return r, m, err
 		}
-		opts.Logger.Warn("a file was removed while it was restored, planning again", "key", key, "txid", next.txid(), "files", len(next.files))
 		p = next
 	}
 }
 
 // replan makes another plan to the same TXID, or to one that is newer if it is the
-// newest that was asked for, and that one was compacted.
-func replan(ctx context.Context, store storage.Store, p plan, opts Options) (plan, error) {
-	same := opts
-	same.TXID, same.Timestamp = p.txid(), time.Time{}
-	next, err := makePlan(ctx, store, same)
-	if err != nil && opts.TXID == 0 && opts.Timestamp.IsZero() {
-		next, err = makePlan(ctx, store, opts)
-	}
-	if errors.Is(err, ErrNoReplica) {
+// newest that was asked for, and that one was compacted. A file that is listed and cannot
+// be opened is passed over as one that is damaged.
+func replan(ctx context.Context, from *replica.Replica, p replica.Plan, gone *replica.Missing, damaged []format.FileInfo, opts Options) (next replica.Plan, err error) {
+	files, err := from.Files(ctx)
+	switch {
+	case errors.Is(err, ErrNoReplica):
 		// It was one a moment ago: a caller must not take it for none, and begin
 		// with an empty database.
 		err = errors.New("there are no LTX files any more")
-	}
-	return next, err
-}
-
-// goneKey returns the object that an error says does not exist.
-func goneKey(err error) (key string, ok bool) {
-	e, ok := errors.AsType[*storage.Error](err)
-	if !ok || e.Op != "open" || !errors.Is(e, storage.ErrNotExist) {
-		return "", false
-	}
-	return e.Key, true
-}
-
-// lists reports whether the object was there when the plan was made.
-func (p plan) lists(l format.Layout, key string) bool {
-	f, ok := l.Parse(key)
-	for _, g := range p.listed {
-		if ok && g.Level == f.Level && g.MinTXID == f.MinTXID && g.MaxTXID == f.MaxTXID {
-			return true
+	case err == nil && files.Has(gone.File):
+		if next, err = files.Without(append(damaged, gone.File)...).Plan(p.TXID()); err != nil {
+			return next, gone // it is there, and cannot be opened
+		}
+	case err == nil:
+		files = files.Without(damaged...)
+		if next, err = files.Plan(p.TXID()); err != nil && opts.TXID == 0 && opts.Timestamp.IsZero() {
+			next, err = files.Plan(0)
 		}
 	}
-	return false
+	if err != nil {
+		return next, &Error{
+			Op:   "plan",
+			Name: from.String(),
+			Err:  fmt.Errorf("%s was removed while TXID %s was restored, and without it: %w", from.Key(gone.File), p.TXID(), err),
+			Hint: "if retention removes files faster than they are restored, have it keep them longer",
+		}
+	}
+	return next, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/superfly/ltx"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 )
 
 // Every restorable TXID is the database as it was then, whatever files of
@@ -30,11 +31,11 @@ func TestPrefix(t *testing.T) {
 	for txid := format.TXID(6); txid < 30; txid++ {
 		s.drop(format.LevelRaw, txid, txid)
 	}
-	files, err := ListFiles(t.Context(), s.store)
+	files, err := replica.All(t.Context(), s.store)
 	if err != nil {
 		t.Fatal(err)
 	}
-	points := format.Restorable(files)
+	points := files.Restorable()
 	if len(points) < 30 {
 		t.Fatalf("only %d TXIDs can be restored", len(points))
 	}
@@ -57,7 +58,10 @@ func TestNewest(t *testing.T) {
 	if r.Duration <= 0 {
 		t.Errorf("duration is %s", r.Duration)
 	}
-	r.Duration = 0
+	if r.Checksum == 0 || r.Newest != smallTip {
+		t.Errorf("result is %+v", r)
+	}
+	r.Duration, r.Checksum, r.Newest = 0, 0, 0
 	if want := (Result{TXID: smallTip, Time: s.time(smallTip), PageSize: testPageSize, Pages: 6, Files: smallFiles, Bytes: total}); r != want {
 		t.Errorf("result is %+v, want %+v", r, want)
 	}
@@ -107,12 +111,11 @@ func TestTimestampReadsHeadersOnly(t *testing.T) {
 	for range 7 {
 		s.commit(1000, 1)
 	}
-	files, err := ListFiles(t.Context(), s.store)
+	files, err := replica.All(t.Context(), s.store)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := Options{Timestamp: s.time(3), Logger: discard}
-	txid, err := txidAt(t.Context(), s.store, files, opts)
+	txid, err := Options{Logger: discard}.read(s.store).TXIDAt(t.Context(), files, s.time(3))
 	if err != nil || txid != 3 {
 		t.Fatalf("TXID %s, %v", txid, err)
 	}
@@ -182,7 +185,8 @@ func TestPageSizeChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := applyPlan(t.Context(), s.store, plan{files: files}, newDatabase(f, out), Options{Parallelism: 1, Logger: discard}); err != nil {
+	opts := Options{Parallelism: 1, Logger: discard}
+	if _, err := applyPlan(t.Context(), opts.read(s.store), replica.Plan{Apply: files}, newDatabase(f, out), opts); err != nil {
 		t.Fatal(err)
 	}
 	checkFile(t, out, s.images[5])
@@ -233,7 +237,7 @@ func TestNoReplica(t *testing.T) {
 func TestNoReplicaIsProven(t *testing.T) {
 	for key, want := range map[string]string{
 		"generations/b16ddcf5c697540f/snapshots/00000000.snapshot.lz4": "Litestream before 0.5",
-		"ltx/0/0000000000000001-0000000000000001.ltx":                  "0000/0000000000000001-0000000000000001.ltx",
+		"ltx/0/0000000000000001-0000000000000001.ltx":                  "corrupt", // it is read, and empty
 	} {
 		s := newSource(t)
 		s.store.objects[key] = nil

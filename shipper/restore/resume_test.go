@@ -102,7 +102,7 @@ func TestNoRetry(t *testing.T) {
 func TestTruncatedIsSoonKnown(t *testing.T) {
 	quickly(t, func(t *testing.T) {
 		s := smallReplica(t)
-		listAs(s, planKeys(s)[0], 0, 100)
+		listAs(s, planKeys(s)[1], 0, 100)
 		start := time.Now()
 		if _, err := Restore(t.Context(), s.store, t.TempDir()+"/app.db", Options{}); !errors.Is(err, format.ErrCorrupt) {
 			t.Errorf("error is %v", err)
@@ -134,7 +134,7 @@ func TestStall(t *testing.T) {
 		if stalled.Load() != smallFiles || !strings.Contains(log.String(), "nothing was received for 30s") {
 			t.Errorf("%d stalls, log is %q", stalled.Load(), &log)
 		}
-		if took := time.Since(start); took < smallFiles*stallTimeout {
+		if took := time.Since(start); took < smallFiles*30*time.Second {
 			t.Errorf("took %s", took)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 )
 
 // batchSize is how many bytes of pages are decoded and written at once. They
@@ -113,7 +114,7 @@ func (s *splitter) check() error {
 		s.newest = h
 	}
 	f.pageSize, f.sum = int(h.PageSize), f.scanner.Sum()
-	return matchHeader(h, f.info)
+	return replica.Match(h, f.info)
 }
 
 // claim reports whether a page is to be written: whether the database has it in

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 )
 
 // file is one of the plan's.
@@ -41,16 +42,16 @@ type tracker struct {
 // reportEvery is after how many bytes the progress is told, and after each file.
 const reportEvery = 256 << 10
 
-func newTracker(files []format.FileInfo, report func(Progress), fail func(i int, err error) error) *tracker {
+func newTracker(p replica.Plan, report func(Progress), fail func(i int, err error) error) *tracker {
 	if report == nil {
 		report = func(Progress) {}
 	}
 	t := &tracker{report: report, progress: Progress{
-		TXID:       files[len(files)-1].MaxTXID,
-		TotalFiles: len(files),
-		TotalBytes: sum(files),
+		TXID:       p.TXID(),
+		TotalFiles: len(p.Apply),
+		TotalBytes: p.Bytes(),
 	}}
-	for i, info := range files {
+	for i, info := range p.Apply {
 		t.files = append(t.files, &file{info: info, fail: func(err error) error { return fail(i, err) }})
 	}
 	report(t.progress)

@@ -48,17 +48,11 @@ const probeRacers = 4
 // removed stay behind, which harms nothing.
 func Probe(ctx context.Context, store Store) (Condition, error) {
 	key := ProbePrefix + rand.Text()
-	defer cleanUp(ctx, store, key, key+"-race")
+	defer CleanUp(ctx, func(ctx context.Context) error { return store.Delete(ctx, key, key+"-race") })
 	if c, err := probeTwice(ctx, store, key); c != ConditionSupported || err != nil {
 		return c, err
 	}
 	return probeRace(ctx, store, key+"-race")
-}
-
-func cleanUp(ctx context.Context, store Store, keys ...string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	store.Delete(ctx, keys...)
 }
 
 func probeCreate(ctx context.Context, store Store, key, content string) error {

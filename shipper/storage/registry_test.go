@@ -14,8 +14,10 @@ func TestOpenErrors(t *testing.T) {
 		{"", "cannot be parsed"},
 		{"app.db", "cannot be parsed"},
 		{"s3://key:hunter2@b\x7f", "cannot be parsed"},
+		{"s3://b/100%.db?key=hunter2", "write %25"},
 		{"s3://b/p", `import _ "github.com/walvfs/walvfs/shipper/storage/s3"`},
 		{"gs://b/p", `import _ "github.com/walvfs/walvfs/shipper/storage/gcs"`},
+		{"s3://arn:aws:s3:us-east-2:123456789012:accesspoint/my-ap/app", "access point is named by its alias"},
 		{"ftp://b/p", "unknown scheme ftp:// (linked in: file)"},
 		{"file://backups", "file:///backups"},
 	} {
@@ -27,7 +29,7 @@ func TestOpenErrors(t *testing.T) {
 }
 
 func TestOptionsHideSecret(t *testing.T) {
-	o := storage.Options{Region: "r", AccessKeyID: "AKIA", SecretAccessKey: "hunter2"}
+	o := storage.Options{Region: "r", AccessKeyID: "AKIA", SecretAccessKey: "hunter2", SSECustomerKey: "hunter2"}
 	var log strings.Builder
 	slog.New(slog.NewTextHandler(&log, nil)).Info("open", "options", o)
 	for _, s := range []string{fmt.Sprint(o), fmt.Sprintf("%+v", o), fmt.Sprintf("%#v", o), fmt.Sprintf("%+v", &o), log.String()} {

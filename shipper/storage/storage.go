@@ -35,8 +35,9 @@ import (
 type Store interface {
 	// List yields the objects whose keys begin with prefix and come after
 	// startAfter, in the order of their keys, fetching page by page as the
-	// caller goes on. An empty or missing root yields nothing. After an error,
-	// which has no object, nothing more is yielded.
+	// caller goes on. An empty or missing root yields nothing. An answer that is
+	// no whole listing is an error, and so is a root that was there before and is
+	// gone. After an error, which has no object, nothing more is yielded.
 	List(ctx context.Context, prefix, startAfter string) iter.Seq2[Object, error]
 
 	// Open reads length bytes of an object from offset; a negative length
@@ -97,7 +98,7 @@ type Body interface {
 	Size() int64
 }
 
-// What a caller may decide on with [errors.Is]. Everything else may pass: retry.
+// What a caller may decide on with [errors.Is].
 var (
 	// ErrExists: an object has the key already.
 	ErrExists = errors.New("object already exists")
@@ -105,15 +106,31 @@ var (
 	// ErrNotExist: there is no object with that key.
 	ErrNotExist = fs.ErrNotExist
 
-	// ErrNoBucket: the bucket does not exist.
+	// ErrNoBucket: the bucket does not exist, or the directory is gone.
 	ErrNoBucket = errors.New("bucket does not exist")
 
 	// ErrPermission: credentials are missing, wrong, expired or not enough.
 	ErrPermission = fs.ErrPermission
 
 	// ErrNoCondition: the store refuses put-if-absent.
-	ErrNoCondition = errors.New("store does not support put-if-absent")
+	ErrNoCondition = errors.New("the store does not support put-if-absent")
+
+	// ErrRefused: the store rejects the request as it is, for a reason that is none
+	// of the above.
+	ErrRefused = errors.New("the store rejects the request")
 )
+
+// Refused reports whether a store gave an error that stays until a person changes
+// something, or credentials are renewed: [ErrPermission], [ErrNoBucket],
+// [ErrNoCondition] or [ErrRefused]. The next try may be much later. After any other
+// error of a store, such as a broken connection or a busy service, a try soon can help.
+func Refused(err error) bool {
+	if _, ok := errors.AsType[*Error](err); !ok {
+		return false // of this machine: its own files may lack a permission, too
+	}
+	return errors.Is(err, ErrPermission) || errors.Is(err, ErrNoBucket) ||
+		errors.Is(err, ErrNoCondition) || errors.Is(err, ErrRefused)
+}
 
 // Error says which operation on which object failed, why, and what may help.
 type Error struct {

@@ -10,12 +10,16 @@
 //	        endpoint: https://storage.example.com
 //	        region: eu-central-1
 //	        force-path-style: true
+//	        sse-kms-key-id: alias/my-app
+//	        storage-class: STANDARD_IA
 //	  - path: /var/lib/my-app/users.db
 //	    replica:
 //	      url: gs://bucket/users
 //
 // A database has one replica, written as a list or not. Endpoint, region and the
-// rest may also stand at the top, for all replicas that do not say otherwise.
+// rest may also stand at the top, for all replicas that do not say otherwise. The keys
+// for stored objects are those of the S3 URL's query, and sse-customer-key, the base64
+// of a key of 32 bytes.
 //
 // In values, ${NAME} and $NAME are environment variables, which must be set; $$
 // is a dollar sign. A value is what the variable holds, whatever characters are

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -20,7 +21,6 @@ type settings struct {
 
 const (
 	otherStore = "it is of a kind of store that walvfs does not have: it has file, s3 and gs"
-	encrypted  = "objects that were encrypted with a key of one's own cannot be read: let the bucket encrypt them"
 )
 
 // settingKeys are the keys that a replica and the top of the file have in common.
@@ -34,14 +34,16 @@ func (p *parser) settingKeys(s *settings) keys {
 		"force-path-style":  {read: p.boolean(func(b bool) { s.pathStyle = &b })},
 		"sync-interval":     {read: p.duration(&s.interval)},
 
-		"storage-class":  {write: "walvfs writes to the bucket's default class: set a lifecycle rule there"},
-		"sse-kms-key-id": {write: "walvfs does not name a key: set it as the bucket's default encryption"},
-
-		"sse-customer-algorithm": {refuse: encrypted},
-		"sse-customer-key":       {refuse: encrypted},
-		"sse-customer-key-path":  {refuse: encrypted},
-		"age":                    {refuse: "encrypted replicas cannot be read, nor can Litestream 0.5 read them"},
+		"storage-class":         {read: p.text(&s.options.StorageClass)},
+		"sse":                   {read: p.text(&s.options.SSE)},
+		"sse-kms-key-id":        {read: p.text(&s.options.SSEKMSKeyID)},
+		"sse-customer-key":      {read: p.text(&s.options.SSECustomerKey)},
+		"sse-customer-key-path": {read: p.text(&s.options.SSECustomerKeyPath)},
+		"request-payer":         {read: p.text(&s.options.RequestPayer)},
+		"age":                   {refuse: "encrypted replicas cannot be read, nor can Litestream 0.5 read them"},
 	}
+	// S3 has one algorithm for customer keys.
+	k["sse-customer-algorithm"] = key{read: convert(p, onlyAES256, "AES256", func(struct{}) {})}
 	// A connection without verification is not one to send a secret over.
 	k["skip-verify"] = key{read: func(name string, n *yaml.Node) {
 		p.boolean(func(skip bool) {
@@ -108,6 +110,13 @@ func (p *parser) replicaKeys(r *replica) keys {
 	ignore(k, "name", // and what versions before 0.5 kept their replicas by
 		"retention", "retention-check-interval", "snapshot-interval")
 	return k
+}
+
+func onlyAES256(s string) (none struct{}, err error) {
+	if s != "AES256" {
+		err = errors.New("unknown algorithm")
+	}
+	return none, err
 }
 
 func ignore(k keys, names ...string) {

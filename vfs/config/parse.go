@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/walvfs/walvfs/vfs/internal/suggest"
 )
 
 // parser turns the nodes of a file into settings. It goes on after an error, so
@@ -164,7 +166,7 @@ func (p *parser) hint(name string, known keys) string {
 			taken = append(taken, k)
 		}
 	}
-	if near := nearest(name, taken); near != "" {
+	if near := suggest.Nearest(name, taken); near != "" {
 		return fmt.Sprintf(": did you mean %q?", near)
 	}
 	return ""

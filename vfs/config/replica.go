@@ -88,7 +88,7 @@ func (p *parser) finish(r *replica, top *settings, db *DB) {
 		p.checkKeys(r.line, db.Options)
 	default: // the settings at the top are Litestream's for S3
 		if r.options != (storage.Options{}) || r.pathStyle != nil {
-			p.fail(r.line, "a replica: access keys, endpoint, region and path style are for s3:// URLs")
+			p.fail(r.line, "a replica: access keys, endpoint, region, path style, encryption and storage class are for s3:// URLs (a gs:// URL has parameters for the last two)")
 		}
 	}
 	db.URL = u.String()
@@ -97,6 +97,9 @@ func (p *parser) finish(r *replica, top *settings, db *DB) {
 func (r *replica) parseURL(top *settings) (*url.URL, error) {
 	if r.url == "" {
 		return r.build(top)
+	}
+	if strings.HasPrefix(r.url, "s3://arn:") {
+		return nil, storage.Check(r.url)
 	}
 	u, err := url.Parse(r.url)
 	switch {
@@ -130,6 +133,9 @@ func (r *replica) build(top *settings) (*url.URL, error) {
 	if bucket == "" {
 		bucket = top.bucket
 	}
+	if strings.HasPrefix(bucket, "arn:") {
+		return nil, storage.Check("s3://" + bucket)
+	}
 	if bucket == "" || strings.ContainsAny(bucket, "/?#@") {
 		return nil, errors.New("a bucket is needed, or a url")
 	}
@@ -145,17 +151,27 @@ func checkKind(kind string) error {
 	return nil
 }
 
-// inherit takes from the top what the replica does not say.
+// inherit takes from the top what the replica does not say. What says how objects are
+// encrypted belongs together: a replica with some of it has none of the top's.
 func (s *settings) inherit(top *settings) {
-	own := &s.options
-	for _, v := range []struct{ mine, top *string }{
-		{&own.AccessKeyID, &top.options.AccessKeyID},
-		{&own.SecretAccessKey, &top.options.SecretAccessKey},
-		{&own.Endpoint, &top.options.Endpoint},
-		{&own.Region, &top.options.Region},
+	own, from := &s.options, &top.options
+	for _, group := range [][]struct{ mine, top *string }{
+		{{&own.AccessKeyID, &from.AccessKeyID}},
+		{{&own.SecretAccessKey, &from.SecretAccessKey}},
+		{{&own.Endpoint, &from.Endpoint}},
+		{{&own.Region, &from.Region}},
+		{{&own.StorageClass, &from.StorageClass}},
+		{{&own.RequestPayer, &from.RequestPayer}},
+		{{&own.SSE, &from.SSE}, {&own.SSEKMSKeyID, &from.SSEKMSKeyID}, {&own.SSECustomerKey, &from.SSECustomerKey}, {&own.SSECustomerKeyPath, &from.SSECustomerKeyPath}},
 	} {
-		if *v.mine == "" {
-			*v.mine = *v.top
+		said := false
+		for _, v := range group {
+			said = said || *v.mine != ""
+		}
+		for _, v := range group {
+			if !said {
+				*v.mine = *v.top
+			}
 		}
 	}
 	if s.pathStyle == nil {

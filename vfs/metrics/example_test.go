@@ -30,8 +30,10 @@ func ExampleNewCollector() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer db.Close()
 	if _, err := db.Exec("CREATE TABLE users (name)"); err != nil {
+		log.Fatal(err)
+	}
+	if err := db.Close(); err != nil { // the last close waits until all has been counted
 		log.Fatal(err)
 	}
 

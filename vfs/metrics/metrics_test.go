@@ -125,8 +125,9 @@ func TestHalted(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.exec("INSERT INTO t VALUES (1)")
-	s := w.eventually("halted", func(s samples) bool { return s[w.state("halted")] == 1 })
-	s.want(t, samples{w.state("streaming"): 0, `walvfs_errors_total{kind="fenced"}`: 1})
+	fenced := `walvfs_errors_total{kind="fenced"}`
+	s := w.eventually("halted, and counted", func(s samples) bool { return s[w.state("halted")] == 1 && s[fenced] > 0 })
+	s.want(t, samples{w.state("streaming"): 0, fenced: 1})
 	if s[w.db("walvfs_lag_seconds")] <= 0 {
 		t.Error("a halted replica does not lag")
 	}
@@ -138,14 +139,14 @@ func TestConfirmation(t *testing.T) {
 	defer w.store.SetBefore(nil)
 	w.exec("INSERT INTO t VALUES (1)")
 	confirmed, unconfirmed := `walvfs_commit_wait_seconds_count{outcome="confirmed"}`, `walvfs_commit_wait_seconds_count{outcome="unconfirmed"}`
-	w.scrape(t).want(t, samples{confirmed: 2, unconfirmed: 0})
+	w.eventually("2 confirmed", func(s samples) bool { return s[confirmed] == 2 }).want(t, samples{unconfirmed: 0})
 	w.down()
 	w.open("replicated", "durability=sync", "sync_timeout=20ms")
 	if err := w.conn.Exec("INSERT INTO t VALUES (2)"); !errors.Is(err, vfs.ErrUnconfirmed) {
 		t.Errorf("got %v", err)
 	}
-	s := w.scrape(t)
-	s.want(t, samples{confirmed: 2, unconfirmed: 1})
+	s := w.eventually("1 unconfirmed", func(s samples) bool { return s[unconfirmed] == 1 })
+	s.want(t, samples{confirmed: 2})
 	if got := s[`walvfs_commit_wait_seconds_sum{outcome="unconfirmed"}`]; got < .02 {
 		t.Errorf("waited %v s", got)
 	}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
-	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
@@ -93,9 +93,9 @@ func testRestart(t *testing.T) {
 			dbtest.Settled(r.T, r.Path)
 			r.Conn.Close()
 		}},
-		{"the sidecar lost its state", dbtest.WholeDatabase, func(r *dbtest.Run) {
+		{"the state file lost its state", dbtest.WholeDatabase, func(r *dbtest.Run) {
 			d := dbtest.Save(r.T, r.Path)
-			d[sidecar.Suffix] = d[sidecar.Suffix][:len(d[sidecar.Suffix])-3]
+			d[statefile.Suffix] = d[statefile.Suffix][:len(d[statefile.Suffix])-3]
 			d.Crash(r.T, r.Store, r.Path, r.Conn)
 		}},
 		{"the WAL was lost", dbtest.WholeDatabase, func(r *dbtest.Run) {
@@ -130,19 +130,19 @@ func testRestart(t *testing.T) {
 			plain.Close()
 			d.Write(r.T, r.Path)
 		}},
-		{"an older sidecar", dbtest.WholeDatabase, func(r *dbtest.Run) {
-			older := dbtest.Save(r.T, r.Path)[sidecar.Suffix]
+		{"an older state file", dbtest.WholeDatabase, func(r *dbtest.Run) {
+			older := dbtest.Save(r.T, r.Path)[statefile.Suffix]
 			dbtest.Exec(r.T, r.Conn, "PRAGMA wal_checkpoint(FULL)", "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110",
 				"PRAGMA wal_checkpoint(FULL)", "UPDATE t SET x = 1 WHERE rowid = 300")
 			// The replica is not ahead of it, so that it is the replica's past.
 			d := dbtest.Save(r.T, r.Path)
-			d[sidecar.Suffix] = older
+			d[statefile.Suffix] = older
 			d.Crash(r.T, r.Store, r.Path, r.Conn)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := dbtest.NewRun(t)
-			if test.name == "an older sidecar" {
+			if test.name == "an older state file" {
 				dbtest.Down(r.Store)
 			}
 			test.do(r)

@@ -18,22 +18,25 @@ type app struct {
 	answers *json.Decoder
 }
 
-func childCommand(ctx context.Context, env []string) (*exec.Cmd, error) {
+// command is this program, or another one, as an application.
+func command(ctx context.Context, env []string, program string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = append(append(os.Environ(), env...), roleVariable+"=1")
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+func startApp(ctx context.Context, s spec, env []string) (*app, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self)
-	cmd.Env = append(append(os.Environ(), env...), roleVariable+"=1")
-	cmd.Stderr = os.Stderr
-	return cmd, nil
+	return startProgram(ctx, s, env, self)
 }
 
-func startApp(ctx context.Context, s spec, env []string) (*app, error) {
-	cmd, err := childCommand(ctx, env)
-	if err != nil {
-		return nil, err
-	}
+// startProgram starts an application that is another program.
+func startProgram(ctx context.Context, s spec, env []string, program string, args ...string) (*app, error) {
+	cmd := command(ctx, env, program, args...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -66,17 +69,17 @@ func (a *app) close() error {
 	return a.cmd.Wait()
 }
 
-// restoreInChild is walvfs's restore as a process.
-func restoreInChild(ctx context.Context, s spec, env []string, target string) error {
-	cmd, err := childCommand(ctx, env)
+// runInChild has a process do what needs no more orders: a restore, or to fill a database.
+func runInChild(ctx context.Context, s spec, env []string) error {
+	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
+	cmd := command(ctx, env, self)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
 	}
-	s.RestoreTo = target
 	if err := cmd.Start(); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -197,7 +198,10 @@ func TestIdle(t *testing.T) {
 		}
 	}
 	j.workload.Databases = 3
-	for _, p := range peers[:2] {
+	for _, p := range peers {
+		if p.Name != "plain" && p.Name != "walvfs" {
+			continue
+		}
 		j.peer = p
 		r, err := j.run(t.Context())
 		if err != nil {
@@ -209,6 +213,91 @@ func TestIdle(t *testing.T) {
 		if r.Transactions != 0 || r.App.CPU < 0 || r.App.CPU > 0.2 || r.Missing != 0 {
 			t.Errorf("%s: %+v", p.Name, r)
 		}
+	}
+}
+
+// Workloads that are more than a loop on a database that was filled have what they are
+// there for, as small as they can be.
+func TestSpecialWorkloads(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data.json")
+	args := []string{"-workload", "commit-1-sync,reopen,first-snapshot", "-size", "20", "-store", "versitygw", "-peers", "plain,walvfs,walvfs-sync",
+		"-rounds", "1", "-duration", "1s", "-json", data}
+	if err := bench(t.Context(), args, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	r, err := readReport(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range r.Comparisons {
+		t.Run(c.Workload.Name, func(t *testing.T) {
+			for _, run := range c.Runs {
+				sent := run.Traffic.Where(func(c Count) bool { return c.Kind == Put || c.Kind == Part }).Sent
+				switch {
+				case run.Transactions == 0:
+					t.Errorf("%s: no transactions", run.Peer)
+				case run.Peer == "plain":
+					if sent > 0 {
+						t.Errorf("%s sent %d bytes", run.Peer, sent)
+					}
+				case c.Workload.Size > 0 && sent < 8<<20: // a half is compressed
+					t.Errorf("%s sent %d bytes of a database of 20 MiB", run.Peer, sent)
+				case c.Workload.Reopen && (run.Grown == 0 || sentOfGrown(run) <= 0):
+					t.Errorf("%s: grown by %d, of which %g was sent", run.Peer, run.Grown, sentOfGrown(run))
+				case c.Workload.Name == "commit-1-sync" && latencyInPuts(run) <= 0:
+					t.Errorf("%s: %g bare PUTs", run.Peer, latencyInPuts(run))
+				}
+			}
+		})
+	}
+}
+
+// Nothing is uploaded by the peer that is quiet, and in the end everything is.
+func TestQuiet(t *testing.T) {
+	j := job{store: storeKinds[1], round: 1, duration: time.Second, workload: workloads[0]}
+	for _, p := range peers {
+		if p.VFS != quietVFS {
+			continue
+		}
+		j.peer = p
+		r, err := j.run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := r.Traffic.Total().Requests; n != 0 || r.Transactions == 0 || r.Restore == 0 {
+			t.Errorf("%d requests, %d transactions, %g s to restore", n, r.Transactions, r.Restore)
+		}
+	}
+}
+
+// speedtest1 is go-sqlite3's, and what it made is in the replica.
+func TestSpeedtest1(t *testing.T) {
+	j := job{store: storeKinds[0], round: 1}
+	for _, w := range workloads {
+		if w.SpeedTest > 0 {
+			j.workload = w
+		}
+	}
+	j.workload.SpeedTest = 1
+	err := lend(t.Context(), func(l *lender) error {
+		j.speedtest = speedtestProgram(l)
+		for _, p := range peers {
+			if !slices.Contains(j.workload.Peers, p.Name) {
+				continue
+			}
+			j.peer = p
+			r, err := j.run(l.Context())
+			if err != nil {
+				return err
+			}
+			if r.Wall <= 0 || p.InProcess != (r.Stored > 0) || p.InProcess != (r.Restore > 0) {
+				t.Errorf("%s: %+v", p.Name, r)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"os"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -19,7 +18,6 @@ import (
 
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // roleVariable in the environment makes this program an application instead of the
@@ -39,6 +37,7 @@ type spec struct {
 	RestoreTo  string // instead of all that: restore the first replica to this path
 	FirstQuery bool   // or answer one query
 	PutSize    int64  // or make bare PUTs of this size, at the workload's pace
+	Fill       bool   // or make the first database as large as the workload says, without a replica
 }
 
 // outcome is what an application did, as a line of JSON on its output. The first
@@ -71,6 +70,9 @@ func runChild(in io.Reader, out io.Writer) error {
 	}
 	if s.RestoreTo != "" {
 		return restoreHere(s)
+	}
+	if s.Fill {
+		return fillHere(s)
 	}
 	if s.PutSize > 0 {
 		return putHere(s, orders, json.NewEncoder(out))
@@ -122,69 +124,20 @@ func restoreHere(s spec) error {
 	return err
 }
 
-// application is a program with databases, of which the first is worked with.
-type application struct {
-	spec
-	dbs []*sql.DB
-
-	number    atomic.Int64 // of transactions begun
-	reads     atomic.Int64
-	mu        sync.Mutex
-	latency   *hdrhistogram.Histogram
-	committed []int64
-}
-
-// openApplication opens and fills the databases, and returns when replicas that
-// walvfs makes have everything.
-func openApplication(s spec) (*application, error) {
-	a := &application{spec: s, latency: newHistogram()}
-	for i, replica := range s.Replicas {
-		path := databasePath(s.Dir, i)
-		db, err := sql.Open("sqlite3", s.Peer.uri(path, replica, "synchronous("+s.Workload.Synchronous+")"))
-		if err != nil {
-			return nil, err
-		}
-		db.SetMaxIdleConns(max(1, s.Workload.Connections))
-		a.dbs = append(a.dbs, db)
-		for _, statement := range []string{schema, s.Workload.Setup} {
-			if _, err := db.Exec(statement); err != nil {
-				return nil, fmt.Errorf("%s: %w", path, err)
-			}
-		}
-	}
-	return a, a.drain()
-}
-
-func (a *application) drain() error {
-	if !a.Peer.InProcess {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	for i := range a.dbs {
-		if err := vfs.Flush(ctx, databasePath(a.Dir, i)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// close closes the databases, which waits for walvfs's replicas.
-func (a *application) close() error {
-	var errs []error
-	for _, db := range a.dbs {
-		errs = append(errs, db.Close())
-	}
-	a.dbs = nil
-	return errors.Join(errs...)
-}
-
 // work is the measured part.
 func (a *application) work() (outcome, error) {
 	start := time.Now()
 	end := start.Add(a.Duration)
 	var wg sync.WaitGroup
 	errs := make([]error, a.Workload.Connections)
+	var uploaded error
+	if a.Workload.Size > 0 {
+		a.uploading.Store(true)
+		wg.Go(func() {
+			uploaded = a.drain(time.Hour)
+			a.uploading.Store(false)
+		})
+	}
 	for i := range errs {
 		wg.Go(func() { errs[i] = a.connection(start, end) })
 	}
@@ -197,7 +150,7 @@ func (a *application) work() (outcome, error) {
 		Seconds:      took.Seconds(),
 		Latency:      encoded,
 		Committed:    a.committed,
-	}, errors.Join(append(errs, err)...)
+	}, errors.Join(append(errs, uploaded, err)...)
 }
 
 // connection works on one connection until the end. With a pace, a transaction's
@@ -215,7 +168,7 @@ func (a *application) connection(start, end time.Time) error {
 	defer c.close()
 	for {
 		due := time.Now()
-		if !due.Before(end) {
+		if !due.Before(end) && !a.uploading.Load() {
 			return nil
 		}
 		n := a.number.Add(1)

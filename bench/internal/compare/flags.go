@@ -36,6 +36,8 @@ func bench(ctx context.Context, args []string, out io.Writer) error {
 // options are the flags.
 type options struct {
 	quick      bool
+	size       int // MiB
+	storeDir   string
 	rounds     int
 	duration   time.Duration
 	workloads  list
@@ -81,9 +83,11 @@ func parseFlags(args []string, out io.Writer) (*options, error) {
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.BoolVar(&o.quick, "quick", false, fmt.Sprintf("a first impression: %d rounds of %s of -workload %s -store %s -peers %s, unless other flags say otherwise",
 		quick.rounds, quick.duration, strings.Join(quick.workloads, ","), strings.Join(quick.stores, ","), strings.Join(quick.peers, ",")))
-	f.IntVar(&o.rounds, "rounds", 0, "`number` of rounds, in each of which all peers take turns (default 5; paced-2s: 3, idle and cost: 1)")
-	f.DurationVar(&o.duration, "duration", 0, "how long each peer works in a round (default 5s; paced-2s: 41s, idle: 1m, cost: 10m)")
-	f.Var(&o.workloads, "workload", "`names` with commas, of those below (default all but cost and cost-quiet)")
+	f.IntVar(&o.rounds, "rounds", 0, "`number` of rounds, in each of which all peers take turns (default 5; commit-long and paced-2s: 3, reopen: 2, idle, first-snapshot and cost: 1)")
+	f.DurationVar(&o.duration, "duration", 0, "how long each peer works in a round (default 5s; paced-2s: 41s, reopen, idle and first-snapshot: 1m, commit-long: 75s, cost: 10m; speedtest1: until it ends)")
+	f.Var(&o.workloads, "workload", "`names` with commas, of those below (default all but first-snapshot, cost and cost-quiet)")
+	f.IntVar(&o.size, "size", 10<<10, "`MiB` that the database of first-snapshot has")
+	f.StringVar(&o.storeDir, "store-dir", elsewhere(), "`directory` for what stores keep, better not on the databases' file system")
 	f.Var(&o.stores, "store", "`names` with commas, of those below (default versitygw, and all for paced)")
 	f.Var(&o.peers, "peers", "`names` with commas, of those below; the first is what the others are compared with (default all that make sense)")
 	f.StringVar(&o.json, "json", "", "write all runs to this `file`")
@@ -96,7 +100,7 @@ func parseFlags(args []string, out io.Writer) (*options, error) {
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		f.SetOutput(out)
-		fmt.Fprintln(out, "Usage: go run ./bench [flags]")
+		fmt.Fprintln(out, "Usage: go run -C bench . [flags]")
 		f.PrintDefaults()
 		printNames(out)
 		return nil, err
@@ -108,6 +112,8 @@ func parseFlags(args []string, out io.Writer) (*options, error) {
 		return nil, fmt.Errorf("unexpected %q: all arguments are flags", f.Arg(0))
 	case o.duration < 0, o.rounds < 0:
 		return nil, errors.New("-duration and -rounds cannot be negative")
+	case o.size <= 0:
+		return nil, errors.New("-size must be positive")
 	}
 	return o, nil
 }

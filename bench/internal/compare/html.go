@@ -18,6 +18,8 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{
 	"seconds": func(s float64) string { return seconds(s).Round(100 * time.Millisecond).String() },
 	"lines":   func() []dayLine { return dayLines },
 	"amount":  func(line dayLine, d Day) string { return amount(d.Day.Where(line.keep)) },
+	"busy":    (*Comparison).busyText,
+	"length":  (*Comparison).length,
 	"prices":  func() []Price { return prices },
 }).Parse(pageText))
 

@@ -46,9 +46,13 @@ func (l *lender) Error(args ...any)              { fmt.Fprintln(os.Stderr, args.
 func (l *lender) Fatal(args ...any)              { panic(fatal{fmt.Errorf("%s", fmt.Sprint(args...))}) }
 func (l *lender) Fatalf(format string, a ...any) { panic(fatal{fmt.Errorf(format, a...)}) }
 
-// TempDir makes a directory that is removed at the end.
-func (l *lender) TempDir() string {
-	dir, err := os.MkdirTemp("", "walvfs-bench-")
+// TempDir makes a directory for what package storagetest lends: among stores.
+func (l *lender) TempDir() string { return l.directory(storesIn) }
+
+// directory makes a directory in another one, the system's for temporary files if it is
+// empty. It is removed at the end.
+func (l *lender) directory(in string) string {
+	dir, err := os.MkdirTemp(in, "walvfs-bench-")
 	if err != nil {
 		l.Fatal(err)
 	}

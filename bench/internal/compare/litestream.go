@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
@@ -89,8 +89,8 @@ func waitForReplicas(ctx context.Context, p *place, databases int) error {
 			return err
 		}
 		for {
-			files, err := restore.ListFiles(ctx, store)
-			if err == nil && slices.ContainsFunc(files, func(f format.FileInfo) bool { return f.Level == format.LevelSnapshot }) {
+			files, err := replica.All(ctx, store)
+			if err == nil && slices.ContainsFunc(files, func(f replica.File) bool { return f.Level == format.LevelSnapshot }) {
 				break
 			}
 			select {

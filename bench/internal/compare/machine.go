@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/shirou/gopsutil/v4/cpu"
-	"github.com/shirou/gopsutil/v4/disk"
 	"github.com/shirou/gopsutil/v4/host"
 	"github.com/shirou/gopsutil/v4/load"
 	"github.com/shirou/gopsutil/v4/mem"
@@ -25,6 +24,7 @@ type Machine struct {
 	Cores      int               `json:"cores"`
 	Memory     uint64            `json:"memory_bytes"`
 	FileSystem string            `json:"file_system"` // of the databases
+	Stores     string            `json:"stores"`      // the file system and the directory of stores
 	Load       float64           `json:"load"`        // of the minute before: others at work
 	Go         string            `json:"go"`
 	Versions   map[string]string `json:"versions"`
@@ -53,9 +53,7 @@ func thisMachine() Machine {
 	if v, err := mem.VirtualMemory(); err == nil {
 		m.Memory = v.Total
 	}
-	if u, err := disk.Usage(os.TempDir()); err == nil {
-		m.FileSystem = u.Fstype
-	}
+	m.FileSystem, m.Stores = fileSystem(os.TempDir()), fileSystem(storesIn)+" at "+storesIn
 	if l, err := load.Avg(); err == nil {
 		m.Load = l.Load1
 	}

@@ -17,6 +17,7 @@ import (
 // measure makes all comparisons and prints each as it is done. What was done before
 // an error is in the report.
 func (o *options) measure(ctx context.Context, out io.Writer) (*Report, error) {
+	putStores(o.storeDir)
 	r := &Report{Started: time.Now().UTC(), Machine: thisMachine(), PricesOf: pricesOf}
 	r.Peers = o.chosenPeers()
 	plan := o.plan(r.Peers)
@@ -47,6 +48,9 @@ func (o *options) measureAll(ctx context.Context, out io.Writer, r *Report, plan
 		j := job{profiles: o.profiles}
 		if slices.ContainsFunc(r.Peers, func(p peer) bool { return p.Litestream != nil }) {
 			j.litestream = litestreamProgram(l)
+		}
+		if slices.ContainsFunc(plan, func(c *Comparison) bool { return c.Workload.SpeedTest > 0 }) {
+			j.speedtest = speedtestProgram(l)
 		}
 		for i, c := range plan {
 			announce("%d of %d: %s on %s, %d rounds of %s", i+1, len(plan), c.Workload.Name, c.Store, c.Rounds, strings.Join(c.Peers, ", "))

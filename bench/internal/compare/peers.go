@@ -1,13 +1,16 @@
 package compare
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
+	"github.com/walvfs/walvfs/vfs"
 )
 
 // peer is one way to have, or not to have, a replica.
@@ -15,8 +18,10 @@ type peer struct {
 	Name       string         `json:"name"`
 	About      string         `json:"about"`
 	Parameters string         `json:"parameters,omitempty"` // of the database's URI, beside vfs and replica
+	VFS        string         `json:"vfs,omitempty"`        // that replicates; empty: the one that walvfs has by default
 	InProcess  bool           `json:"in_process"`           // replicated by walvfs
 	Litestream *time.Duration `json:"litestream,omitempty"` // by Litestream, with these intervals; zero is its defaults
+	Asked      bool           `json:"-"`                    // only if -peers names it
 }
 
 func every(d time.Duration) *time.Duration { return &d }
@@ -25,11 +30,21 @@ func every(d time.Duration) *time.Duration { return &d }
 // what the others are compared with.
 var peers = []peer{
 	{Name: "plain", About: "go-sqlite3, no replica"},
+	{Name: "walvfs-quiet", About: "walvfs, and nothing is uploaded until the end", InProcess: true, VFS: quietVFS},
 	{Name: "walvfs", About: "walvfs, asynchronous", InProcess: true},
 	{Name: "walvfs-0s", About: "walvfs, uploading as often as it can", InProcess: true, Parameters: "interval=0s"},
 	{Name: "walvfs-sync", About: "walvfs, a commit returns when the replica has it", InProcess: true, Parameters: "durability=sync"},
 	{Name: "litestream", About: "Litestream beside it, default settings", Litestream: every(0)},
 	{Name: "litestream-1ms", About: "Litestream beside it, looking and uploading every millisecond", Litestream: every(time.Millisecond)},
+	{Name: "walvfs-apart", About: "walvfs-quiet, which writes the header and the page of a frame apart, as SQLite does", InProcess: true, VFS: quietVFS, Parameters: "psow=0", Asked: true},
+}
+
+// quietVFS uploads what a database is filled with, and then nothing before the last
+// close: what it costs is the VFS, and not the replication.
+const quietVFS = "replicated-quiet"
+
+func init() {
+	vfs.Register(quietVFS, vfs.Options{Interval: time.Hour, Policy: shipper.Policy{Levels: []time.Duration{}}})
 }
 
 // replicated reports whether the peer has a replica at all.
@@ -43,7 +58,7 @@ func (p peer) uri(path, replica string, pragmas ...string) string {
 		b.WriteString("&_pragma=" + pragma)
 	}
 	if p.InProcess {
-		b.WriteString("&vfs=replicated&close_timeout=60s&replica=" + url.QueryEscape(replica))
+		b.WriteString("&vfs=" + cmp.Or(p.VFS, "replicated") + "&close_timeout=60s&replica=" + url.QueryEscape(replica))
 	} else {
 		b.WriteString("&_pragma=journal_mode(wal)")
 	}

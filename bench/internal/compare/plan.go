@@ -23,7 +23,7 @@ var quick = struct {
 func (o *options) plan(usable []peer) []*Comparison {
 	var plan []*Comparison
 	for _, w := range workloads {
-		if !chosen(o.workloads.chosen, w.Name, o.byDefault(quick.workloads, w.Name, !w.Cost)) {
+		if !chosen(o.workloads.chosen, w.Name, o.byDefault(quick.workloads, w.Name, !w.Asked)) {
 			continue
 		}
 		stores := w.Stores
@@ -33,6 +33,9 @@ func (o *options) plan(usable []peer) []*Comparison {
 		for _, k := range storeKinds {
 			if !chosen(o.stores.chosen, k.Name, o.byDefault(quick.stores, k.Name, slices.Contains(stores, k.Name))) {
 				continue
+			}
+			if w.Size > 0 && o.size > 0 {
+				w.Size = int64(o.size) << 20
 			}
 			c := &Comparison{
 				Workload: w, Store: k.Name, Duration: o.durationOf(w).Seconds(),
@@ -65,7 +68,7 @@ func (o *options) byDefault(quick []string, name string, otherwise bool) bool {
 
 // isChosen reports whether a peer may take part at all.
 func (o *options) isChosen(p peer) bool {
-	return chosen(o.peers.chosen, p.Name, o.byDefault(quick.peers, p.Name, true))
+	return chosen(o.peers.chosen, p.Name, o.byDefault(quick.peers, p.Name, !p.Asked))
 }
 
 func (o *options) peersOf(w workload, usable []peer) []string {

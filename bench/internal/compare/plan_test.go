@@ -29,6 +29,9 @@ func TestPlan(t *testing.T) {
 		"-quick": {"commit-1-normal" + four, "commit-1-full" + four, "paced" + four, "read" + four},
 		"-quick -workload hot -store file -peers walvfs,plain -duration 9s -rounds 3": {"hot file walvfs,plain 9s III"},
 		"-quick -workload paced-2s -peers plain,walvfs-0s":                            {"paced-2s versitygw plain,walvfs-0s 41s II"},
+		"-workload commit-long":                 {"commit-long versitygw plain,walvfs-quiet,walvfs 1m15s III"},
+		"-workload first-snapshot -rounds 2":    {"first-snapshot versitygw plain,walvfs 1m0s II"},
+		"-workload commit-1-sync -duration 1s":  {"commit-1-sync versitygw walvfs-sync 1s IIIII"},
 		"-workload paced-2s":                    {"paced-2s versitygw plain,walvfs,walvfs-0s,walvfs-sync,litestream 41s III"},
 		"-workload idle,hot -peers walvfs":      {"hot versitygw walvfs 5s IIIII", "idle versitygw walvfs 1m0s I"},
 		"-workload cost -rounds 4":              {"cost versitygw walvfs,litestream 10m0s I"},
@@ -40,6 +43,23 @@ func TestPlan(t *testing.T) {
 		if got := planOf(t, flags); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %q, want %q", flags, got, want)
 		}
+	}
+}
+
+// What takes long, or much space, is not measured unless it is asked for.
+func TestPlanOfAll(t *testing.T) {
+	all := strings.Join(planOf(t, ""), "\n")
+	for _, w := range workloads {
+		if got := strings.Contains(all, w.Name+" versitygw"); got == w.Asked {
+			t.Errorf("%s is in the plan: %t", w.Name, got)
+		}
+	}
+	o, err := parseFlags([]string{"-workload", "first-snapshot", "-size", "100"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := o.plan(o.chosenPeers())[0].Workload; w.Size != 100<<20 {
+		t.Errorf("-size 100 are %d bytes", w.Size)
 	}
 }
 

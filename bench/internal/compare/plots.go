@@ -16,14 +16,16 @@ import (
 )
 
 // colors of peers, in the order of [peers]: those of Okabe and Ito, which people tell
-// apart who see colors differently.
+// apart who see colors differently, and gray.
 var colors = []color.Color{
 	color.RGBA{0, 0, 0, 255},
+	color.RGBA{136, 136, 136, 255},
 	color.RGBA{0, 114, 178, 255},
 	color.RGBA{86, 180, 233, 255},
 	color.RGBA{0, 158, 115, 255},
 	color.RGBA{213, 94, 0, 255},
 	color.RGBA{230, 159, 0, 255},
+	color.RGBA{240, 228, 66, 255},
 }
 
 // colorOf also knows bare PUTs, which are no peer.
@@ -83,7 +85,7 @@ func drawAll(plots []func() (*plot.Plot, error)) (all []template.HTML, err error
 // plotRounds shows the throughput round by round: noise that both of a pair have goes
 // up and down in both.
 func (c *Comparison) plotRounds() (*plot.Plot, error) {
-	if c.Rounds == 1 || c.Workload.Rate > 0 {
+	if c.Rounds == 1 || c.Workload.Rate > 0 || c.Workload.SpeedTest > 0 {
 		return nil, nil
 	}
 	p := newPlot("transactions a second, by round")

@@ -147,6 +147,14 @@ func matchPuts(sent []int64, seen []arrival) (*hdrhistogram.Histogram, error) {
 	return h, nil
 }
 
+// latencyInPuts is how many of them a transaction took, at the median.
+func latencyInPuts(r *Run) float64 {
+	if p := percentile(r.puts, 50); p > 0 {
+		return percentile(r.latency, 50) / p
+	}
+	return 0
+}
+
 // lagInPuts is how many bare PUTs of its round a run's lag was, at the median.
 func lagInPuts(r *Run) float64 {
 	if p := percentile(r.puts, 50); p > 0 {

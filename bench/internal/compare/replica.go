@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"slices"
 	"time"
 
@@ -14,14 +15,14 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
 // measureStored sums the sizes of all files of a replica.
 func (r *Run) measureStored(ctx context.Context, store storage.Store) error {
-	files, err := restore.ListFiles(ctx, store)
-	for _, f := range files {
+	files, err := replica.All(ctx, store)
+	for _, f := range files.Infos() {
 		r.Stored += f.Size
 	}
 	return err
@@ -30,12 +31,12 @@ func (r *Run) measureStored(ctx context.Context, store storage.Store) error {
 // measureLag finds out for each transaction when the first file that holds it could
 // be read. It reads the files after the measured part, so nothing waits for it.
 func (s *session) measureLag(ctx context.Context, store storage.Store) error {
-	files, err := restore.ListFiles(ctx, store)
+	files, err := replica.All(ctx, store)
 	if err != nil {
 		return err
 	}
 	byName := map[string]format.FileInfo{}
-	for _, f := range files {
+	for _, f := range files.Infos() {
 		byName[f.String()] = f
 	}
 	var seen []stamp
@@ -138,21 +139,8 @@ func digest(path string) (text string, err error) {
 		return "", err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	stmt, _, err := conn.Prepare(`SELECT id, x FROM t ORDER BY id`)
+	rows, sum, err := digestTables(conn)
 	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, stmt.Close()) }()
-	rows, sum := 0, sha256.New()
-	for ; stmt.Step(); rows++ {
-		x := stmt.ColumnRawBlob(1)
-		var head [16]byte
-		binary.BigEndian.PutUint64(head[:], uint64(stmt.ColumnInt64(0)))
-		binary.BigEndian.PutUint64(head[8:], uint64(len(x)))
-		sum.Write(head[:])
-		sum.Write(x)
-	}
-	if err := stmt.Err(); err != nil {
 		return "", err
 	}
 	check, _, err := conn.Prepare(`PRAGMA quick_check`)
@@ -163,5 +151,47 @@ func digest(path string) (text string, err error) {
 	if check.Step() && check.ColumnText(0) != "ok" {
 		return "", fmt.Errorf("%s is damaged: %s", path, check.ColumnText(0))
 	}
-	return fmt.Sprintf("%d rows, %x", rows, sum.Sum(nil)[:8]), check.Err()
+	return fmt.Sprintf("%d rows, %x", rows, sum[:8]), check.Err()
+}
+
+// digestTables reads all tables with rows of their own.
+func digestTables(conn *sqlite3.Conn) (rows int, sum []byte, err error) {
+	h := sha256.New()
+	tables, _, err := conn.Prepare(`SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 ORDER BY name`)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { err = errors.Join(err, tables.Close()) }()
+	for tables.Step() {
+		name := tables.ColumnText(0)
+		fmt.Fprintf(h, "%q\n", name)
+		n, err := digestTable(conn, name, h)
+		if err != nil {
+			return 0, nil, fmt.Errorf("table %s: %w", name, err)
+		}
+		rows += n
+	}
+	return rows, h.Sum(nil), tables.Err()
+}
+
+// digestTable reads a table in the order in which it is stored.
+func digestTable(conn *sqlite3.Conn, name string, h hash.Hash) (rows int, err error) {
+	stmt, _, err := conn.Prepare("SELECT * FROM " + sqlite3.QuoteIdentifier(name) + " NOT INDEXED")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, stmt.Close()) }()
+	for ; stmt.Step(); rows++ {
+		for column := range stmt.ColumnCount() {
+			kind, read := stmt.ColumnType(column), stmt.ColumnRawText
+			if kind == sqlite3.BLOB {
+				read = stmt.ColumnRawBlob
+			}
+			x, head := read(column), [9]byte{byte(kind)}
+			binary.BigEndian.PutUint64(head[1:], uint64(len(x)))
+			h.Write(head[:])
+			h.Write(x)
+		}
+	}
+	return rows, stmt.Err()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -32,6 +33,10 @@ type Run struct {
 	Counted    float64 `json:"counted_s"` // how long that was
 	Stored     int64   `json:"stored"`    // bytes in the store at the end
 
+	Wall  float64 `json:"wall_s,omitempty"`      // of speedtest1, as it says
+	Grown int64   `json:"grown_bytes,omitempty"` // by which the database did, of a workload that opens it again
+	Busy  Busy    `json:"busy"`                  // what the machine did besides, while it was counted
+
 	Close          float64 `json:"close_s"` // from the last transaction until all is closed, and in the store
 	Restore        float64 `json:"restore_s,omitempty"`
 	RestoreTraffic Counts  `json:"restore_traffic,omitempty"`
@@ -57,6 +62,7 @@ type job struct {
 	duration   time.Duration
 	warmUp     time.Duration
 	litestream string // its program
+	speedtest  string // the same
 	profiles   profiles
 }
 
@@ -64,7 +70,7 @@ type job struct {
 func (j job) run(ctx context.Context) (r *Run, err error) {
 	err = lend(ctx, func(l *lender) error {
 		r = &Run{Peer: j.peer.Name, Round: j.round}
-		s := &session{job: j, Run: r, dir: l.TempDir(), place: j.store.place(l)}
+		s := &session{job: j, Run: r, dir: l.directory(""), place: j.store.place(l)}
 		return s.run(l.Context())
 	})
 	if err != nil {
@@ -80,6 +86,8 @@ type session struct {
 	dir     string
 	place   *place
 	outcome outcome
+	size    int64     // of the first database when it is filled
+	used    processor // before what is counted
 }
 
 // run goes through the phases of a run:
@@ -88,7 +96,7 @@ type session struct {
 func (s *session) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the processes, if there was an error
-	app, err := startApp(ctx, s.spec(), s.place.used.Env)
+	app, err := s.start(ctx)
 	if err != nil {
 		return err
 	}
@@ -117,7 +125,27 @@ func (s *session) run(ctx context.Context) error {
 		}
 	}
 	s.Close = time.Since(closing).Seconds()
+	if s.workload.Reopen {
+		s.Grown = sizeOf(databasePath(s.dir, 0)) - s.size
+	}
 	return s.afterwards(ctx)
+}
+
+// start starts the application, which fills its databases, unless it has one that was
+// filled before.
+func (s *session) start(ctx context.Context) (*app, error) {
+	sp, env := s.spec(), s.place.used.Env
+	if s.workload.SpeedTest > 0 {
+		return startProgram(ctx, sp, env, s.speedtest, s.speedtestArguments()...)
+	}
+	if s.workload.Size > 0 {
+		filled := sp
+		filled.Fill = true
+		if err := runInChild(ctx, filled, env); err != nil {
+			return nil, err
+		}
+	}
+	return startApp(ctx, sp, env)
 }
 
 func (s *session) spec() spec {
@@ -146,9 +174,12 @@ func (s *session) measure(ctx context.Context, app *app, side *litestream) error
 	if side != nil {
 		pids = append(pids, side.cmd.Process.Pid)
 	}
-	s.Start = s.place.meter.Counts()
+	s.Start, s.size = s.place.meter.Counts(), sizeOf(databasePath(s.dir, 0))
 	w, err := startWatching(ctx, databasePath(s.dir, 0)+"-wal", pids...)
 	if err != nil {
+		return err
+	}
+	if s.used, err = lookAtProcessor(); err != nil {
 		return err
 	}
 	if err := app.order("go"); err != nil {
@@ -162,15 +193,30 @@ func (s *session) measure(ctx context.Context, app *app, side *litestream) error
 	}
 	s.Transactions, s.Reads, s.Seconds = s.outcome.Transactions, s.outcome.Reads, s.outcome.Seconds
 	s.Latency = base64.StdEncoding.EncodeToString(s.outcome.Latency)
+	if s.workload.SpeedTest > 0 {
+		s.Wall = s.Seconds
+	}
 	return nil
 }
 
+// sizeOf is that of a file, 0 if there is none.
+func sizeOf(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
 // window is the part after the warm-up, in which all is counted.
-func (s *session) window(ctx context.Context, app *app, w *watcher) error {
+func (s *session) window(ctx context.Context, app *app, w *watcher) (err error) {
 	before := s.place.meter.Counts()
 	s.Run.WarmUp = before.Minus(s.Start)
 	if s.job.warmUp > 0 {
 		if err := w.restart(); err != nil {
+			return err
+		}
+		if s.used, err = lookAtProcessor(); err != nil {
 			return err
 		}
 	}
@@ -187,6 +233,11 @@ func (s *session) window(ctx context.Context, app *app, w *watcher) error {
 	if err != nil {
 		return err
 	}
+	now, err := lookAtProcessor()
+	if err != nil {
+		return err
+	}
+	s.Busy = now.since(s.used)
 	s.App, s.WAL = used[0], wal
 	if len(used) > 1 {
 		s.Run.Litestream = used[1]
@@ -231,7 +282,9 @@ func (s *session) restore(ctx context.Context) error {
 	start := time.Now()
 	var err error
 	if s.peer.InProcess {
-		err = restoreInChild(ctx, s.spec(), s.place.used.Env, target)
+		sp := s.spec()
+		sp.RestoreTo = target
+		err = runInChild(ctx, sp, s.place.used.Env)
 	} else {
 		err = litestreamRestore(ctx, s.litestream, s.place, target)
 	}

@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"iter"
 	"slices"
 	"time"
 
@@ -28,18 +29,33 @@ func spread(values []float64) Spread {
 
 // ratios divides, round by round, what a peer had by what the baseline had: both were
 // measured one after the other, so a machine that is slow for a while is so to both.
-func ratios(peer, baseline []*Run, value func(*Run) float64) []float64 {
-	var all []float64
-	for _, p := range peer {
-		i := slices.IndexFunc(baseline, func(b *Run) bool { return b.Round == p.Round })
-		if i < 0 {
-			continue
-		}
-		if b := value(baseline[i]); b != 0 {
-			all = append(all, value(p)/b)
+func ratios(peer, baseline []*Run, value func(*Run) float64) (all []float64) {
+	for p, b := range paired(peer, baseline) {
+		if value(b) != 0 {
+			all = append(all, value(p)/value(b))
 		}
 	}
 	return all
+}
+
+// differences are the same without dividing.
+func differences(peer, baseline []*Run, value func(*Run) float64) (all []float64) {
+	for p, b := range paired(peer, baseline) {
+		all = append(all, value(p)-value(b))
+	}
+	return all
+}
+
+// paired are a peer's runs, each with the baseline's of the same round.
+func paired(peer, baseline []*Run) iter.Seq2[*Run, *Run] {
+	return func(yield func(p, b *Run) bool) {
+		for _, p := range peer {
+			i := slices.IndexFunc(baseline, func(b *Run) bool { return b.Round == p.Round })
+			if i >= 0 && !yield(p, baseline[i]) {
+				return
+			}
+		}
+	}
 }
 
 // longest is the longest time that a histogram knows.
@@ -67,6 +83,7 @@ const mebi = 1 << 20
 
 // metrics are the rows of a comparison, without those that are zero for all.
 var metrics = []metric{
+	{Name: "wall", Unit: "s", value: func(r *Run) float64 { return r.Wall }},
 	{Name: "transactions", Unit: "/s", value: func(r *Run) float64 { return float64(r.Transactions) / r.Seconds }},
 	{Name: "reads", Unit: "/s", value: func(r *Run) float64 { return float64(r.Reads) / r.Seconds }},
 	{Name: "latency p50", Unit: "ms", value: func(r *Run) float64 { return percentile(r.latency, 50) }},
@@ -78,6 +95,7 @@ var metrics = []metric{
 	{Name: "bare PUT p50", Unit: "ms", value: func(r *Run) float64 { return percentile(r.puts, 50) }, alone: true},
 	{Name: "bare PUT p99", Unit: "ms", value: func(r *Run) float64 { return percentile(r.puts, 99) }, alone: true},
 	{Name: "lag p50, in bare PUTs", value: lagInPuts, alone: true},
+	{Name: "latency p50, in bare PUTs", value: latencyInPuts, alone: true},
 	{Name: "never in the store", value: func(r *Run) float64 { return float64(r.Missing) }},
 	{Name: "CPU, application", Unit: "%", value: func(r *Run) float64 { return 100 * r.App.CPU / r.Counted }},
 	{Name: "CPU, Litestream", Unit: "%", value: func(r *Run) float64 { return 100 * r.Litestream.CPU / r.Counted }},
@@ -95,10 +113,13 @@ var metrics = []metric{
 	{Name: "requests, S3 price", Unit: "$/month", value: func(r *Run) float64 { return prices[0].bill(aDay(r), 0).Requests }},
 	{Name: "requests, R2 price", Unit: "$/month", value: func(r *Run) float64 { return prices[1].bill(aDay(r), 0).Requests }},
 	{Name: "requests, GCS price", Unit: "$/month", value: func(r *Run) float64 { return prices[2].bill(aDay(r), 0).Requests }},
+	{Name: "sent as level 0, of what the database grew by", value: sentOfGrown, alone: true},
 	{Name: "stored at the end", Unit: "MiB", value: func(r *Run) float64 { return float64(r.Stored) / mebi }},
 	{Name: "close, replica complete", Unit: "s", value: func(r *Run) float64 { return r.Close }},
 	{Name: "restore", Unit: "s", value: func(r *Run) float64 { return r.Restore }},
 	{Name: "requests of the restore", value: func(r *Run) float64 { return float64(r.RestoreTraffic.Total().Requests) }},
+	{Name: "CPU, others' processes", Unit: "%", value: func(r *Run) float64 { return 100 * r.Busy.Others }, alone: true},
+	{Name: "CPU, other machines", Unit: "%", value: func(r *Run) float64 { return 100 * r.Busy.Stolen }, alone: true},
 }
 
 // aDay goes on like this for a day. A workload of costs knows better: see [Day].
@@ -115,6 +136,15 @@ func cpuPerOperation(r *Run) float64 {
 
 // cpuInAll is the application's and Litestream's, in milliseconds.
 func cpuInAll(r *Run) float64 { return 1e3 * (r.App.CPU + r.Litestream.CPU) }
+
+// sentOfGrown is how often what was inserted was sent, without compaction.
+func sentOfGrown(r *Run) float64 {
+	if r.Grown <= 0 {
+		return 0
+	}
+	sent := r.Traffic.Where(func(c Count) bool { return c.Level == 0 && (c.Kind == Put || c.Kind == Part) }).Sent
+	return float64(sent) / float64(r.Grown)
+}
 
 func requests(r *Run) float64 { return float64(r.Traffic.Total().Requests) }
 

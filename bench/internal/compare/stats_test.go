@@ -34,11 +34,11 @@ func TestRatios(t *testing.T) {
 	run := func(round int, n int64) *Run { return &Run{Round: round, Transactions: n, Seconds: 1} }
 	peer := []*Run{run(1, 50), run(2, 6), run(4, 45)}
 	baseline := []*Run{run(1, 100), run(2, 10), run(3, 1), run(4, 90), run(5, 0)}
-	got := ratios(peer, baseline, metrics[0].value)
+	got := ratios(peer, baseline, valueOf("transactions"))
 	if want := []float64{0.5, 0.6, 0.5}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if got := ratios([]*Run{run(5, 1)}, baseline, metrics[0].value); got != nil {
+	if got := ratios([]*Run{run(5, 1)}, baseline, valueOf("transactions")); got != nil {
 		t.Errorf("to nothing: %v", got)
 	}
 }

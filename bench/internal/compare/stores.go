@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ type storeKind struct {
 
 // storeKinds are all of them, in the order of the report.
 var storeKinds = []storeKind{
-	{"file", "a directory on the same disk", func(l *lender) *storagetest.Replica { return storagetest.File(l) }, false},
+	{"file", "a directory", func(l *lender) *storagetest.Replica { return storagetest.File(l) }, false},
 	{"versitygw", "Amazon S3's API, in front of a directory", func(l *lender) *storagetest.Replica { return storagetest.S3(l) }, false},
 	{"fake-gcs-server", "Google Cloud Storage's API, in memory", func(l *lender) *storagetest.Replica { return storagetest.GCS(l) }, false},
 	{"versitygw+30ms", "with 30 ms added to each request by toxiproxy", func(l *lender) *storagetest.Replica { return storagetest.S3(l) }, true},
@@ -47,6 +48,7 @@ type place struct {
 //	peer ── toxiproxy, if far ── meter ── store
 func (k storeKind) place(l *lender) *place {
 	p := &place{near: k.open(l), meter: newMeter()}
+	l.Cleanup(func() { p.empty(l) })
 	p.used = p.near
 	if p.near.Endpoint == "" {
 		go p.watch(l.Context())
@@ -61,6 +63,33 @@ func (k storeKind) place(l *lender) *place {
 		p.used = far.Replica
 	}
 	return p
+}
+
+// empty removes the replica of the first database: stores may be in memory, and their
+// servers live as long as the benchmark.
+func (p *place) empty(l *lender) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), time.Minute)
+	defer cancel()
+	store, err := p.store(ctx, 0)
+	if err != nil {
+		l.Error(err)
+		return
+	}
+	defer store.Close()
+	var keys []string
+	for o, err := range store.List(ctx, "", "") {
+		if err != nil {
+			l.Error(err)
+			return
+		}
+		keys = append(keys, o.Key)
+	}
+	for some := range slices.Chunk(keys, 1000) {
+		if err := store.Delete(ctx, some...); err != nil {
+			l.Error(err)
+			return
+		}
+	}
 }
 
 // watch notes the files that appear in a directory, in place of a proxy.

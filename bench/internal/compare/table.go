@@ -14,14 +14,14 @@ func printHead(out io.Writer, r *Report, about time.Duration) {
 	m := r.Machine
 	fmt.Fprintf(out, "%s, %d cores, %s, %s, load %.1f, %s\n", m.Processor, m.Cores, humanize.IBytes(m.Memory), m.System, m.Load, m.Go)
 	fmt.Fprintln(out, strings.Join(r.Machine.versionsByName(), ", "))
+	fmt.Fprintf(out, "databases on %s, stores on %s\n", m.FileSystem, m.Stores)
 	fmt.Fprintf(out, "This takes about %s.\n", about.Round(time.Second))
 }
 
 // printComparison prints median [least to most] and, after ×, the median of the
 // ratios of pairs to the first peer.
 func printComparison(out io.Writer, c *Comparison) {
-	fmt.Fprintf(out, "\n%s on %s: %s; %s a run, %d rounds\n", c.Workload.Name, c.Store, c.Workload.About,
-		seconds(c.Duration), len(c.of(c.Baseline)))
+	fmt.Fprintf(out, "\n%s on %s: %s; %s, %d rounds\n", c.Workload.Name, c.Store, c.Workload.About, c.length(), len(c.of(c.Baseline)))
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "\t%s\n", strings.Join(c.Peers, "\t"))
 	for _, row := range c.Rows {
@@ -32,9 +32,36 @@ func printComparison(out io.Writer, c *Comparison) {
 		fmt.Fprintln(t)
 	}
 	t.Flush()
+	if text := c.busyText(); text != "" {
+		fmt.Fprintln(out, text)
+	}
 	if len(c.Days) > 0 {
 		printDays(out, c.Days)
 	}
+}
+
+// length is how long a run was to be.
+func (c *Comparison) length() string {
+	if c.Workload.SpeedTest > 0 {
+		return "until it ends"
+	}
+	return seconds(c.Duration).Round(100*time.Millisecond).String() + " a run"
+}
+
+// busyText says that a machine had other work; empty if it had none.
+func (c *Comparison) busyText() string {
+	busy, most := 0, 0.0
+	for _, r := range c.Runs {
+		if r.Busy.isBusy() {
+			busy++
+			most = max(most, r.Busy.Others+r.Busy.Stolen)
+		}
+	}
+	if busy == 0 {
+		return ""
+	}
+	return fmt.Sprintf("The machine was busy: in %d of %d runs, other processes or machines took up to %.0f %% of a core, so that the figures may be wrong.",
+		busy, len(c.Runs), 100*most)
 }
 
 // printPromises prints what was promised, and what was measured of it.

@@ -85,9 +85,16 @@ func TestJudgeLag(t *testing.T) {
 	c.Runs[0].lag = newHistogram()
 	c.Runs[0].lag.RecordValue(3e6)
 	r := &Report{Comparisons: []*Comparison{c}}
-	if r.judge(); r.Promises != nil {
-		t.Errorf("without bare PUTs: %+v", r.Promises)
+	noLag := func(when string) {
+		t.Helper()
+		r.judge()
+		for _, p := range r.Promises {
+			if strings.Contains(p.Figure, "lag") {
+				t.Errorf("%s: %+v", when, p)
+			}
+		}
 	}
+	noLag("without bare PUTs")
 	c.Runs[0].puts = newHistogram()
 	c.Runs[0].puts.RecordValue(2.2e6)
 	r.judge()
@@ -103,8 +110,34 @@ func TestJudgeLag(t *testing.T) {
 		t.Errorf("one of two rounds is not the median: %+v", p)
 	}
 	c.Store = "file"
-	if r.judge(); r.Promises != nil {
-		t.Errorf("on a directory: %+v", r.Promises)
+	noLag("on a directory")
+}
+
+// Memory is judged by what is more than plain's, and a busy machine is not kept secret.
+func TestJudgeMore(t *testing.T) {
+	c := closedLoop("commit-long", map[string][]int64{"walvfs": {1, 1, 1}, "plain": {1, 1, 1}})
+	for _, r := range c.Runs {
+		r.App.Memory = 50 << 20
+		if r.Peer == "walvfs" {
+			r.App.Memory = uint64(70+r.Round) << 20
+		}
+	}
+	r := &Report{Comparisons: []*Comparison{c}}
+	r.judge()
+	if p := promise(t, r, "memory"); p.Measured.Median != 22 || p.Verdict() != "met" || p.Target != "at most 24.0 MiB more than plain" {
+		t.Errorf("%+v", p)
+	}
+	for _, run := range c.Runs {
+		run.App.Memory *= 2
+		run.Busy.Others = 0.06
+		run.Busy.Stolen = 0.03 * float64(run.Round)
+	}
+	r.judge()
+	if p := promise(t, r, "memory"); p.Met || p.Verdict() != "not met (2 of 3 rounds on a busy machine)" {
+		t.Errorf("%+v: %s", p, p.Verdict())
+	}
+	if text := c.busyText(); !strings.Contains(text, "in 4 of 6 runs") || !strings.Contains(text, "15 % of a core") {
+		t.Error(text)
 	}
 }
 

@@ -23,6 +23,10 @@ type workload struct {
 	Settle      time.Duration `json:"settle,omitempty"` // passes before anything is counted
 	Cost        bool          `json:"cost,omitempty"`   // counts requests: all peers at once, and a warm-up before
 	SkipRestore bool          `json:"skip_restore,omitempty"`
+	Reopen      bool          `json:"reopen,omitempty"`     // the filled database is closed and opened again before anything is counted
+	Size        int64         `json:"size,omitempty"`       // bytes that the database has before it gets a replica, in place of Setup
+	SpeedTest   int           `json:"speed_test,omitempty"` // the --size of SQLite's speedtest1, in place of all that is above
+	Asked       bool          `json:"-"`                    // only if -workload names it
 
 	Duration time.Duration `json:"duration,omitempty"` // unless -duration says otherwise; zero: the general default
 	Rounds   int           `json:"rounds,omitempty"`   // unless -rounds says otherwise; zero: the general default
@@ -46,6 +50,9 @@ const (
 	generalRounds = 5
 )
 
+// followed are the peers of workloads in which each commit is followed into the bucket.
+var followed = []string{"plain", "walvfs", "walvfs-0s", "walvfs-sync", "litestream"}
+
 // workloads are all of them, in the order of the report.
 var workloads = []workload{
 	{Name: "commit-1-normal", About: "single-row commits, one connection, synchronous=normal",
@@ -56,12 +63,23 @@ var workloads = []workload{
 		Setup: small, Write: insert, Connections: 8, Synchronous: "normal"},
 	{Name: "commit-8-full", About: "single-row commits, 8 connections, synchronous=full",
 		Setup: small, Write: insert, Connections: 8, Synchronous: "full"},
+	{Name: "commit-long", About: "single-row commits, one connection, synchronous=normal, so long that levels are made",
+		Setup: small, Write: insert, Connections: 1, Synchronous: "normal",
+		Rounds: 3, Duration: 75 * time.Second, Peers: []string{"plain", "walvfs-quiet", "walvfs"}},
+	{Name: "commit-1-sync", About: "single-row commits, one connection, each of them followed into the bucket",
+		Setup: small, Write: insert, Stamp: true, Connections: 1, Synchronous: "normal", Peers: []string{"walvfs-sync"}},
+	{Name: "reopen", About: "single-row commits, one connection, after a database was closed and opened again",
+		Setup: small, Write: insert, Connections: 1, Synchronous: "normal", Reopen: true,
+		Rounds: 2, Duration: time.Minute, Peers: []string{"walvfs"}},
+	{Name: "speedtest1", About: "SQLite's own benchmark, as go-sqlite3 has it, in WAL mode",
+		SpeedTest: 100, Synchronous: "full", Peers: []string{"plain", "walvfs-quiet", "walvfs"}},
 	{Name: "paced", About: "50 single-row commits a second, each of them followed into the bucket",
 		Setup: small, Write: insert, Stamp: true, Connections: 1, Synchronous: "normal", Rate: 50,
-		Stores: []string{"file", "versitygw", "fake-gcs-server", "versitygw+30ms", "fake-gcs-server+30ms"}},
+		Stores: []string{"file", "versitygw", "fake-gcs-server", "versitygw+30ms", "fake-gcs-server+30ms"},
+		Peers:  append([]string{"litestream-1ms"}, followed...)},
 	{Name: "paced-2s", About: "a single-row commit every 2 s, each of them followed into the bucket",
 		Setup: small, Write: insert, Stamp: true, Connections: 1, Synchronous: "normal", Rate: 0.5, Drift: time.Second,
-		Rounds: 3, Duration: 41 * time.Second, Peers: []string{"plain", "walvfs", "walvfs-0s", "walvfs-sync", "litestream"}},
+		Rounds: 3, Duration: 41 * time.Second, Peers: followed},
 	{Name: "bulk", About: "transactions of 1,000 rows",
 		Setup: small, Write: `INSERT INTO t (x) SELECT randomblob(100) FROM generate_series(1, 1000)`, Connections: 1, Synchronous: "normal"},
 	{Name: "read", About: "19 reads to each write, 4 connections",
@@ -74,12 +92,15 @@ var workloads = []workload{
 	{Name: "idle", About: "1,000 databases that are open, and nothing is written",
 		Setup: insert, Connections: 1, Synchronous: "normal", Databases: 1000,
 		Rounds: 1, SkipRestore: true, Settle: 45 * time.Second, Duration: time.Minute, Peers: []string{"plain", "walvfs", "litestream"}},
+	{Name: "first-snapshot", About: "single-row commits while a database gets its replica, which is as large as -size says",
+		Write: insert, Connections: 1, Synchronous: "normal", Size: 10 << 30, Asked: true,
+		Rounds: 1, Duration: time.Minute, Peers: []string{"plain", "walvfs"}},
 	{Name: "cost", About: "a row inserted and two of 64 MiB rewritten at random, once a second",
 		Setup: costSetup, Write: costWrite, Connections: 1, Synchronous: "normal", Rate: 1,
-		Cost: true, Rounds: 1, Duration: 10 * time.Minute, Peers: []string{"walvfs", "litestream"}},
+		Cost: true, Asked: true, Rounds: 1, Duration: 10 * time.Minute, Peers: []string{"walvfs", "litestream"}},
 	{Name: "cost-quiet", About: "the same once a minute",
 		Setup: costSetup, Write: costWrite, Connections: 1, Synchronous: "normal", Rate: 1.0 / 60,
-		Cost: true, Rounds: 1, Duration: 10 * time.Minute, Peers: []string{"walvfs", "litestream"}},
+		Cost: true, Asked: true, Rounds: 1, Duration: 10 * time.Minute, Peers: []string{"walvfs", "litestream"}},
 }
 
 // due is when transaction n, counted from 0, is due after the start.
@@ -98,4 +119,4 @@ func (w workload) due(n int64) time.Duration {
 }
 
 // idle reports whether nothing is done at all.
-func (w workload) idle() bool { return w.Write == "" }
+func (w workload) idle() bool { return w.Write == "" && w.SpeedTest == 0 }

@@ -39,10 +39,10 @@ func (s *Store) create(ctx context.Context, key string, body storage.Body, attrs
 	if err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(ctx.Err(), s.checkRoot()); err != nil {
 		return err
 	}
-	// Saves writing a large body for nothing; the link below decides.
+	// Saves writing a large body for nothing; publish decides.
 	if _, err := os.Lstat(path); err == nil {
 		return storage.ErrExists
 	}
@@ -52,18 +52,22 @@ func (s *Store) create(ctx context.Context, key string, body storage.Body, attrs
 	}
 	defer os.Remove(temp)
 	dir := filepath.Dir(path)
-	if err := mkdirAll(dir); err != nil {
+	if err := mkdirAll(dir, s.access()); err != nil {
 		return err
 	}
 	if err := s.publish(temp, path); err != nil {
 		return err
 	}
+	s.seen.Store(true)
 	return syncDir(dir)
 }
 
 // publish gives the finished file its name, if the name is free.
 func (s *Store) publish(temp, path string) error {
 	err := s.link(temp, path)
+	if unsupported(err) {
+		err = s.rename(temp, path)
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -74,10 +78,22 @@ func (s *Store) publish(temp, path string) error {
 			return nil
 		}
 		return storage.ErrExists
-	case noHardLinks(err):
-		return fmt.Errorf("%w: %w", storage.ErrNoCondition, err)
+	case !unsupported(err):
+		return err
+	case s.unconditional:
+		return replaceAbsent(temp, path)
 	}
-	return err
+	return fmt.Errorf("%w: %w", storage.ErrNoCondition, err)
+}
+
+// replaceAbsent looks for the name and then renames: another writer may come between.
+func replaceAbsent(temp, path string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return storage.ErrExists
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.Rename(temp, path)
 }
 
 func sameFile(a, b string) bool {
@@ -133,15 +149,18 @@ func (r ctxReader) Read(p []byte) (int, error) {
 // its mtime will be the object's.
 func (s *Store) createTemp() (*os.File, error) {
 	s.sweep.Do(func() { s.removeStale(time.Now()) })
-	dir := s.tempDir()
+	dir, access := s.tempDir(), s.access()
 	// Another store's Close may remove the directory between the two steps.
 	for try := 0; ; try++ {
 		name := fmt.Sprintf("%d-%s", time.Now().Unix(), rand.Text())
-		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+		f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if err == nil {
+			access.give(f, access.fileMode())
+		}
 		if !errors.Is(err, fs.ErrNotExist) || try == 3 {
 			return f, err
 		}
-		if err := mkdirAll(dir); err != nil {
+		if err := mkdirAll(dir, access); err != nil {
 			return nil, err
 		}
 	}
@@ -161,21 +180,25 @@ func (s *Store) removeStale(now time.Time) {
 
 // mkdirAll makes a directory and its parents, and syncs each parent that got a
 // new entry, without which a power loss could take the directory away again.
-func mkdirAll(dir string) error {
+func mkdirAll(dir string, access access) error {
 	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
 		return nil
 	}
 	parent := filepath.Dir(dir)
 	if parent != dir {
-		if err := mkdirAll(parent); err != nil {
+		if err := mkdirAll(parent, access); err != nil {
 			return err
 		}
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
+	if err := os.Mkdir(dir, 0o700); err != nil {
 		if fi, statErr := os.Stat(dir); statErr == nil && fi.IsDir() {
 			return nil // another writer was faster
 		}
 		return err
+	}
+	if f, err := openDir(dir); err == nil {
+		access.give(f, access.dirMode())
+		f.Close()
 	}
 	return syncDir(parent)
 }
@@ -189,5 +212,8 @@ func syncDir(dir string) error {
 		return err
 	}
 	defer f.Close()
-	return f.Sync()
+	if err := f.Sync(); !unsupported(err) {
+		return err
+	}
+	return nil // some network file systems have no such thing
 }

@@ -10,15 +10,34 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// noHardLinks reports whether link(2) failed because there are no hard links,
-// as on exFAT and on some network and FUSE file systems.
-func noHardLinks(err error) bool {
-	for _, e := range []error{syscall.EPERM, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EMLINK, errors.ErrUnsupported} {
+// unsupported reports whether a system call failed because the file system does not
+// have it: hard links, a rename that spares a taken name, or the sync of a directory.
+func unsupported(err error) bool {
+	for _, e := range []error{syscall.EPERM, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EINVAL, syscall.EMLINK, errors.ErrUnsupported} {
 		if errors.Is(err, e) {
 			return true
 		}
 	}
 	return false
+}
+
+// goneError: the directory was there, and is not any more.
+type goneError struct{}
+
+func (goneError) Error() string { return "the replica's directory is gone" }
+
+func (goneError) Is(target error) bool { return target == storage.ErrNoBucket }
+
+// checkRoot fails if the directory is gone. See the package comment.
+func (s *Store) checkRoot() error {
+	_, err := os.Stat(s.root)
+	switch {
+	case err == nil:
+		s.seen.Store(true)
+	case errors.Is(err, fs.ErrNotExist) && s.seen.Load():
+		return goneError{}
+	}
+	return nil // what else is wrong, the operation finds
 }
 
 // absent reports whether an error means that there is no such object. A file
@@ -38,8 +57,10 @@ func (s *Store) fail(op, key string, err error) error {
 		e.Err = pathErr.Err // its path repeats the key
 	}
 	switch {
+	case errors.Is(err, storage.ErrNoBucket):
+		e.Hint = "mount its disk, or create it if the replica is to begin again"
 	case errors.Is(err, storage.ErrNoCondition):
-		e.Hint = "the file system has no hard links; use one that has, or an object store"
+		e.Hint = "the file system has no hard links; " + storage.HintNoCondition
 	case errors.Is(err, syscall.EROFS):
 		e.Err = fmt.Errorf("%w: %w", storage.ErrPermission, e.Err)
 		e.Hint = "the file system is mounted read-only"

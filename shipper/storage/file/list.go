@@ -17,6 +17,10 @@ import (
 // time, and only those that can hold a key that is asked for.
 func (s *Store) List(ctx context.Context, prefix, startAfter string) iter.Seq2[storage.Object, error] {
 	return func(yield func(storage.Object, error) bool) {
+		if err := s.checkRoot(); err != nil {
+			yield(storage.Object{}, s.fail("list", prefix, err))
+			return
+		}
 		w := walk{ctx, s.root, prefix, startAfter, yield}
 		// The directory of the prefix, but only if it is below the root.
 		dir := prefix[:strings.LastIndex(prefix, "/")+1]

@@ -60,7 +60,7 @@ func TestURL(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := Open(u)
+		s, err := Open(u, storage.Options{})
 		switch {
 		case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err) || strings.Contains(err.Error(), "hunter2")):
 			t.Errorf("%s: got %v, want %q", c.url, err, c.err)
@@ -92,7 +92,7 @@ func TestKeys(t *testing.T) {
 // TestTemporaryFiles: what a crash leaves is no object, and goes away in time.
 func TestTemporaryFiles(t *testing.T) {
 	s := openTest(t)
-	if err := mkdirAll(s.tempDir()); err != nil {
+	if err := mkdirAll(s.tempDir(), s.access()); err != nil {
 		t.Fatal(err)
 	}
 	stale := fmt.Sprintf("%d-x", time.Now().Add(-staleAfter-time.Hour).Unix())
@@ -135,12 +135,18 @@ func TestNothingLeft(t *testing.T) {
 	}
 }
 
+// without has the file system lack system calls.
+func (s *Store) without(errno error) *Store {
+	s.link = func(o, n string) error { return &os.LinkError{Op: "link", Old: o, New: n, Err: errno} }
+	s.rename = func(o, n string) error { return &os.LinkError{Op: "rename", Old: o, New: n, Err: errno} }
+	return s
+}
+
 func TestNoHardLinks(t *testing.T) {
-	for _, errno := range []error{syscall.EPERM, syscall.ENOTSUP, syscall.ENOSYS} {
-		s := openTest(t)
-		s.link = func(o, n string) error { return &os.LinkError{Op: "link", Old: o, New: n, Err: errno} }
+	for _, errno := range []error{syscall.EPERM, syscall.ENOTSUP, syscall.ENOSYS, syscall.EINVAL} {
+		s := openTest(t).without(errno)
 		err := create(s, "a")
-		if !errors.Is(err, storage.ErrNoCondition) || !strings.Contains(err.Error(), "no hard links") {
+		if !errors.Is(err, storage.ErrNoCondition) || !strings.Contains(err.Error(), "no hard links") || !strings.Contains(err.Error(), "fencing=off") {
 			t.Errorf("%v: got %v", errno, err)
 		}
 		if c, err := storage.Probe(t.Context(), s); c != storage.ConditionRefused || err != nil {
@@ -149,6 +155,90 @@ func TestNoHardLinks(t *testing.T) {
 		if got := keys(t, s); got != "" {
 			t.Errorf("left: %q", got)
 		}
+	}
+}
+
+// TestUnconditional: without put-if-absent, one writer's objects are created as ever.
+func TestUnconditional(t *testing.T) {
+	for _, errno := range []error{syscall.EPERM, syscall.ENOTSUP, syscall.ENOSYS, syscall.EINVAL} {
+		r := storagetest.File(t)
+		r.Options.Unconditional = true
+		s := r.Open(t).(*Store).without(errno)
+		if err := create(s, "a"); err != nil {
+			t.Errorf("%v: %v", errno, err)
+		}
+		if err := create(s, "a"); !errors.Is(err, storage.ErrExists) {
+			t.Errorf("%v: created twice: %v", errno, err)
+		}
+		if got := keys(t, s); got != "a" {
+			t.Errorf("keys %q", got)
+		}
+		s.Close()
+		if entries, _ := os.ReadDir(s.root); len(entries) != 1 {
+			t.Errorf("left: %v", entries)
+		}
+	}
+	// A name that was taken since the first look is left alone.
+	s := openTest(t).without(syscall.EPERM)
+	s.unconditional = true
+	if err := create(s, "a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.publish(filepath.Join(s.root, "temp"), filepath.Join(s.root, "a")); !errors.Is(err, storage.ErrExists) {
+		t.Errorf("got %v", err)
+	}
+	// Another failure is not taken for a file system without links.
+	s = openTest(t).without(syscall.EIO)
+	s.unconditional = true
+	if err := create(s, "a"); !errors.Is(err, syscall.EIO) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestGone: a directory that was there and is gone is not an empty replica, and does
+// not come back by itself.
+func TestGone(t *testing.T) {
+	s := openTest(t)
+	if got := keys(t, s); got != "" { // it is not there yet
+		t.Fatal(got)
+	}
+	if err := create(s, "a/b"); err != nil {
+		t.Fatal(err)
+	}
+	away := s.root + ".away"
+	if err := os.Rename(s.root, away); err != nil {
+		t.Fatal(err)
+	}
+	storagetest.RunDenied(t, s, storage.ErrNoBucket)
+	if _, err := os.Stat(s.root); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the directory is there again: %v", err)
+	}
+	if err := os.Rename(away, s.root); err != nil {
+		t.Fatal(err)
+	}
+	if got := keys(t, s); got != "a/b" {
+		t.Errorf("keys %q", got)
+	}
+}
+
+// TestBucket: what is known of a file system holds for all replicas on it.
+func TestBucket(t *testing.T) {
+	dir := t.TempDir()
+	a, b := &Store{root: filepath.Join(dir, "a")}, &Store{root: filepath.Join(dir, "b", "c")}
+	if storage.Bucket(a) != storage.Bucket(b) || storage.Place(a) == storage.Place(b) {
+		t.Errorf("buckets %s, %s, places %s, %s", storage.Bucket(a), storage.Bucket(b), storage.Place(a), storage.Place(b))
+	}
+}
+
+// TestOptions: settings of object stores mean nothing here.
+func TestOptions(t *testing.T) {
+	u := &url.URL{Scheme: "file", Path: "/x"}
+	if _, err := Open(u, storage.Options{StorageClass: "STANDARD_IA"}); err == nil {
+		t.Error("accepted")
+	}
+	u.RawQuery = "sse=AES256"
+	if _, err := Open(u, storage.Options{}); err == nil || !strings.Contains(err.Error(), "encrypt the file system") {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -213,7 +303,7 @@ func TestReadOnly(t *testing.T) {
 	if err := os.Mkdir(sys+"/walvfs-test", 0o755); !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
 		t.Skipf("%s is not such a file system here: %v", sys, err)
 	}
-	s, err := Open(&url.URL{Scheme: "file", Path: sys + "/walvfs-test"})
+	s, err := Open(&url.URL{Scheme: "file", Path: sys + "/walvfs-test"}, storage.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package gcs
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -11,7 +12,6 @@ import (
 	gcs "cloud.google.com/go/storage"
 	"github.com/googleapis/gax-go/v2"
 	"google.golang.org/api/option"
-	htransport "google.golang.org/api/transport/http"
 
 	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
@@ -24,8 +24,9 @@ type service struct {
 // client is what the stores of a service share, with its connections and its
 // credentials.
 type client struct {
-	sdk       *gcs.Client
-	transport *http.Transport
+	sdk         *gcs.Client
+	transport   *driver.Transport
+	credentials *authorized // nil: requests have none
 }
 
 type lease = driver.Lease[service, *client]
@@ -33,37 +34,44 @@ type lease = driver.Lease[service, *client]
 var clients = driver.NewPool(newClient, (*client).close)
 
 func newClient(svc service) (*client, error) {
-	base := &http.Transport{
+	// No token is sent in the clear.
+	inClear := os.Getenv("STORAGE_EMULATOR_HOST") != "" || strings.HasPrefix(svc.endpoint, "http://")
+	return connect(svc, !inClear)
+}
+
+func connect(svc service, authorize bool) (*client, error) {
+	base := &driver.Transport{Transport: &http.Transport{
 		Proxy:             http.ProxyFromEnvironment,
 		DialContext:       (&net.Dialer{Timeout: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2: true,
+	}}
+	driver.Tune(base.Transport)
+	c := &client{transport: base}
+	var rt http.RoundTripper = base
+	if authorize {
+		c.credentials = newAuthorized(base)
+		if _, err := c.credentials.Get(); err != nil {
+			return nil, err
+		}
+		rt = c.credentials
 	}
-	driver.Tune(base)
-
-	var opts []option.ClientOption
+	opts := []option.ClientOption{
+		option.WithHTTPClient(&http.Client{Transport: strict{rt}}),
+		// The SDK searches for credentials even if it has a client of ours, and asks
+		// Google's metadata server, which takes seconds where there is none.
+		option.WithoutAuthentication(),
+	}
 	if svc.endpoint != "" {
 		opts = append(opts, option.WithEndpoint(svc.endpoint))
 	}
-	var rt http.RoundTripper = base
-	// No token is sent in the clear.
-	if os.Getenv("STORAGE_EMULATOR_HOST") == "" && !strings.HasPrefix(svc.endpoint, "http://") {
-		var err error
-		rt, err = htransport.NewTransport(context.Background(), base, option.WithScopes(gcs.ScopeReadWrite))
-		if err != nil {
-			return nil, credentialsError{err}
-		}
-	}
-	opts = append(opts, option.WithHTTPClient(&http.Client{Transport: rt}))
-	sdk, err := gcs.NewClient(context.Background(), opts...)
-	if err != nil {
-		return nil, err
-	}
-	return &client{sdk, base}, nil
+	var err error
+	c.sdk, err = gcs.NewClient(context.Background(), opts...)
+	return c, err
 }
 
 func (c *client) close() {
 	c.sdk.Close()
-	c.transport.CloseIdleConnections()
+	c.transport.Close()
 }
 
 // handle returns the bucket. The client is built when it is needed first, for the
@@ -73,19 +81,42 @@ func (s *Store) handle(ctx context.Context) (*gcs.BucketHandle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.sdk.Bucket(s.bucket).Retryer(
+	s.client.Store(c)
+	bucket := c.sdk.Bucket(s.bucket).Retryer(
 		gcs.WithPolicy(gcs.RetryIdempotent), // a create with a condition is one
 		gcs.WithMaxAttempts(attempts),
 		gcs.WithErrorFunc(worthRetrying),
 		gcs.WithBackoff(gax.Backoff{Initial: 250 * time.Millisecond, Max: 4 * time.Second, Multiplier: 2}),
-	), nil
+	)
+	if s.userProject != "" {
+		bucket = bucket.UserProject(s.userProject)
+	}
+	return bucket, nil
+}
+
+// object returns an object's handle, with the key that encrypts it.
+func (s *Store) object(ctx context.Context, key string) (*gcs.ObjectHandle, error) {
+	bucket, err := s.handle(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := bucket.Object(s.root + key)
+	if s.settings.CustomerKey != "" {
+		o = o.Key([]byte(s.settings.CustomerKey))
+	}
+	return o, nil
 }
 
 // attempts at a request. The caller has more patience than the SDK, but wants
 // to know meanwhile.
 const attempts = 4
 
-// worthRetrying: the client repeats all 5xx, but 501 stays what it is.
+// worthRetrying: the client repeats all 5xx, but 501 stays what it is, and so do
+// credentials and what is not the service's.
 func worthRetrying(err error) bool {
+	var creds credentialsError
+	if errors.As(err, &creds) || errors.Is(err, driver.ErrForeign) {
+		return false
+	}
 	return status(err) != http.StatusNotImplemented && gcs.ShouldRetry(err)
 }

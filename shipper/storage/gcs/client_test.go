@@ -3,6 +3,9 @@ package gcs
 import (
 	"errors"
 	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
 	"testing"
 
 	"github.com/walvfs/walvfs/shipper/storage"
@@ -50,6 +53,31 @@ func TestCredentialsLater(t *testing.T) {
 	r.Setenv(t)
 	if err := s.Delete(t.Context(), "k"); err != nil {
 		t.Errorf("with them: %v", err)
+	}
+}
+
+// TestOneSearch: credentials are searched for by this package alone, and only if requests
+// have some. The SDK would ask Google's metadata server, too.
+func TestOneSearch(t *testing.T) {
+	unsetenv(t, "STORAGE_EMULATOR_HOST")
+	file := filepath.Join(t.TempDir(), "credentials.json")
+	user := `{"type": "authorized_user", "client_id": "id", "client_secret": "secret", "refresh_token": "token"}`
+	if err := os.WriteFile(file, []byte(user), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", file)
+	for _, authorize := range []bool{false, true} {
+		c, err := connect(service{"http://127.0.0.1:1"}, authorize)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.close()
+		if (c.credentials != nil) != authorize {
+			t.Errorf("authorize=%v: credentials are %v", authorize, c.credentials)
+		}
+		if found := reflect.ValueOf(c.sdk).Elem().FieldByName("creds"); !found.IsNil() {
+			t.Errorf("authorize=%v: the SDK has searched for credentials", authorize)
+		}
 	}
 }
 

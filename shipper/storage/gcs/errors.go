@@ -10,6 +10,7 @@ import (
 	"google.golang.org/api/googleapi"
 
 	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
 // credentialsError marks a failed search for credentials.
@@ -45,30 +46,61 @@ func (s *Store) fail(op, key string, err error) error {
 	if errors.As(err, &done) {
 		return err
 	}
-	e := &storage.Error{Op: op, URL: s.url, Key: key, Err: brief(err)}
-	mark := func(sentinel error, hint string) error {
-		e.Err, e.Hint = fmt.Errorf("%w: %w", sentinel, e.Err), hint
-		return e
+	hint, sentinel := s.explain(op, err)
+	e := &storage.Error{Op: op, URL: s.url, Key: key, Err: brief(err), Hint: hint}
+	if sentinel != nil && !errors.Is(err, sentinel) {
+		e.Err = fmt.Errorf("%w: %w", sentinel, e.Err)
 	}
-	var creds credentialsError
-	if errors.As(err, &creds) || isTokenError(err) {
-		return mark(storage.ErrPermission, "no usable credentials: set GOOGLE_APPLICATION_CREDENTIALS, run gcloud auth application-default login, or give the machine a service account")
-	}
-	switch code := status(err); {
-	case isNoBucket(err), op == "create" && code == http.StatusNotFound, op == "list" && code == http.StatusNotFound:
-		return mark(storage.ErrNoBucket, "create the bucket, or correct its name; walvfs does not create buckets")
-	case op == "create" && code == http.StatusPreconditionFailed:
-		return mark(storage.ErrExists, "")
-	case op == "create" && code == http.StatusNotImplemented:
-		return mark(storage.ErrNoCondition, "the service cannot keep two writers apart; see the fencing parameter")
-	case errors.Is(err, gcs.ErrObjectNotExist), op == "open" && code == http.StatusNotFound:
-		return mark(storage.ErrNotExist, "")
-	case code == http.StatusUnauthorized:
-		return mark(storage.ErrPermission, "the credentials were refused: renew them, and check this machine's clock")
-	case code == http.StatusForbidden:
-		return mark(storage.ErrPermission, "the service account needs storage.objects."+actions[op]+" on the bucket")
+	if sentinel == storage.ErrPermission {
+		s.refused()
 	}
 	return e
+}
+
+// explain returns a remedy for an error, if one is known, and its sentinel, nil if a try
+// soon may help.
+func (s *Store) explain(op string, err error) (hint string, sentinel error) {
+	var creds credentialsError
+	if errors.As(err, &creds) || isTokenError(err) {
+		return "no usable credentials: set GOOGLE_APPLICATION_CREDENTIALS, run gcloud auth application-default login, or give the machine a service account", storage.ErrPermission
+	}
+	switch code := status(err); {
+	case errors.Is(err, driver.ErrForeign):
+		return driver.HintForeign, nil
+	case isNoBucket(err), op == "create" && code == http.StatusNotFound, op == "list" && code == http.StatusNotFound:
+		return "create the bucket, or correct its name; walvfs does not create buckets", storage.ErrNoBucket
+	case op == "create" && code == http.StatusPreconditionFailed:
+		return "", storage.ErrExists
+	case op == "create" && code == http.StatusNotImplemented:
+		return storage.HintNoCondition, storage.ErrNoCondition
+	case errors.Is(err, gcs.ErrObjectNotExist), op == "open" && code == http.StatusNotFound:
+		return "", storage.ErrNotExist
+	case code == http.StatusUnauthorized:
+		return "the credentials were refused: renew them, and check this machine's clock", storage.ErrPermission
+	case code == http.StatusForbidden:
+		hint := "the service account needs storage.objects." + actions[op] + " on the bucket"
+		if s.settings.KMSKeyID != "" {
+			hint += ", and Google's own service agent needs cloudkms.cryptoKeyEncrypterDecrypter on the key"
+		}
+		return hint, storage.ErrPermission
+	case code == http.StatusBadRequest && strings.Contains(strings.ToLower(err.Error()), "requester pays"):
+		return "set user-project= in the URL to the project that pays", storage.ErrRefused
+	case code == http.StatusBadRequest && strings.Contains(strings.ToLower(err.Error()), "encrypt"):
+		return "the object was written with another key: check sse-customer-key-path and " + storage.EnvCustomerKey, storage.ErrRefused
+	case permanent(code):
+		return "", storage.ErrRefused
+	}
+	return "", nil
+}
+
+// permanent reports whether the service answered that the request is wrong. 410 ends an
+// upload in pieces, and the next try is another upload.
+func permanent(code int) bool {
+	switch code {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusGone, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return code >= 400 && code < 500 || code == http.StatusNotImplemented
 }
 
 // actions are the permissions that operations need.

@@ -32,20 +32,22 @@ func (s *Store) Create(ctx context.Context, key string, body storage.Body, attrs
 }
 
 func (s *Store) create(g *driver.Guard, key string, body storage.Body, attrs storage.Attrs) error {
-	bucket, err := s.handle(g.Context())
+	object, err := s.object(g.Context(), key)
 	if err != nil {
 		return err
 	}
 	// Uploads know no maximum of attempts, so it is counted here, anew after
 	// each piece.
 	var failed atomic.Int32
-	object := bucket.Object(s.root + key).If(gcs.Conditions{DoesNotExist: true}).
+	object = object.If(gcs.Conditions{DoesNotExist: true}).
 		Retryer(gcs.WithErrorFunc(func(err error) bool { return worthRetrying(err) && failed.Add(1) < attempts }))
 	w := object.NewWriter(g.Context())
 	w.ChunkSize = chunkFor(body.Size(), s.chunkSize)
 	w.ChunkTransferTimeout = s.patience
 	w.ContentType = "application/octet-stream" // no guess from the first bytes
 	w.Metadata = driver.Metadata(attrs)
+	w.StorageClass = s.settings.StorageClass
+	w.KMSKeyName = s.settings.KMSKeyID
 	w.ProgressFunc = func(int64) {
 		g.Touch()
 		failed.Store(0)
@@ -62,7 +64,10 @@ func (s *Store) create(g *driver.Guard, key string, body storage.Body, attrs sto
 		return err
 	}
 	g.Touch()
-	return w.Close()
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return wantName(w.Attrs().Name, s.root+key)
 }
 
 // chunkFor is the memory that a body needs for being sent: a little more than
@@ -88,11 +93,10 @@ func (s *Store) open(g *driver.Guard, key string, offset, length int64) (io.Read
 	if err := driver.CheckRange(offset); err != nil {
 		return nil, storage.Attrs{}, err
 	}
-	bucket, err := s.handle(g.Context())
+	object, err := s.object(g.Context(), key)
 	if err != nil {
 		return nil, storage.Attrs{}, err
 	}
-	object := bucket.Object(s.root + key)
 	if length == 0 {
 		return s.head(g, object)
 	}
@@ -119,6 +123,9 @@ func (s *Store) open(g *driver.Guard, key string, offset, length int64) (io.Read
 // head is for ranges without bytes.
 func (s *Store) head(g *driver.Guard, object *gcs.ObjectHandle) (io.ReadCloser, storage.Attrs, error) {
 	a, err := object.Attrs(g.Context())
+	if err == nil {
+		err = wantName(a.Name, object.ObjectName())
+	}
 	if err != nil {
 		return nil, storage.Attrs{}, err
 	}
@@ -152,6 +159,7 @@ func (s *Store) list(g *driver.Guard, prefix, startAfter string, yield func(stor
 	}
 	it := bucket.Objects(g.Context(), q)
 	it.PageInfo().MaxSize = s.pageSize
+	listing := driver.Listing{Root: s.root, Prefix: prefix, StartAfter: startAfter}
 	for {
 		g.Touch()
 		o, err := it.Next()
@@ -161,8 +169,11 @@ func (s *Store) list(g *driver.Guard, prefix, startAfter string, yield func(stor
 		if err != nil {
 			return err
 		}
-		key, ok := strings.CutPrefix(o.Name, s.root)
-		if !ok || key == "" || key <= startAfter {
+		key, asked, err := listing.Key(o.Name)
+		if err != nil {
+			return err
+		}
+		if !asked {
 			continue
 		}
 		g.Pause() // the caller's time is not the store's
@@ -206,7 +217,7 @@ func (s *Store) delete(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	return bucket.Object(s.root + key).Delete(ctx)
+	return bucket.Object(s.root + key).Delete(ctx) // which takes no customer key
 }
 
 // whichIsMissing turns "no such object" into "no such bucket" if that is what

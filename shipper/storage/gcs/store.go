@@ -3,10 +3,23 @@
 //
 //	import _ "github.com/walvfs/walvfs/shipper/storage/gcs"
 //
-// URLs are gs://bucket/path; keys are <path>/<key>. Credentials are the
-// application default credentials: GOOGLE_APPLICATION_CREDENTIALS, gcloud's, or
-// the machine's service account. With STORAGE_EMULATOR_HOST set, or an endpoint
-// of plain http, requests go there without credentials.
+// URLs are gs://bucket/path; keys are <path>/<key>. The query's parameters are:
+//
+//	endpoint                 of a service other than Google's
+//	sse-kms-key-id           the key in Cloud KMS that encrypts each new object:
+//	                         projects/P/locations/L/keyRings/R/cryptoKeys/K
+//	sse-customer-key-path    a file with a key of your own, 32 bytes or their base64, which
+//	                         each later read needs, too
+//	storage-class            of each new object, such as NEARLINE
+//	user-project             the project that pays for requests to another's bucket
+//
+// A customer key may be in the environment variable WALVFS_SSE_CUSTOMER_KEY instead,
+// and is never in the URL.
+//
+// Credentials are the application default credentials: GOOGLE_APPLICATION_CREDENTIALS,
+// gcloud's, or the machine's service account. If the service refuses them, the next
+// request searches for them again. With STORAGE_EMULATOR_HOST set, or an endpoint of
+// plain http, requests go there without credentials.
 //
 // Objects are created with ifGenerationMatch=0. A body of up to 8 MiB is one
 // request; a larger one is a resumable upload in pieces of 8 MiB, which is also
@@ -20,6 +33,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/walvfs/walvfs/format"
@@ -33,17 +47,26 @@ const chunkSize = 8 << 20
 
 // Store is a replica in a bucket of Google Cloud Storage.
 type Store struct {
-	lease    *lease // of the client
+	lease    *lease                 // of the client
+	client   atomic.Pointer[client] // that was used last, nil before the first use
+	endpoint string                 // "": Google's, or STORAGE_EMULATOR_HOST
 	bucket   string
 	root     string // "" or with a closing slash
 	url      string
 	patience time.Duration
 
+	settings    driver.Settings
+	userProject string // "": the bucket's owner pays
+
 	chunkSize int
 	pageSize  int // 0: the service's
 }
 
-var _ storage.Store = (*Store)(nil)
+var (
+	_ storage.Store    = (*Store)(nil)
+	_ storage.Placer   = (*Store)(nil)
+	_ storage.Bucketer = (*Store)(nil)
+)
 
 func init() {
 	storage.Register("gs", func(_ context.Context, u *url.URL, opts storage.Options) (storage.Store, error) {
@@ -61,7 +84,7 @@ func Open(u *url.URL, opts storage.Options) (*Store, error) {
 }
 
 func open(u *url.URL, opts storage.Options) (*Store, error) {
-	if err := driver.CheckURL(u, "endpoint"); err != nil {
+	if err := driver.CheckURL(u, "endpoint", driver.ParamKMSKeyID, driver.ParamCustomerKeyPath, driver.ParamStorageClass, driver.ParamUserProject); err != nil {
 		return nil, err
 	}
 	if u.Hostname() == "" || u.Port() != "" {
@@ -84,14 +107,22 @@ func open(u *url.URL, opts storage.Options) (*Store, error) {
 			endpoint = e.JoinPath("storage/v1/").String()
 		}
 	}
+	settings, err := readSettings(u.Query(), opts)
+	if err != nil {
+		return nil, err
+	}
 	root := driver.Root(u)
 	s := &Store{
 		lease:     clients.Lease(service{endpoint}),
+		endpoint:  endpoint,
 		bucket:    u.Host,
 		root:      root,
 		url:       strings.TrimSuffix("gs://"+u.Host+"/"+root, "/"),
 		patience:  driver.Patience,
+		settings:  settings,
 		chunkSize: chunkSize,
+
+		userProject: u.Query().Get(driver.ParamUserProject),
 	}
 	if root != "" {
 		s.root += "/"
@@ -99,11 +130,30 @@ func open(u *url.URL, opts storage.Options) (*Store, error) {
 	return s, nil
 }
 
+func readSettings(q url.Values, opts storage.Options) (driver.Settings, error) {
+	if opts.SSE != "" || opts.RequestPayer != "" {
+		return driver.Settings{}, errors.New("sse and request-payer are for s3:// URLs: write sse-kms-key-id or user-project in the gs:// URL")
+	}
+	s, err := driver.ReadSettings(q, opts)
+	if s.KMSKeyID != "" && !strings.HasPrefix(s.KMSKeyID, "projects/") {
+		err = errors.New(driver.ParamKMSKeyID + ": expected projects/PROJECT/locations/LOCATION/keyRings/RING/cryptoKeys/KEY")
+	}
+	return s, err
+}
+
 // Layout is Litestream's for GCS.
 func (s *Store) Layout() format.Layout { return format.LayoutDecimal }
 
 // String returns the replica's URL, without its query.
 func (s *Store) String() string { return s.url }
+
+// Place is the endpoint, the bucket and the path.
+func (s *Store) Place() string { return s.Bucket() + "/" + s.root }
+
+// Bucket is the endpoint and the bucket.
+func (s *Store) Bucket() string {
+	return "gs:" + strings.TrimSuffix(s.endpoint, "/") + "/" + s.bucket
+}
 
 // LogValue is the URL: nothing else of a store is for logs.
 func (s *Store) LogValue() slog.Value { return slog.StringValue(s.url) }

@@ -273,3 +273,23 @@ func TestStall(t *testing.T) {
 	}
 	check("List", err)
 }
+
+// TestStartAfter: the service skips what is not asked for.
+func TestStartAfter(t *testing.T) {
+	s := openTest(t, storagetest.GCS(t).Proxy(t, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		if req.Method == http.MethodGet && req.URL.Query().Get("startOffset") != "app/8" {
+			t.Errorf("asked for %s", req.URL)
+		}
+		next.ServeHTTP(w, req)
+	}))
+	for i := range 10 {
+		if err := s.Create(t.Context(), strconv.Itoa(i), strings.NewReader("x"), storage.Attrs{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for o, err := range s.List(t.Context(), "", "8") {
+		if err != nil || o.Key != "9" {
+			t.Errorf("got %q, %v", o.Key, err)
+		}
+	}
+}

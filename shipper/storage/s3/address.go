@@ -82,10 +82,14 @@ const r2 = ".r2.cloudflarestorage.com"
 var errR2 = errors.New("R2 needs the account ID, which the Cloudflare dashboard shows under R2, Account Details: " +
 	"write s3://bucket.ACCOUNT_ID" + r2 + "/path, or set AWS_ENDPOINT_URL_S3=https://ACCOUNT_ID" + r2)
 
+// params are the parameters of a URL's query.
+var params = []string{"endpoint", "region", "forcePathStyle", "force-path-style", driver.ParamSSE, driver.ParamKMSKeyID,
+	driver.ParamCustomerKeyPath, driver.ParamStorageClass, driver.ParamRequestPayer}
+
 // parse reads a replica URL. Options go before the query, and both before what
 // the host says.
 func parse(u *url.URL, opts storage.Options) (address, error) {
-	if err := driver.CheckURL(u, "endpoint", "region", "forcePathStyle", "force-path-style"); err != nil {
+	if err := driver.CheckURL(u, params...); err != nil {
 		return address{}, err
 	}
 	if u.Hostname() == "" {

@@ -16,23 +16,30 @@ import (
 )
 
 // client is what the stores of a service share: the SDK's, with its connections and
-// its credentials. What its environment and files say is read when it is built.
+// its credentials. What its environment and files say is read when it is built, and
+// credentials again when they are refused.
 type client struct {
-	sdk  *s3.Client
-	http *http.Client
+	sdk       *s3.Client
+	provider  *provider // nil: requests are not signed
+	transport *driver.Transport
 }
 
 type lease = driver.Lease[service, *client]
 
-var clients = driver.NewPool(newClient, func(c *client) { c.http.CloseIdleConnections() })
+var clients = driver.NewPool(newClient, func(c *client) { c.transport.Close() })
 
 func newClient(svc service) (*client, error) {
 	cfg, err := loadConfig(svc)
 	if err != nil {
 		return nil, err
 	}
-	h := httpClient(cfg)
-	return &client{s3.NewFromConfig(cfg, func(o *s3.Options) { configure(o, svc, h) }), h}, nil
+	c := &client{transport: &driver.Transport{Transport: cfg.HTTPClient.(*awshttp.BuildableClient).GetTransport()}}
+	if cfg.Credentials != nil && !aws.IsCredentialsProvider(cfg.Credentials, aws.AnonymousCredentials{}) {
+		c.provider = newProvider(cfg.Credentials, svc)
+		cfg.Credentials = c.provider
+	}
+	c.sdk = s3.NewFromConfig(cfg, func(o *s3.Options) { configure(o, svc, httpClient(c.transport)) })
+	return c, nil
 }
 
 func loadConfig(svc service) (aws.Config, error) {
@@ -51,17 +58,14 @@ func loadConfig(svc service) (aws.Config, error) {
 		return aws.Config{}, fmt.Errorf("the AWS configuration cannot be loaded: %w", err)
 	}
 	cfg.Region = first(svc.region, cfg.Region, "us-east-1")
-	if cfg.Credentials != nil && !aws.IsCredentialsProvider(cfg.Credentials, aws.AnonymousCredentials{}) {
-		cfg.Credentials = &provider{cfg.Credentials}
-	}
 	return cfg, nil
 }
 
 // httpClient has the SDK's transport, certificates included, but unlike the
 // SDK's client it can be closed.
-func httpClient(cfg aws.Config) *http.Client {
+func httpClient(transport http.RoundTripper) *http.Client {
 	return &http.Client{
-		Transport: cfg.HTTPClient.(*awshttp.BuildableClient).GetTransport(),
+		Transport: transport,
 		// The other redirects drop the method, and S3's have no location.
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if code := req.Response.StatusCode; code != 307 && code != 308 || len(via) > 3 {
@@ -95,6 +99,7 @@ func configure(o *s3.Options, svc service, client *http.Client) {
 		}
 	}
 	if endpoint != "" && !isAWS(endpoint) {
+		leaveUnsigned(o)
 		// The CRC32 trailers that the SDK sends by default are refused by
 		// several compatible services.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired

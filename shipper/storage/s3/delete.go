@@ -49,6 +49,8 @@ func (s *Store) deleteBulk(ctx context.Context, keys []string) error {
 	out, err := s.client.DeleteObjects(g.Context(), &s3.DeleteObjectsInput{
 		Bucket: &s.bucket,
 		Delete: &types.Delete{Objects: ids, Quiet: aws.Bool(true)},
+
+		RequestPayer: s.settings.payer,
 	}, func(o *s3.Options) {
 		if o.BaseEndpoint != nil {
 			// Older compatible services know only this checksum, and demand it.
@@ -83,7 +85,9 @@ func (s *Store) deleteEach(ctx context.Context, keys []string) error {
 		group.Go(func() error {
 			g := driver.NewGuard(ctx, s.patience)
 			defer g.Stop()
-			_, err := s.client.DeleteObject(g.Context(), &s3.DeleteObjectInput{Bucket: &s.bucket, Key: aws.String(s.root + key)})
+			_, err := s.client.DeleteObject(g.Context(), &s3.DeleteObjectInput{
+				Bucket: &s.bucket, Key: aws.String(s.root + key), RequestPayer: s.settings.payer,
+			})
 			if err == nil || isNoKey(err) {
 				return nil
 			}

@@ -1,33 +1,18 @@
 package s3
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 
 	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
-
-// provider marks errors of the credentials, which the SDK does not.
-type provider struct{ aws.CredentialsProvider }
-
-type credentialsError struct{ error }
-
-func (e credentialsError) Unwrap() error { return e.error }
-
-func (p *provider) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	c, err := p.CredentialsProvider.Retrieve(ctx)
-	if err != nil && ctx.Err() == nil {
-		err = credentialsError{err}
-	}
-	return c, err
-}
 
 func apiCode(err error) string {
 	var api smithy.APIError
@@ -71,51 +56,122 @@ func refusesCondition(err error) bool {
 	return strings.Contains(msg, "if-none-match") || strings.Contains(msg, "conditional") || strings.Contains(msg, "precondition")
 }
 
+// wantsChecksum reports whether the service wants a checksum of a body, as it does for
+// a bucket whose objects are locked by default.
+func wantsChecksum(err error) bool {
+	var api smithy.APIError
+	if !errors.As(err, &api) || status(err) != http.StatusBadRequest {
+		return false
+	}
+	msg := strings.ToLower(api.ErrorMessage())
+	return api.ErrorCode() == "MissingContentMD5" || strings.Contains(msg, "content-md5") && strings.Contains(msg, "required")
+}
+
+// permanent reports whether the service answered that the request is wrong. What may be
+// the connection's or the moment's fault is not.
+func permanent(err error) bool {
+	switch apiCode(err) {
+	case "RequestTimeout", "BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch",
+		"SlowDown", "Throttling", "ThrottlingException", "NoSuchUpload", "InvalidPart":
+		return false
+	}
+	switch code := status(err); code {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	default:
+		return code >= 400 && code < 500 || code == http.StatusNotImplemented
+	}
+}
+
 // fail says what an error means for the caller and what may help.
 func (s *Store) fail(op, key string, err error) error {
 	var done *storage.Error
 	if errors.As(err, &done) {
 		return err
 	}
-	e := &storage.Error{Op: op, URL: s.url, Key: key, Err: brief(err)}
-	mark := func(sentinel error, hint string) error {
-		e.Err, e.Hint = fmt.Errorf("%w: %w", sentinel, e.Err), hint
-		return e
+	hint, sentinel := s.explain(op, err)
+	e := &storage.Error{Op: op, URL: s.url, Key: key, Err: brief(err), Hint: hint}
+	if sentinel != nil && !errors.Is(err, sentinel) {
+		e.Err = fmt.Errorf("%w: %w", sentinel, e.Err)
 	}
+	if sentinel == storage.ErrPermission {
+		s.refused()
+	}
+	return e
+}
+
+// explain returns a remedy for an error, if one is known, and its sentinel, nil if a try
+// soon may help.
+func (s *Store) explain(op string, err error) (hint string, sentinel error) {
 	var creds credentialsError
 	if errors.As(err, &creds) {
-		return mark(storage.ErrPermission, "no usable credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in AWS_PROFILE, or give the machine a role")
+		return "no usable credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile in AWS_PROFILE, or give the machine a role", storage.ErrPermission
 	}
 	switch code := apiCode(err); code {
 	case "NoSuchBucket":
-		return mark(storage.ErrNoBucket, "create the bucket, or correct its name or the endpoint; walvfs does not create buckets")
+		return "create the bucket, or correct its name or the endpoint; walvfs does not create buckets", storage.ErrNoBucket
 	case "RequestTimeTooSkewed":
-		return mark(storage.ErrPermission, "set this machine's clock: it differs from the service's by more than 15 minutes")
+		return "set this machine's clock: it differs from the service's by more than 15 minutes", storage.ErrPermission
 	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
-		return mark(storage.ErrPermission, "the credentials have expired: renew them")
+		return "the credentials have expired: renew them", storage.ErrPermission
 	case "InvalidAccessKeyId", "InvalidToken", "UnrecognizedClientException",
 		"XAdminUserNotFound": // the Versity gateway's, with a 404
-		return mark(storage.ErrPermission, "the service does not know the access key: check AWS_ACCESS_KEY_ID, and that it is this endpoint's")
+		return "the service does not know the access key: check AWS_ACCESS_KEY_ID, and that it is this endpoint's", storage.ErrPermission
 	case "SignatureDoesNotMatch":
-		return mark(storage.ErrPermission, "the secret key does not fit the access key: check AWS_SECRET_ACCESS_KEY and the region")
+		return "the secret key does not fit the access key, or a proxy changes signed headers: check AWS_SECRET_ACCESS_KEY, the region, and what is between this machine and the service", storage.ErrPermission
 	case "PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException":
-		e.Hint = "the bucket is in another region: set region= in the URL or AWS_REGION"
 		if r := bucketRegion(err); r != "" {
-			e.Hint = "the bucket is in region " + r + ": set region=" + r + " in the URL or AWS_REGION=" + r
+			return "the bucket is in region " + r + ": set region=" + r + " in the URL or AWS_REGION=" + r, storage.ErrRefused
 		}
-		return e
+		return "the bucket is in another region: set region= in the URL or AWS_REGION", storage.ErrRefused
+	case "InvalidObjectState":
+		return "the object was moved to an archive: restore it there, and exclude the replica from the bucket's lifecycle rules", storage.ErrRefused
+	case "KMS.DisabledException", "KMS.NotFoundException", "KMS.KMSInvalidStateException":
+		return "check the key in KMS that sse-kms-key-id or the bucket names", storage.ErrRefused
 	}
 	switch {
+	case errors.Is(err, driver.ErrForeign):
+		return driver.HintForeign, nil
 	case op == "create" && status(err) == http.StatusPreconditionFailed:
-		return mark(storage.ErrExists, "")
-	case op == "create" && refusesCondition(err):
-		return mark(storage.ErrNoCondition, "the service cannot keep two writers apart; see the fencing parameter")
+		return "", storage.ErrExists
+	case op == "create" && (refusesCondition(err) || errors.Is(err, storage.ErrNoCondition)):
+		return storage.HintNoCondition, storage.ErrNoCondition
 	case op == "open" && isNoKey(err): // no other 404: it may be a wrong endpoint's
-		return mark(storage.ErrNotExist, "")
+		return "", storage.ErrNotExist
 	case apiCode(err) == "AccessDenied" || status(err) == http.StatusForbidden || status(err) == http.StatusUnauthorized:
-		return mark(storage.ErrPermission, "the credentials need s3:"+actions[op]+" on the bucket and path")
+		return s.deniedHint(op), storage.ErrPermission
+	case wantsCustomerKey(err):
+		return "the object was written with another encryption: check sse-customer-key-path and " + storage.EnvCustomerKey, storage.ErrRefused
+	case permanent(err):
+		return "", storage.ErrRefused
 	}
-	return e
+	return "", nil
+}
+
+// deniedHint says what a refusal without a reason may be about.
+func (s *Store) deniedHint(op string) string {
+	hint := "the credentials need s3:" + actions[op] + " on the bucket and path"
+	if op == "create" && s.settings.sse == "" && s.settings.customer.key == nil {
+		hint += "; or a bucket policy demands encryption: set sse=AES256 or sse=aws:kms"
+	}
+	if s.settings.kmsKeyID != nil || s.settings.sse == types.ServerSideEncryptionAwsKms {
+		hint += ", and kms:GenerateDataKey and kms:Decrypt on the key"
+	}
+	if s.settings.payer == "" && s.client.Options().BaseEndpoint == nil {
+		hint += "; a bucket whose requester pays needs request-payer=requester"
+	}
+	return hint
+}
+
+// wantsCustomerKey reports whether an object cannot be read with the customer key that
+// was sent, or without one.
+func wantsCustomerKey(err error) bool {
+	var api smithy.APIError
+	if status(err) != http.StatusBadRequest || !errors.As(err, &api) {
+		return false
+	}
+	msg := strings.ToLower(api.ErrorMessage())
+	return strings.Contains(msg, "server side encryption") || strings.Contains(msg, "encryption parameters")
 }
 
 // actions are the permissions that operations need.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -22,6 +23,9 @@ import (
 func isPut(req *http.Request) bool {
 	return req.Method == http.MethodPut && !req.URL.Query().Has("partNumber") || isComplete(req)
 }
+
+// isProbe reports whether a request asks what the service can do.
+func isProbe(req *http.Request) bool { return strings.Contains(req.URL.Path, storage.ProbePrefix) }
 
 func isComplete(req *http.Request) bool {
 	return req.Method == http.MethodPost && req.URL.Query().Has("uploadId")
@@ -100,6 +104,10 @@ func TestConflict(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var puts, uploads atomic.Int32
 			r := storagetest.S3(t).Proxy(t, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+				if isProbe(req) {
+					next.ServeHTTP(w, req)
+					return
+				}
 				if req.URL.Query().Has("uploads") {
 					uploads.Add(1)
 				}
@@ -146,12 +154,23 @@ func TestAborted(t *testing.T) {
 	}
 	wantNoUploads(t, s)
 
+	// A service may keep a part that is on its way when its upload is aborted, so that the
+	// others arrive before one is refused.
+	var others sync.WaitGroup
+	others.Add(2)
+	arrived := map[string]func(){"1": sync.OnceFunc(others.Done), "3": sync.OnceFunc(others.Done)} // a part may be sent again
 	bad := openTest(t, r.Proxy(t, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
-		if req.URL.Query().Get("partNumber") == "2" {
+		switch part := req.URL.Query().Get("partNumber"); part {
+		case "":
+			next.ServeHTTP(w, req)
+		case "2":
+			io.Copy(io.Discard, req.Body)
+			others.Wait()
 			refuse(w, 400, "InvalidPart", "no")
-			return
+		default:
+			defer arrived[part]()
+			next.ServeHTTP(w, req)
 		}
-		next.ServeHTTP(w, req)
 	}))
 	if err := bad.Create(t.Context(), "k2", bytes.NewReader(make([]byte, 11<<20)), storage.Attrs{}); err == nil {
 		t.Error("created without a part")
@@ -314,5 +333,28 @@ func TestWrongRegion(t *testing.T) {
 	err := openTest(t, r).Delete(t.Context(), "k")
 	if err == nil || !strings.Contains(err.Error(), "region=eu-north-1") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestStartAfter: the service skips what is not asked for.
+func TestStartAfter(t *testing.T) {
+	var lists atomic.Int32
+	s := openTest(t, storagetest.S3(t).Proxy(t, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
+		if req.URL.Query().Has("list-type") {
+			lists.Add(1)
+		}
+		next.ServeHTTP(w, req)
+	}))
+	s.pageSize = 3
+	for i := range 10 {
+		create(t, s, fmt.Sprint(i), 1)
+	}
+	for o, err := range s.List(t.Context(), "", "8") {
+		if err != nil || o.Key != "9" {
+			t.Errorf("got %q, %v", o.Key, err)
+		}
+	}
+	if lists.Load() != 1 {
+		t.Errorf("%d requests for one key", lists.Load())
 	}
 }

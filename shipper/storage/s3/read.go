@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -35,7 +34,14 @@ func (s *Store) open(g *driver.Guard, key string, offset, length int64) (io.Read
 	if length == 0 {
 		return s.head(g, key)
 	}
-	in := &s3.GetObjectInput{Bucket: &s.bucket, Key: aws.String(s.root + key)}
+	in := &s3.GetObjectInput{
+		Bucket:               &s.bucket,
+		Key:                  aws.String(s.root + key),
+		SSECustomerAlgorithm: s.settings.customer.algorithm,
+		SSECustomerKey:       s.settings.customer.key,
+		SSECustomerKeyMD5:    s.settings.customer.md5,
+		RequestPayer:         s.settings.payer,
+	}
 	switch {
 	case length > 0:
 		in.Range = aws.String(fmt.Sprintf("bytes=%d-%d", offset, offset+length-1))
@@ -49,9 +55,13 @@ func (s *Store) open(g *driver.Guard, key string, offset, length int64) (io.Read
 	if err != nil {
 		return nil, storage.Attrs{}, err
 	}
-	if offset > 0 && out.ContentRange == nil {
+	err = wantETag(out.ETag)
+	if err == nil && offset > 0 && out.ContentRange == nil {
+		err = errors.New("the service ignored the range that was asked for")
+	}
+	if err != nil {
 		out.Body.Close()
-		return nil, storage.Attrs{}, errors.New("the service ignored the range that was asked for")
+		return nil, storage.Attrs{}, err
 	}
 	var r io.ReadCloser = out.Body
 	if length > 0 {
@@ -72,7 +82,7 @@ type limited struct {
 
 // head is for ranges without bytes: the answer to such a GET has no metadata.
 func (s *Store) head(g *driver.Guard, key string) (io.ReadCloser, storage.Attrs, error) {
-	out, err := s.client.HeadObject(g.Context(), &s3.HeadObjectInput{Bucket: &s.bucket, Key: aws.String(s.root + key)})
+	out, err := s.headObject(g, key)
 	if err != nil {
 		return nil, storage.Attrs{}, err
 	}
@@ -80,49 +90,66 @@ func (s *Store) head(g *driver.Guard, key string) (io.ReadCloser, storage.Attrs,
 	return driver.Empty(), attrsOf(out.Metadata, out.LastModified), nil
 }
 
+func (s *Store) headObject(g *driver.Guard, key string) (*s3.HeadObjectOutput, error) {
+	out, err := s.client.HeadObject(g.Context(), &s3.HeadObjectInput{
+		Bucket:               &s.bucket,
+		Key:                  aws.String(s.root + key),
+		SSECustomerAlgorithm: s.settings.customer.algorithm,
+		SSECustomerKey:       s.settings.customer.key,
+		SSECustomerKeyMD5:    s.settings.customer.md5,
+		RequestPayer:         s.settings.payer,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, wantETag(out.ETag)
+}
+
 // List yields objects, a page of answers at a time.
 func (s *Store) List(ctx context.Context, prefix, startAfter string) iter.Seq2[storage.Object, error] {
 	return func(yield func(storage.Object, error) bool) {
-		in := &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: aws.String(s.root + prefix)}
-		if startAfter != "" {
-			in.StartAfter = aws.String(s.root + startAfter)
+		if err := s.list(ctx, prefix, startAfter, yield); err != nil {
+			yield(storage.Object{}, s.fail("list", prefix, err))
 		}
-		if s.pageSize > 0 {
-			in.MaxKeys = &s.pageSize
+	}
+}
+
+func (s *Store) list(ctx context.Context, prefix, startAfter string, yield func(storage.Object, error) bool) error {
+	in := &s3.ListObjectsV2Input{Bucket: &s.bucket, Prefix: aws.String(s.root + prefix), RequestPayer: s.settings.payer}
+	if startAfter != "" {
+		in.StartAfter = aws.String(s.root + startAfter)
+	}
+	if s.pageSize > 0 {
+		in.MaxKeys = &s.pageSize
+	}
+	listing := driver.Listing{Root: s.root, Prefix: prefix, StartAfter: startAfter}
+	for {
+		out, err := s.page(ctx, in)
+		if err != nil {
+			return err
 		}
-		last := startAfter
-		for {
-			out, err := s.page(ctx, in)
+		for _, o := range out.Contents {
+			key, asked, err := listing.Key(aws.ToString(o.Key))
 			if err != nil {
-				yield(storage.Object{}, s.fail("list", prefix, err))
-				return
+				return err
 			}
-			for _, o := range out.Contents {
-				key, ok := strings.CutPrefix(aws.ToString(o.Key), s.root)
-				// Some services list a directory's marker, or ignore StartAfter.
-				if !ok || key == "" || !strings.HasPrefix(key, prefix) || key <= startAfter {
-					continue
-				}
-				if key <= last {
-					yield(storage.Object{}, s.fail("list", prefix, fmt.Errorf("the service lists %q after %q: keys must be in order", key, last)))
-					return
-				}
-				last = key
-				if !yield(storage.Object{Key: key, Size: aws.ToInt64(o.Size), ModTime: aws.ToTime(o.LastModified)}, nil) {
-					return
-				}
+			if asked && !yield(storage.Object{Key: key, Size: aws.ToInt64(o.Size), ModTime: aws.ToTime(o.LastModified)}, nil) {
+				return nil
 			}
-			if !aws.ToBool(out.IsTruncated) || aws.ToString(out.NextContinuationToken) == "" {
-				return
-			}
-			in.ContinuationToken = out.NextContinuationToken
 		}
+		if !aws.ToBool(out.IsTruncated) {
+			return nil
+		}
+		if err := listing.Next(aws.ToString(out.NextContinuationToken)); err != nil {
+			return err
+		}
+		in.ContinuationToken = out.NextContinuationToken
 	}
 }
 
 func (s *Store) page(ctx context.Context, in *s3.ListObjectsV2Input) (*s3.ListObjectsV2Output, error) {
 	g := driver.NewGuard(ctx, s.patience)
 	defer g.Stop()
-	out, err := s.client.ListObjectsV2(g.Context(), in)
+	out, err := s.client.ListObjectsV2(g.Context(), in, wantRoot("ListBucketResult"))
 	return out, g.Err(err)
 }

@@ -13,17 +13,31 @@
 //	s3://bucket.localhost:9000/path                           a server of one's own
 //	s3://bucket/path?endpoint=https://host&region=r           any other
 //
-// The query's parameters are endpoint, region and forcePathStyle (or
-// force-path-style). [storage.Options] go before them, and the AWS SDK's own
-// chain comes last: its environment variables, among them AWS_ENDPOINT_URL_S3,
-// its files and the machine's role. A host that is not one of the above is a
-// bucket's name, dots or not.
+// A host that is not one of the above is a bucket's name, dots or not. An access point
+// is named by its alias. The query's parameters are:
+//
+//	endpoint, region            where the service is, if the host does not say it
+//	force-path-style            true or false; forcePathStyle is the same
+//	sse                         AES256, aws:kms or aws:kms:dsse: encryption of each new object
+//	sse-kms-key-id              the key in KMS; implies sse=aws:kms
+//	sse-customer-key-path       a file with a key of your own, 32 bytes or their base64, which
+//	                            each later read needs, too
+//	storage-class               of each new object, such as STANDARD_IA
+//	request-payer               requester: you pay for requests to another's bucket
+//
+// [storage.Options] go before them, and the AWS SDK's own chain comes last: its
+// environment variables, among them AWS_ENDPOINT_URL_S3, its files and the machine's
+// role. A customer key may be in the environment variable WALVFS_SSE_CUSTOMER_KEY
+// instead, and is never in the URL. Credentials that the service refuses are read again
+// from where they came from, such as ~/.aws/credentials or a web identity token's file,
+// for the next request.
 //
 // # Objects
 //
 // Keys are <path>/<key>. A body of up to 64 MiB is one PutObject with
 // If-None-Match: *; a larger one is a multipart upload whose completion has
-// that header. Bodies are read from where they are and never held in memory.
+// that header. A service that honours it in PutObject only gets up to 5 GiB in one
+// request. Bodies are read from where they are and never held in memory.
 package s3
 
 import (
@@ -35,6 +49,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/walvfs/walvfs/format"
@@ -43,9 +58,10 @@ import (
 )
 
 const (
-	// putMax is the largest body that is sent in one request. The limit of the
-	// service is 5 GiB, but a request that fails is sent again from its start.
-	putMax = 64 << 20
+	// putMax is the largest body that is sent in one request by choice: a request that
+	// fails is sent again from its start. putLimit is the service's.
+	putMax   = 64 << 20
+	putLimit = 5 << 30
 
 	partSize  = 32 << 20
 	partsMax  = 10_000 // of one upload, says the service
@@ -56,7 +72,8 @@ const (
 // Store is a replica in an S3 bucket.
 type Store struct {
 	client   *s3.Client
-	lease    *lease // of the client
+	provider *provider // of the client's credentials, nil if it has none
+	lease    *lease    // of the client
 	bucket   string
 	root     string // "" or with a closing slash
 	url      string
@@ -67,12 +84,19 @@ type Store struct {
 	pageSize int32 // 0: the service's
 
 	condition *string // of a create: If-None-Match, nil for none
+	settings  settings
 
-	// noBulkDelete remembers that the service has no DeleteObjects.
-	noBulkDelete atomic.Bool
+	// What the service has shown: that it has no DeleteObjects, and that it wants a
+	// checksum of bodies.
+	noBulkDelete  atomic.Bool
+	wantsChecksum atomic.Bool
 }
 
-var _ storage.Store = (*Store)(nil)
+var (
+	_ storage.Store    = (*Store)(nil)
+	_ storage.Placer   = (*Store)(nil)
+	_ storage.Bucketer = (*Store)(nil)
+)
 
 func init() {
 	storage.Register("s3", func(ctx context.Context, u *url.URL, opts storage.Options) (storage.Store, error) {
@@ -94,8 +118,13 @@ func open(ctx context.Context, u *url.URL, opts storage.Options) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
+	settings, err := readSettings(u.Query(), opts)
+	if err != nil {
+		return nil, err
+	}
 	s := &Store{
 		lease:    clients.Lease(addr.service),
+		settings: settings,
 		bucket:   addr.bucket,
 		root:     addr.root,
 		url:      strings.TrimSuffix("s3://"+u.Host+"/"+addr.root, "/"),
@@ -129,8 +158,8 @@ func (s *Store) connect(ctx context.Context, needEndpoint error) error {
 	case needEndpoint != nil && c.sdk.Options().BaseEndpoint == nil:
 		return needEndpoint
 	}
-	s.client = c.sdk
-	return nil
+	s.client, s.provider = c.sdk, c.provider
+	return s.settings.checkEndpoint(aws.ToString(c.sdk.Options().BaseEndpoint))
 }
 
 // Layout is Litestream's for S3.
@@ -138,6 +167,15 @@ func (s *Store) Layout() format.Layout { return format.LayoutHex }
 
 // String returns the replica's URL, without its query.
 func (s *Store) String() string { return s.url }
+
+// Place is the endpoint, the bucket and the path.
+func (s *Store) Place() string { return s.Bucket() + "/" + s.root }
+
+// Bucket is the endpoint and the bucket.
+func (s *Store) Bucket() string {
+	endpoint := aws.ToString(s.client.Options().BaseEndpoint)
+	return "s3:" + strings.TrimSuffix(endpoint, "/") + "/" + s.bucket
+}
 
 // LogValue is the URL: nothing else of a store is for logs.
 func (s *Store) LogValue() slog.Value { return slog.StringValue(s.url) }

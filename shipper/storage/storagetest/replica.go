@@ -2,21 +2,18 @@ package storagetest
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 
 	"github.com/walvfs/walvfs/shipper/storage"
 )
@@ -126,25 +123,8 @@ func (i *s3Instance) createBucket(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := i.sign(req); err != nil {
-		return err
-	}
+	i.sign(req)
 	return expect(req, http.StatusOK, http.StatusConflict)
-}
-
-// emptyHash is the SHA-256 of nothing.
-const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-
-// sign signs a request anew, with the hash of its body that it has already.
-func (i *s3Instance) sign(req *http.Request) error {
-	hash := req.Header.Get("X-Amz-Content-Sha256")
-	if hash == "" {
-		hash = emptyHash
-		req.Header.Set("X-Amz-Content-Sha256", hash)
-	}
-	creds := aws.Credentials{AccessKeyID: i.keyID, SecretAccessKey: i.secret}
-	signer := v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true })
-	return signer.SignHTTP(context.Background(), creds, req, hash, "s3", s3Region, time.Now())
 }
 
 // GCS returns a replica in a fresh bucket of a Google Cloud Storage server.
@@ -174,6 +154,9 @@ func GCS(t testing.TB) *Replica {
 }
 
 var gcsServer = sync.OnceValues(func() (*server, error) {
+	// Google's libraries ask the network once a process whether it runs in their cloud. An
+	// answer that comes late leaves a connection, which looks like a leak.
+	os.Setenv("GCE_METADATA_HOST", "127.0.0.1:1")
 	return spec{
 		tool: fakeGCS,
 		args: func(addr, dir string) []string {

@@ -54,7 +54,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 }
 
 // RunDenied tests that a store that cannot work says why: every operation must
-// fail with the wanted error, and no error may hold any of the secrets.
+// fail with the wanted error, which no try soon can help, and no error may hold any of
+// the secrets.
 func RunDenied(t *testing.T, store storage.Store, want error, secrets ...string) {
 	t.Helper()
 	s := &suite{t, store}
@@ -70,7 +71,7 @@ func RunDenied(t *testing.T, store storage.Store, want error, secrets ...string)
 		"delete": store.Delete(t.Context(), "a", "b"),
 	}
 	for op, err := range errs {
-		if !errors.Is(err, want) {
+		if !errors.Is(err, want) || !storage.Refused(err) {
 			t.Errorf("%s: got %v, want %v", op, err, want)
 			continue
 		}
@@ -309,7 +310,10 @@ func probe(t *testing.T, s *suite) {
 	if got != storage.ConditionSupported || err != nil {
 		t.Errorf("Probe: %v, %v", got, err)
 	}
-	s.wantKeys("", "") // it cleaned up
+	if err := storage.CheckFencing(t.Context(), s.store); err != nil {
+		t.Errorf("CheckFencing: %v", err)
+	}
+	s.wantKeys("", "") // they cleaned up
 }
 
 func describe(t *testing.T, s *suite) {
@@ -319,5 +323,8 @@ func describe(t *testing.T, s *suite) {
 	}
 	if strings.HasSuffix(str, "/") || strings.ContainsAny(str, "?@") {
 		t.Errorf("%q has more than a URL without secrets needs", str)
+	}
+	if !strings.HasPrefix(storage.Place(s.store), storage.Bucket(s.store)) && !strings.HasPrefix(str, "file:") {
+		t.Errorf("place %q is not in bucket %q", storage.Place(s.store), storage.Bucket(s.store))
 	}
 }

@@ -34,6 +34,11 @@ const guarded = `(
 ) <&3 >/dev/null 2>&1 &
 exec "$@" 3<&-`
 
+// Dir is where servers keep their files, each in a directory of its own that is removed
+// when it ends. Set it before the first server starts; empty is the system's directory
+// for temporary files.
+var Dir string
+
 // spec is how to run a server.
 type spec struct {
 	tool  *tool
@@ -68,7 +73,7 @@ func (sp spec) startOnce(bin string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "walvfs-"+sp.tool.name+"-")
+	dir, err := os.MkdirTemp(Dir, "walvfs-"+sp.tool.name+"-")
 	if err != nil {
 		return nil, err
 	}

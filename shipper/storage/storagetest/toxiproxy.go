@@ -2,7 +2,6 @@ package storagetest
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,13 +22,12 @@ import (
 // after the client is gone.
 type Toxiproxy struct {
 	*Replica        // behind the proxy
-	server   string // base URL of its API
 	listen   string // host:port of the proxy
 	upstream string // host:port of the store
 
 	mu     sync.Mutex
-	name   string // of the proxy in the API
-	faults int    // added since the last Up
+	server *server // nil if it does not run
+	faults int     // added since the last Up
 }
 
 // A Direction is one half of a connection.
@@ -83,48 +81,56 @@ func (r *Replica) Toxiproxy(t testing.TB) *Toxiproxy {
 	if err != nil || r.Endpoint == "" {
 		t.Fatalf("no server to put a proxy before: %q", r.Endpoint)
 	}
-	s, err := toxiproxyServer()
-	if err != nil {
+	p := &Toxiproxy{listen: "127.0.0.1:0", upstream: target.Host}
+	if err := p.start(); err != nil {
 		t.Fatal(err)
 	}
-	p := &Toxiproxy{server: "http://" + s.addr, listen: "127.0.0.1:0", upstream: target.Host}
-	if err := p.create(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := p.call(http.MethodDelete, "", nil, nil); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(p.stop)
 	p.Replica = r.at("http://" + p.listen)
 	return p
 }
 
-// create makes the proxy, without faults, at the address that it has had before.
-func (p *Toxiproxy) create() error {
-	p.name, p.faults = strings.ToLower(rand.Text()), 0
-	var created struct{ Listen string }
-	err := callToxiproxy(http.MethodPost, p.server+"/proxies",
-		map[string]any{"name": p.name, "listen": p.listen, "upstream": p.upstream}, &created)
-	if err == nil {
-		p.listen = created.Listen
-	}
-	return err
-}
-
-// replace makes the proxy anew, which closes its connections. Toxiproxy 2.12 may
-// wait for ever to change the faults of a connection that is just closed: a link
-// that writes no more waits for the lock that the change holds, and the change for
-// a toxic that hands the link its bytes.
-func (p *Toxiproxy) replace() error {
-	if err := p.call(http.MethodDelete, "", nil, nil); err != nil {
+// start starts a server with one proxy, without faults, at the address that it has had
+// before.
+func (p *Toxiproxy) start() (err error) {
+	p.faults = 0
+	if p.server, err = toxiproxyServer.start(); err != nil {
 		return err
 	}
-	return p.create()
+	var created struct{ Listen string }
+	err = callToxiproxy(http.MethodPost, "http://"+p.server.addr+"/proxies",
+		map[string]any{"name": proxyName, "listen": p.listen, "upstream": p.upstream}, &created)
+	if err != nil {
+		p.stop()
+		return err
+	}
+	p.listen = created.Listen
+	return nil
 }
 
+func (p *Toxiproxy) stop() {
+	if p.server != nil {
+		p.server.stop()
+		p.server = nil
+	}
+}
+
+// restart ends all connections and faults. Toxiproxy 2.12 may wait for ever to change the
+// faults of a connection that is just closed: a link that writes no more waits for the
+// lock that the change holds, and the change for a toxic that hands the link its bytes.
+// Nothing but its end helps then.
+func (p *Toxiproxy) restart() error {
+	p.stop()
+	return p.start()
+}
+
+const proxyName = "proxy"
+
 func (p *Toxiproxy) call(method, path string, body, answer any) error {
-	return callToxiproxy(method, p.server+"/proxies/"+p.name+path, body, answer)
+	if p.server == nil {
+		return errEnded
+	}
+	return callToxiproxy(method, "http://"+p.server.addr+"/proxies/"+proxyName+path, body, answer)
 }
 
 // at is the same replica at another endpoint.
@@ -142,7 +148,10 @@ func (r *Replica) at(endpoint string) *Replica {
 func (p *Toxiproxy) Down() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.call(http.MethodPatch, "", map[string]any{"enabled": false}, nil)
+	if err := p.call(http.MethodPatch, "", map[string]any{"enabled": false}, nil); err != nil {
+		p.stop()
+	}
+	return nil
 }
 
 // Up ends all faults. What was held back goes on its way.
@@ -151,10 +160,13 @@ func (p *Toxiproxy) Up() error {
 	defer p.mu.Unlock()
 	for ; p.faults > 0; p.faults-- {
 		if err := p.call(http.MethodDelete, fmt.Sprintf("/toxics/fault-%d", p.faults), nil, nil); err != nil {
-			return p.replace()
+			return p.restart()
 		}
 	}
-	return p.call(http.MethodPatch, "", map[string]any{"enabled": true}, nil)
+	if err := p.call(http.MethodPatch, "", map[string]any{"enabled": true}, nil); err != nil {
+		return p.restart()
+	}
+	return nil
 }
 
 // Add has a share of the connections, 0 to 1, suffer from a fault, until Up. It
@@ -167,7 +179,7 @@ func (p *Toxiproxy) Add(d Direction, share float64, f Fault) error {
 	}
 	err := p.call(http.MethodPost, "/toxics", toxic, nil)
 	if err != nil {
-		if err = p.replace(); err != nil {
+		if err = p.restart(); err != nil {
 			return err
 		}
 		toxic["name"] = "fault-1"
@@ -179,16 +191,14 @@ func (p *Toxiproxy) Add(d Direction, share float64, f Fault) error {
 	return err
 }
 
-var toxiproxyServer = sync.OnceValues(func() (*server, error) {
-	return spec{
-		tool: toxiproxy,
-		args: func(addr, _ string) []string {
-			host, port, _ := strings.Cut(addr, ":")
-			return []string{"-host", host, "-port", port}
-		},
-		ready: func(s *server) error { return callToxiproxy(http.MethodGet, "http://"+s.addr+"/version", nil, nil) },
-	}.start()
-})
+var toxiproxyServer = spec{
+	tool: toxiproxy,
+	args: func(addr, _ string) []string {
+		host, port, _ := strings.Cut(addr, ":")
+		return []string{"-host", host, "-port", port}
+	},
+	ready: func(s *server) error { return callToxiproxy(http.MethodGet, "http://"+s.addr+"/version", nil, nil) },
+}
 
 // callToxiproxy sends a request to the server's API and leaves no connection open,
 // which would look like a leak to the tests.

@@ -15,7 +15,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
@@ -163,12 +163,12 @@ func RequireBank(t *testing.T, conn *sqlite3.Conn, label string) int {
 func RequireEveryTXID(t *testing.T, store storage.Store) int {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "each.db")
-	files, err := restore.ListFiles(t.Context(), store)
+	files, err := replica.All(t.Context(), store)
 	if err != nil {
 		t.Fatal(err)
 	}
 	last := 0
-	for _, f := range files {
+	for _, f := range files.Infos() {
 		if f.Level != format.LevelRaw {
 			continue
 		}

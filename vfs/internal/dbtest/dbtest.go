@@ -6,6 +6,7 @@ package dbtest
 import (
 	"errors"
 	"io"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -50,6 +51,16 @@ func Query(t *testing.T, conn *sqlite3.Conn, sql string) string {
 		t.Fatalf("%s: %v", sql, err)
 	}
 	return text
+}
+
+// ReadFile returns what is in a file.
+func ReadFile(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // Checkpoint checkpoints everything, however often a cut stops it.

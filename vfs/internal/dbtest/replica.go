@@ -13,6 +13,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
@@ -105,20 +106,17 @@ func RequireIntact(t *testing.T, store storage.Store) {
 // LastTXID returns the newest TXID that a replica holds.
 func LastTXID(t *testing.T, store storage.Store) (last format.TXID) {
 	t.Helper()
-	files, err := restore.ListFiles(t.Context(), store)
+	files, err := replica.All(t.Context(), store)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range files {
-		last = max(last, f.MaxTXID)
-	}
-	return last
+	return files.Newest()
 }
 
 // PagesSince counts the pages in the files after a TXID.
 func PagesSince(t *testing.T, store *storagetest.Memory, txid format.TXID) (pages uint64) {
 	t.Helper()
-	files, err := restore.ListFiles(t.Context(), store)
+	files, err := replica.All(t.Context(), store)
 	if err != nil {
 		t.Fatal(err)
 	}

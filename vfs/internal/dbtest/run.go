@@ -9,14 +9,14 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
-	"github.com/walvfs/walvfs/shipper/sidecar"
+	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
 // A Disk is what a database's files hold at one moment.
 type Disk map[string][]byte
 
-var suffixes = []string{"", "-wal", sidecar.Suffix}
+var suffixes = []string{"", "-wal", statefile.Suffix}
 
 // Save reads the files as they are.
 func Save(t *testing.T, path string) Disk {
@@ -79,7 +79,7 @@ type Run struct {
 
 // NewRun returns a run that is open.
 func NewRun(t *testing.T) *Run {
-	r := &Run{T: t, Store: NewReplica(t), Path: filepath.Join(t.TempDir(), "app.db")}
+	r := &Run{T: t, Store: NewReplica(t), Path: filepath.Join(MemoryDir(t), "app.db")}
 	r.Open()
 	Exec(t, r.Conn, "CREATE TABLE t (x)", ManyRows)
 	Settled(t, r.Path)

@@ -60,9 +60,18 @@ func NewAlias(t *testing.T, store storage.Store) Alias {
 	return a
 }
 
-// URI returns the URI of a database with a replica and more parameters.
+// ReplicaURL is a replica as [URI] wants it.
+type ReplicaURL string
+
+func (u ReplicaURL) String() string { return string(u) }
+
+// URI returns the URI of a database with a replica and more parameters. Without an
+// interval among them, uploads follow each other.
 func URI(path string, replica fmt.Stringer, params ...string) string {
-	u := "file:" + path + "?vfs=replicated&interval=0s&replica=" + url.QueryEscape(replica.String())
+	u := "file:" + path + "?vfs=replicated&replica=" + url.QueryEscape(replica.String())
+	if !strings.Contains("&"+strings.Join(params, "&"), "&interval=") {
+		u += "&interval=0s"
+	}
 	return strings.Join(append([]string{u}, params...), "&")
 }
 

@@ -57,9 +57,9 @@ func CheckURL(u *url.URL, params ...string) error {
 	for name := range query {
 		if !slices.Contains(params, name) {
 			if len(params) == 0 {
-				return fmt.Errorf("unknown parameter %q: %s URLs have none", name, u.Scheme)
+				return fmt.Errorf("unknown parameter %q: %s URLs have none%s", name, u.Scheme, instead(u.Scheme, name))
 			}
-			return fmt.Errorf("unknown parameter %q: expected one of %s", name, strings.Join(params, ", "))
+			return fmt.Errorf("unknown parameter %q: expected one of %s%s", name, strings.Join(params, ", "), instead(u.Scheme, name))
 		}
 	}
 	return nil

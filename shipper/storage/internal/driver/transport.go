@@ -1,7 +1,9 @@
 package driver
 
 import (
+	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,4 +29,28 @@ func Tune(t *http.Transport) {
 	t.MaxIdleConns = idleConns
 	t.IdleConnTimeout = idleTime
 	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout}
+}
+
+// A Transport is one that can be closed. An SDK may still send a request of its own then,
+// as one that cancels an upload, whose connection nobody would close.
+type Transport struct {
+	*http.Transport
+	closed atomic.Bool
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.closed.Load() {
+		if req.Body != nil {
+			req.Body.Close()
+		}
+		return nil, net.ErrClosed
+	}
+	return t.Transport.RoundTrip(req)
+}
+
+// Close has requests fail from now on, and closes the connections that have none.
+func (t *Transport) Close() {
+	t.closed.Store(true)
+	t.CloseIdleConnections()
 }

@@ -3,6 +3,7 @@ package driver
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -80,4 +81,21 @@ func TestTuneGone(t *testing.T) {
 			t.Errorf("after %s: %v, closed %v", took, err, gone.Load())
 		}
 	})
+}
+
+// A request that comes after the end of a client opens no connection.
+func TestClosedTransport(t *testing.T) {
+	var dials atomic.Int32
+	transport := &Transport{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		dials.Add(1)
+		return nil, io.ErrUnexpectedEOF
+	}}}
+	client := &http.Client{Transport: transport}
+	if _, err := client.Get("http://host/"); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Error(err)
+	}
+	transport.Close()
+	if _, err := client.Get("http://host/"); !errors.Is(err, net.ErrClosed) || dials.Load() != 1 {
+		t.Errorf("%v after %d dials", err, dials.Load())
+	}
 }

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+)
+
+// copyLive copies a database as of one read transaction, without a trace: it must
+// neither checkpoint, nor delete the log that another process uses.
+func copyLive(ctx context.Context, live, to string) error {
+	if _, err := os.Stat(live); err != nil {
+		return err
+	}
+	// In WAL mode, who has a database open has a "-wal" file. Without one, SQLite
+	// would leave one behind, unless it is told that nobody writes.
+	idle, before, err := atRest(live)
+	if err != nil {
+		return err
+	}
+	// The replicated VFS gives the "-shm" that SQLite may create the database's owner;
+	// otherwise it does nothing for a connection that only reads.
+	uri := fileURI(live) + "?mode=ro&vfs=replicated"
+	if idle {
+		uri = fileURI(live) + "?mode=ro&immutable=1"
+	}
+	if err := backup(ctx, uri, to); err != nil {
+		return err
+	}
+	if !idle {
+		return nil
+	}
+	if still, after, err := atRest(live); err != nil || !still || after != before {
+		return errors.Join(err, errors.New("it was opened meanwhile: try again"))
+	}
+	return nil
+}
+
+// fileState is what tells that nobody wrote to a file.
+type fileState struct {
+	size int64
+	time time.Time
+}
+
+func atRest(path string) (idle bool, state fileState, err error) {
+	_, err = os.Stat(path + "-wal")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, state, err
+	}
+	idle = err != nil
+	fi, err := os.Stat(path)
+	if err != nil {
+		return false, state, err
+	}
+	return idle, fileState{fi.Size(), fi.ModTime()}, nil
+}
+
+func backup(ctx context.Context, from, to string) error {
+	db, err := sqlite3.OpenContext(ctx, from)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	db.SetInterrupt(ctx)
+	// The last connection that closes would checkpoint, and delete the log.
+	if _, err := db.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {
+		return err
+	}
+	if err := db.BusyTimeout(10 * time.Second); err != nil {
+		return err
+	}
+	if err := db.Exec(`BEGIN; SELECT 1 FROM sqlite_schema`); err != nil {
+		return err
+	}
+	return db.Backup("main", fileURI(to))
+}
+
+// fileURI is a path as SQLite reads it with parameters behind.
+func fileURI(path string) string {
+	return "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()
+}

@@ -1,0 +1,152 @@
+package shipper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
+)
+
+// ErrVanished: files that the replica had, and that retention keeps, are gone.
+var ErrVanished = errors.New("files of the replica have vanished: look for a lifecycle rule of the bucket, or a person or program that deletes there")
+
+// list lists every file of the replica. What has to be there and is not is said, and
+// mended by a snapshot.
+func (s *Shipper) list(ctx context.Context) (replica.Files, error) {
+	had := s.Tip().TXID
+	settled, log := s.levels.settled(had)
+	files, err := s.listOnce(ctx)
+	if err == nil && !leads(files, had) {
+		// It may have been taken between two steps of somebody else's.
+		files, err = s.listOnce(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if missing := s.levels.found(files, settled, log); missing > 0 {
+		err := fmt.Errorf("%w; %d files are missing, and the moments that need them cannot be restored any more", ErrVanished, missing)
+		s.log.Warn("older moments are lost", "error", err)
+		s.failedBeside(err)
+	}
+	if leads(files, had) {
+		return files, nil
+	}
+	newest := format.TXID(0)
+	if points := files.Restorable(); len(points) > 0 {
+		newest = points[len(points)-1]
+	}
+	err = fmt.Errorf("%w; the replica had TXID %s, and its %d files lead to TXID %s; a snapshot will replace what is missing",
+		ErrVanished, had, len(files), newest)
+	if s.levels.lose(err, log) {
+		s.log.Error("the replica is not whole", "error", err)
+		s.failedBeside(err)
+	}
+	return files, nil
+}
+
+func (s *Shipper) listOnce(ctx context.Context) (replica.Files, error) {
+	return replica.Collect(s.replica.List(ctx, 0))
+}
+
+// leads reports whether a TXID can be restored from files, or a later one.
+func leads(files replica.Files, txid format.TXID) bool {
+	if txid == 0 {
+		return true
+	}
+	points := files.Restorable()
+	return len(points) > 0 && points[len(points)-1] >= txid
+}
+
+// settled returns the TXID up to which no file ends that is on its way, or will be; and
+// the log that the replica has now.
+func (l *levels) settled(tip format.TXID) (upTo format.TXID, log int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, v := range l.list {
+		if v.cut != nil {
+			tip = min(tip, v.cut.max)
+		}
+	}
+	return max(tip, 1) - 1, l.log
+}
+
+// held is how many files there were at the last listing that end no later than a TXID.
+type held struct {
+	upTo  format.TXID
+	files int
+}
+
+func holds(files replica.Files, upTo format.TXID) held {
+	h := held{upTo: upTo}
+	for _, f := range files {
+		if f.MaxTXID <= upTo {
+			h.files++
+		}
+	}
+	return h
+}
+
+// found is told a listing, and up to where it holds all that is ever uploaded. It returns
+// how many files are gone since the last one.
+func (l *levels) found(files replica.Files, upTo format.TXID, log int) (missing int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if log != l.log {
+		return 0
+	}
+	for _, f := range files {
+		if f.MinTXID == 1 && f.MaxTXID >= l.base.MaxTXID {
+			l.base = f.FileInfo
+		}
+	}
+	missing = l.held.files - holds(files, l.held.upTo).files
+	l.held = holds(files, upTo)
+	return missing
+}
+
+// deletedSome is told that some of the files of the last listing may be gone.
+func (l *levels) deletedSome() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = held{}
+}
+
+// deleted is told which of the files of the last listing are gone now.
+func (l *levels) deleted(files replica.Files) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held.files -= holds(files, l.held.upTo).files
+}
+
+// lose has a snapshot made at once. It reports whether that is new.
+func (l *levels) lose(err error, log int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if log != l.log || l.vanished != nil {
+		return false
+	}
+	l.vanished, l.base, l.known = err, format.FileInfo{}, true
+	l.needs(l.list[len(l.list)-1], time.Now())
+	return true
+}
+
+// look finds out, with one small request, whether the file is still there that
+// everything else is restored on.
+func (s *Shipper) look(ctx context.Context) error {
+	s.levels.mu.Lock()
+	base := s.levels.base
+	s.levels.mu.Unlock()
+	if base.MaxTXID != 0 {
+		if there, err := s.replica.Exists(ctx, base); there || err != nil {
+			return err
+		}
+	}
+	s.levels.mu.Lock()
+	s.levels.base = format.FileInfo{} // the listing may have an older one
+	s.levels.mu.Unlock()
+	_, err := s.list(ctx)
+	return err
+}

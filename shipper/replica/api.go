@@ -1,0 +1,133 @@
+// Package replica reads what is in a bucket: it is the one place that lists the files of
+// a replica, chooses those that lead to a TXID or a time, and reads their parts.
+//
+//	r := replica.New(store, replica.Options{})
+//	files, err := r.Files(ctx)                       // one listing
+//	plan, err := files.Plan(0)                       // what leads to the newest TXID
+//	for _, f := range plan.Apply {
+//		h, t, err := r.Ends(ctx, f)              // header and trailer
+//		index, err := r.Index(ctx, f)            // where its pages are
+//		if e, ok := index.Find(1); ok {
+//			err = r.Page(ctx, f, e, page)    // one of them
+//		}
+//	}
+//
+// [Replica.Decode] reads a whole file and verifies it; [Replica.Reader] gives its bytes.
+//
+// # Damage and absence
+//
+// A file that is not what its writer wrote is a [*Damaged], one that was listed and is
+// gone a [*Missing]. Both name the file, so that a caller can go around it: another
+// level often holds the same TXIDs, and [Plan.Without] finds out. Any other error is of
+// the store, and says nothing about the files.
+//
+// A header, a trailer, an index and a page that are read alone are checked as far as
+// they can be: against the file's key, its size and each other. Only the checksum of the
+// whole file proves them.
+//
+// # Memory
+//
+// No number in a file has memory allocated before as many bytes have arrived, or before
+// it was compared with the file's size, as the store says it.
+package replica
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// Options says how to read. The zero value makes each request once.
+type Options struct {
+	// Patience is how long a read may stand still, or fail, before it is given up. Until
+	// then it goes on where it was, as often as the connection breaks. With zero, the
+	// first fault is the caller's.
+	Patience time.Duration
+
+	// Logger gets a warning for each read that is resumed; nil is silent.
+	Logger *slog.Logger
+}
+
+// A Replica reads one replica. Its methods are safe for concurrent use.
+type Replica struct {
+	store    storage.Store
+	layout   atomic.Int64 // a format.Layout: the store's, or that of the files found
+	patience time.Duration
+	log      *slog.Logger
+}
+
+// New returns a reader of a store. It makes no request, and does not close the store.
+func New(store storage.Store, opts Options) *Replica {
+	r := &Replica{store: store, patience: opts.Patience, log: cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))}
+	r.layout.Store(int64(store.Layout()))
+	return r
+}
+
+// Key returns the key of a file's object.
+func (r *Replica) Key(f format.FileInfo) string {
+	return format.Layout(r.layout.Load()).Key(f.Level, f.MinTXID, f.MaxTXID)
+}
+
+// Foreign reports whether [Replica.Files] found files under the keys of another kind of
+// store, as a copy of a bucket in a directory has them. They can be read, and not
+// continued: a writer uses the store's own keys.
+func (r *Replica) Foreign() bool { return format.Layout(r.layout.Load()) != r.store.Layout() }
+
+// Name returns the URL of a file's object, for a message.
+func (r *Replica) Name(f format.FileInfo) string { return r.store.String() + "/" + r.Key(f) }
+
+// String returns the replica's URL, without secrets.
+func (r *Replica) String() string { return r.store.String() }
+
+// Damaged says that a file is not what its writer wrote: its bytes, its size, or what
+// follows from them. Reading it again gives the same. It wraps [format.ErrCorrupt].
+type Damaged struct {
+	File format.FileInfo
+	Name string // the object's URL
+	Err  error
+}
+
+func (e *Damaged) Error() string { return fmt.Sprintf("read %s: %v", e.Name, e.Err) }
+func (e *Damaged) Unwrap() error { return e.Err }
+
+// Missing says that a file that a listing had does not exist, mostly because retention
+// removed it. It wraps [storage.ErrNotExist].
+type Missing struct {
+	File format.FileInfo
+	Name string // the object's URL
+	Err  error
+}
+
+func (e *Missing) Error() string { return e.Err.Error() }
+func (e *Missing) Unwrap() error { return e.Err }
+
+// FileError gives an error of reading one file its type: what wraps [format.ErrCorrupt]
+// becomes a [*Damaged], what wraps [storage.ErrNotExist] a [*Missing]. Others name the
+// file.
+func (r *Replica) FileError(f format.FileInfo, err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Damaged](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*Missing](err); ok {
+		return e
+	}
+	switch {
+	case errors.Is(err, format.ErrCorrupt):
+		return &Damaged{f, r.Name(f), err}
+	case errors.Is(err, storage.ErrNotExist):
+		return &Missing{f, r.Name(f), err}
+	}
+	if _, ok := errors.AsType[*storage.Error](err); ok {
+		return err
+	}
+	return fmt.Errorf("read %s: %w", r.Name(f), err)
+}

@@ -1,0 +1,142 @@
+package replica
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// A File is a file of a replica as a listing has it. Its Time is not known: a listing
+// tells when an object was written, not when its content was committed.
+type File struct {
+	format.FileInfo
+	Written time.Time // as the store says
+}
+
+// List yields the files of all levels, from level 0 up: in level 0 only those from a
+// TXID on, in the levels above all. A file that compaction replaces while it is listed
+// is so seen again in the level above. Objects that are no files of a replica are left
+// out. After an error nothing more is yielded.
+func (r *Replica) List(ctx context.Context, from format.TXID) iter.Seq2[File, error] {
+	layout := format.Layout(r.layout.Load())
+	return r.list(ctx, layout, layout.Prefix(), startAt(layout, format.LevelRaw, from))
+}
+
+// ListLevel yields the files of one level that begin at a TXID or after it, in order.
+func (r *Replica) ListLevel(ctx context.Context, level int, from format.TXID) iter.Seq2[File, error] {
+	layout := format.Layout(r.layout.Load())
+	return r.list(ctx, layout, layout.Dir(level), startAt(layout, level, from))
+}
+
+// startAt returns a key after which the files of a level begin that have a MinTXID or a
+// later one.
+func startAt(l format.Layout, level int, from format.TXID) string {
+	if from <= 1 {
+		return ""
+	}
+	return l.Dir(level) + from.String() // before "MIN-MAX.ltx"
+}
+
+func (r *Replica) list(ctx context.Context, layout format.Layout, prefix, startAfter string) iter.Seq2[File, error] {
+	return func(yield func(File, error) bool) {
+		for obj, err := range r.store.List(ctx, prefix, startAfter) {
+			if err != nil {
+				yield(File{}, err)
+				return
+			}
+			f, ok := layout.Parse(obj.Key)
+			if !ok {
+				continue
+			}
+			f.Size = obj.Size
+			if !yield(File{f, obj.ModTime}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Files are those that one listing had.
+type Files []File
+
+// Collect gathers what a listing yields.
+func Collect(listing iter.Seq2[File, error]) (files Files, err error) {
+	for f, err := range listing {
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// Files lists a replica that is to be read: one listing of all levels. Without any
+// file, it fails with an error that wraps [ErrNone], or that says what is there instead.
+// Files that were copied from another kind of store with their keys are read as they are.
+func (r *Replica) Files(ctx context.Context) (Files, error) {
+	files, err := Collect(r.List(ctx, 0))
+	if err != nil || len(files) > 0 {
+		return files, err
+	}
+	return r.foreign(ctx)
+}
+
+// Infos returns the files without what only the listing tells.
+func (f Files) Infos() []format.FileInfo {
+	infos := make([]format.FileInfo, len(f))
+	for i := range f {
+		infos[i] = f[i].FileInfo
+	}
+	return infos
+}
+
+// Newest returns the newest TXID that a file ends with, 0 without files.
+func (f Files) Newest() (txid format.TXID) {
+	for i := range f {
+		txid = max(txid, f[i].MaxTXID)
+	}
+	return txid
+}
+
+// At returns the file that ends at a TXID, of the lowest level that has one. That is
+// what a writer goes on from, and whose time is best: Litestream's snapshots carry the
+// time when they were made.
+func (f Files) At(txid format.TXID) (at File, ok bool) {
+	for _, g := range f {
+		if g.MaxTXID == txid && (!ok || g.Level < at.Level) {
+			at, ok = g, true
+		}
+	}
+	return at, ok
+}
+
+// Has reports whether the listing had a file.
+func (f Files) Has(info format.FileInfo) bool {
+	return slices.ContainsFunc(f, func(g File) bool { return g.FileInfo == info })
+}
+
+// Restorable returns the TXIDs for which there is a plan, ascending.
+func (f Files) Restorable() []format.TXID { return format.Restorable(f.Infos()) }
+
+// Without returns the files but some.
+func (f Files) Without(out ...format.FileInfo) Files {
+	return slices.DeleteFunc(slices.Clone(f), func(g File) bool { return slices.Contains(out, g.FileInfo) })
+}
+
+// Sort orders files by their last TXID, and of those that end at the same one, the lower
+// level first.
+func (f Files) Sort() {
+	slices.SortFunc(f, func(a, b File) int {
+		return cmp.Or(cmp.Compare(a.MaxTXID, b.MaxTXID), cmp.Compare(a.Level, b.Level), cmp.Compare(a.MinTXID, b.MinTXID))
+	})
+}
+
+// All lists the files of a replica that may have none: one listing of all levels.
+func All(ctx context.Context, store storage.Store) (Files, error) {
+	return Collect(New(store, Options{}).List(ctx, 0))
+}

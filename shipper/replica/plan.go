@@ -1,0 +1,137 @@
+package replica
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// A Plan is the files that lead to one TXID.
+type Plan struct {
+	Apply  []format.FileInfo // in the order in which to apply them; never empty
+	Listed Files             // that they were chosen from
+}
+
+// TXID returns the one that the plan leads to.
+func (p Plan) TXID() format.TXID { return p.Apply[len(p.Apply)-1].MaxTXID }
+
+// Bytes returns the size of the files to apply.
+func (p Plan) Bytes() (n int64) {
+	for _, f := range p.Apply {
+		n += f.Size
+	}
+	return n
+}
+
+// Plan chooses the files that restore a TXID, 0 for the newest, as [format.Plan] does.
+func (f Files) Plan(txid format.TXID) (Plan, error) {
+	apply, err := format.Plan(f.Infos(), txid)
+	return Plan{apply, f}, err
+}
+
+// Without makes another plan to the same TXID that does not take a file: one that is
+// damaged, or that cannot be read. It fails as [format.Plan] does if there is none.
+func (p Plan) Without(out format.FileInfo) (Plan, error) {
+	return p.Listed.Without(out).Plan(p.TXID())
+}
+
+// Target is what a replica is restored to. The zero value is the newest TXID.
+type Target struct {
+	TXID      format.TXID // one that a file ends with
+	Timestamp time.Time   // the newest TXID at or before it; excludes TXID
+}
+
+// maxPlans is how often a plan is tried to be made. Retention removes a file at most
+// once an interval of its level.
+const maxPlans = 5
+
+// Plan lists the replica and chooses the files that lead to a target. For a timestamp it
+// also reads headers, about log2 as many as there are TXIDs, once more if retention
+// removed a file meanwhile, and passes over files whose header cannot be right.
+func (r *Replica) Plan(ctx context.Context, t Target) (p Plan, err error) {
+	if t.TXID != 0 && !t.Timestamp.IsZero() {
+		return p, r.PlanError(errors.New("both a TXID and a timestamp were asked for"))
+	}
+	for range maxPlans {
+		p, err = r.planOnce(ctx, t)
+		if _, gone := errors.AsType[*Missing](err); !gone {
+			break
+		}
+	}
+	return p, err
+}
+
+func (r *Replica) planOnce(ctx context.Context, t Target) (p Plan, err error) {
+	files, err := r.Files(ctx)
+	if err != nil {
+		return p, err
+	}
+	txid := t.TXID
+	if !t.Timestamp.IsZero() {
+		if txid, err = r.TXIDAt(ctx, files, t.Timestamp); err != nil {
+			return p, err
+		}
+	}
+	p, err = files.Plan(txid)
+	if err != nil {
+		return p, r.PlanError(err)
+	}
+	return p, nil
+}
+
+// TXIDAt finds the newest TXID at or before a time. The time of a file is the one in its
+// header: the store's own is when the object was written, and for a compacted file that
+// is later. A file whose header is damaged is passed over, as long as the TXID that it
+// ends with cannot be the one.
+func (r *Replica) TXIDAt(ctx context.Context, files Files, at time.Time) (format.TXID, error) {
+	var bad []format.FileInfo
+	var damaged []*Damaged
+	for {
+		var failed error
+		whole := files.Without(bad...)
+		txid, err := format.TXIDAt(whole.Infos(), at, func(f format.FileInfo) (time.Time, error) {
+			h, err := r.Header(ctx, f)
+			if err != nil {
+				failed = err
+				return time.Time{}, err
+			}
+			return time.UnixMilli(h.Timestamp), nil
+		})
+		if e, ok := errors.AsType[*Damaged](failed); ok {
+			bad, damaged = append(bad, e.File), append(damaged, e)
+			continue
+		}
+		switch {
+		case failed != nil:
+			return 0, failed // it names the object
+		case err != nil && len(damaged) > 0:
+			return 0, damaged[0]
+		case err != nil:
+			return 0, r.PlanError(err)
+		}
+		for _, e := range damaged {
+			if next := whole.after(txid); e.File.MaxTXID > txid && (next == 0 || e.File.MaxTXID < next) {
+				return 0, e
+			}
+		}
+		return txid, nil
+	}
+}
+
+// after returns the first TXID after another one that can be restored, 0 if none can.
+func (f Files) after(txid format.TXID) format.TXID {
+	for _, next := range f.Restorable() {
+		if next > txid {
+			return next
+		}
+	}
+	return 0
+}
+
+// PlanError names the replica in an error of a plan.
+func (r *Replica) PlanError(err error) error {
+	return &storage.Error{Op: "plan", URL: r.store.String(), Err: err}
+}

@@ -1,0 +1,338 @@
+// Package follow keeps a copy of a database up to date while others read it through SQLite.
+//
+//	err := follow.Run(ctx, store, "copy.db", follow.Options{})
+//
+// [Run] restores the newest state, and then goes on with that copy. Each step takes it from one TXID to another one:
+//
+//	poll      is there the file that comes next? then one listing, from the copy's own on
+//	fetch     the changed pages, once each -> app.db-walvfs-apply
+//	lock      as a SQLite writer does: SHARED, RESERVED, EXCLUSIVE
+//	commit    app.db-walvfs-apply is renamed to app.db-journal
+//	apply     its pages are written to app.db, and synced
+//	done      app.db-journal is removed, the locks go
+//
+// The file of pages is a rollback journal, byte for byte, but for what is in it: not
+// the pages as they were, but as they will be. SQLite's recovery writes what a
+// journal holds into the database and sets the size that it tells. That is all it
+// does, and doing it twice does no harm. So:
+//
+//   - No reader sees anything between two TXIDs. A copy is in rollback mode, whatever
+//     its source is: readers hold SHARED while they read, nothing is written without
+//     EXCLUSIVE, and the journal has its name only under that lock. They notice what
+//     changed by the change counter in page 1, which every step increments.
+//   - No crash leaves anything between two TXIDs. Before the rename is durable, nothing
+//     was written. After it, the whole journal is durable, and hot: whoever opens the
+//     copy next, SQLite or [Run], writes it again, to the end.
+//   - A change of the page size, a database that shrank and one that comes from a
+//     newer snapshot are no special cases: SQLite's recovery knows them from VACUUM.
+//
+// A transaction of SQLite's own would do the same, but it has no way to write pages by
+// number that go-sqlite3 offers, and its backup API writes every page each time. WAL
+// mode would let long readers be, for an index to be kept by hand that every reader
+// trusts: here, a reader that stays keeps the copy from moving on instead, which is
+// said. While it is waited for, new readers are held up at most 5 s: they should have
+// a busy_timeout. After a crash in the middle, one that opens the copy with mode=ro
+// fails until somebody who may write has opened it.
+//
+// Beside the copy is app.db-walvfs-follow: which TXID it is at, and what tells that
+// it is still what was written. The copy has no state file, so that no application takes
+// its replica over with it.
+package follow
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
+	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
+	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// ErrWritten: the copy that [Run] keeps up to date is not what it wrote.
+var ErrWritten = errors.New("the copy was written to by somebody else")
+
+// Options says how to follow.
+type Options struct {
+	// Options are those of [restore.Restore]. TXID and Timestamp must be zero. Force replaces
+	// what is at the target if it is not a copy that can be gone on with. Progress is
+	// of the first restore.
+	restore.Options
+
+	// Interval is the time between two polls. The default is 1 s: of a quiet replica,
+	// that is 3,500 requests for an object and 130 listings an hour. With 30 s or more,
+	// each poll is a listing.
+	Interval time.Duration
+
+	// Report is called once when the copy is there, and then whenever something
+	// changed.
+	Report func(Status)
+
+	hooks disk.Hooks
+}
+
+// patience is how long a download may stand still before a step fails.
+const patience = 2 * time.Minute
+
+func (o Options) read(store storage.Store) *replica.Replica {
+	return replica.New(store, replica.Options{Patience: patience, Logger: o.Logger})
+}
+
+// Status is how a copy is.
+type Status struct {
+	TXID     format.TXID // of the copy
+	Time     time.Time   // of the TXID, as its writer recorded it
+	PageSize uint32      // bytes
+	Pages    uint32      // size of the database
+
+	Tip    format.TXID   // the newest one that the replica is known to have
+	Behind time.Duration // how long the oldest file that the copy lacks is there; 0 if it has all
+
+	// Of the step that led here. Files is 0 if there was none.
+	Files    int
+	Bytes    int64
+	Duration time.Duration
+
+	Resumed bool  // the copy was there already
+	Waiting bool  // for somebody who reads it
+	Err     error // what ails it, until the next report
+}
+
+// follower keeps one copy up to date.
+type follower struct {
+	store storage.Store
+	from  *replica.Replica // reads the store
+	opts  Options
+	path  string // of the copy
+	state *followFile
+	copy  *followed // nil if it is not open
+
+	tip   format.TXID
+	since time.Time          // when the oldest file that the copy lacks was written
+	quiet int                // polls in a row without news
+	full  bool               // list all levels at the next poll
+	bad   []*replica.Damaged // not to be taken again
+	said  string             // the last error
+}
+
+// Run restores the newest state to target, or goes on with the copy that an
+// earlier Run left there, and keeps it up to date until ctx is done, whose cause
+// it returns. Faults of the store are reported, and tried again. It fails as
+// [restore.Restore] does before there is a copy, and with [ErrWritten].
+func Run(ctx context.Context, store storage.Store, target string, opts Options) error {
+	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
+	opts.Parallelism = cmp.Or(max(opts.Parallelism, 0), 64)
+	opts.Interval = cmp.Or(max(opts.Interval, 0), time.Second)
+	if opts.Report == nil {
+		opts.Report = func(Status) {}
+	}
+	if opts.TXID != 0 || !opts.Timestamp.IsZero() {
+		return opts.read(store).PlanError(errors.New("what is followed is the newest state, not one TXID or time"))
+	}
+	target, _, err := restore.Look(target)
+	if err != nil {
+		return followTo(err)
+	}
+	state, err := openFollowFile(target, opts.hooks)
+	if err != nil {
+		return err
+	}
+	f := &follower{store: store, from: opts.read(store), opts: opts, path: target, state: state, full: true}
+	defer f.close()
+
+	resumed, err := f.resume()
+	if errors.Is(err, ErrWritten) && opts.Force {
+		resumed, err = false, f.closeCopy()
+	}
+	if err == nil && !resumed {
+		err = f.begin(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return f.loop(ctx)
+}
+
+func (f *follower) close() {
+	f.closeCopy()
+	f.state.close()
+}
+
+func (f *follower) closeCopy() error {
+	if f.copy == nil {
+		return nil
+	}
+	err := f.copy.close()
+	f.copy = nil
+	return err
+}
+
+// resume opens the copy that an earlier run left. It reports whether there is one.
+func (f *follower) resume() (bool, error) {
+	if (f.state.Replica == "" && !f.state.damaged) || !disk.Exists(f.path) {
+		return false, nil
+	}
+	if f.state.Replica != f.from.String() {
+		if f.opts.Force {
+			return false, nil
+		}
+		why := errors.New("it is a copy of " + f.state.Replica)
+		if f.state.damaged {
+			why = fmt.Errorf("%s: %w: it is damaged, or an earlier version wrote it", f.path+followSuffix, statefile.ErrInvalid)
+		}
+		return false, &restore.Error{Op: "follow to", Name: f.path, Err: why, Hint: "to replace the copy, force it"}
+	}
+	var err error
+	if f.copy, err = openFollowed(place{f.path, f.opts.hooks}, f.state); err != nil {
+		return false, err
+	}
+	if err := f.copy.settle(); err != nil {
+		return false, err
+	}
+	os.Remove(f.path + applySuffix)
+	f.tip = f.state.At.TXID
+	f.report(Status{Resumed: true})
+	return true, nil
+}
+
+// begin makes the copy.
+func (f *follower) begin(ctx context.Context) error {
+	start := time.Now()
+	before, at := f.state.followState, position{}
+	copying := disk.Copying{
+		Prepare: func(file *os.File, name string, h format.LTXHeader) (err error) {
+			at, err = f.firstPosition(ctx, file, name, h)
+			return err
+		},
+		// The state must be durable before the copy has its name: without it, the next run
+		// could not continue the copy.
+		Remember: func(name string) error {
+			id, err := disown(name, f.path)
+			if err != nil {
+				return err
+			}
+			return f.remember(followState{Replica: f.from.String(), Copy: id, At: at})
+		},
+	}
+	result, err := restore.Restore(ctx, f.store, f.path, f.opts.Options.With(f.opts.hooks, copying))
+	if err != nil {
+		if id, e := statefile.Identify(f.path); e != nil || id != f.state.Copy { // the copy does not have its name
+			f.state.followState = before
+		}
+		return err
+	}
+	f.tip = at.TXID
+	if f.copy, err = openFollowed(place{f.path, f.opts.hooks}, f.state); err != nil {
+		return err
+	}
+	f.report(Status{Files: result.Files, Bytes: result.Bytes, Duration: time.Since(start)})
+	return nil
+}
+
+// remember makes a state durable, with the name of its file.
+func (f *follower) remember(s followState) error {
+	if err := f.state.save(s); err != nil {
+		return err
+	}
+	return place{f.path, f.opts.hooks}.syncDir()
+}
+
+// firstPosition puts a restored file into rollback mode.
+func (f *follower) firstPosition(ctx context.Context, file *os.File, name string, h format.LTXHeader) (position, error) {
+	at := position{TXID: h.MaxTXID, Time: time.UnixMilli(h.Timestamp).UTC(), PageSize: h.PageSize, Pages: h.Commit, Counter: 1}
+	page := make([]byte, h.PageSize)
+	if _, err := file.ReadAt(page, 0); err != nil {
+		return at, &restore.Error{Op: "read", Name: name, Err: disk.Pathless(err)}
+	}
+	if err := at.stamp(page); err != nil {
+		return at, &restore.Error{Op: "follow to", Name: f.path, Err: err}
+	}
+	if _, err := f.opts.hooks.Wrap(name, file).WriteAt(page, 0); err != nil {
+		return at, &restore.Error{Op: "write", Name: name, Err: disk.Pathless(err)}
+	}
+	listed, err := f.from.Files(ctx)
+	if err == nil {
+		at.File, at.Anchor, err = f.identify(ctx, listed, at)
+	}
+	return at, err
+}
+
+// report tells how the copy is, beside what the caller knows.
+func (f *follower) report(r Status) {
+	at := f.state.At
+	r.TXID, r.Time, r.PageSize, r.Pages = at.TXID, at.Time, at.PageSize, at.Pages
+	r.Tip = max(f.tip, at.TXID)
+	if r.Tip > r.TXID && !f.since.IsZero() {
+		r.Behind = max(0, time.Since(f.since))
+	}
+	f.opts.Report(r)
+}
+
+// maxPause bounds the time between two tries.
+const maxPause = 30 * time.Second
+
+func (f *follower) loop(ctx context.Context) error {
+	for pause := f.opts.Interval; ; {
+		again, err := f.step(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, ErrWritten):
+			return err
+		case err == nil:
+			pause, f.said = f.opts.Interval, ""
+		default:
+			if err.Error() != f.said {
+				f.said = err.Error()
+				f.report(Status{Err: err})
+			}
+			pause, f.full = min(2*pause, max(maxPause, f.opts.Interval)), true
+		}
+		if again {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(pause):
+		}
+	}
+}
+
+// hasSidecar reports whether an application opened the copy through the VFS. A record of
+// another file is of the database whose place the copy took.
+func hasSidecar(path string) bool {
+	s, err := statefile.Load(path)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	id, err := statefile.Identify(path)
+	return err != nil || s.File == id && s.Replica != ""
+}
+
+// disown identifies the new copy under its temporary name. If the database that it
+// replaces has a state file, it writes a record without a replica for the copy, so that no
+// application takes over the replica with it.
+func disown(name, path string) (id statefile.FileID, err error) {
+	id, err = statefile.Identify(name)
+	if err == nil && disk.Exists(path+statefile.Suffix) {
+		err = statefile.New("", id).Save(path)
+	}
+	return id, err
+}
+
+// followTo words an error of [Look] as one of following.
+func followTo(err error) error {
+	if e, ok := errors.AsType[*restore.Error](err); ok {
+		e.Op = "follow to"
+	}
+	return err
+}

@@ -1,0 +1,38 @@
+package disk
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Open file description locks conflict with SQLite's, also with those that
+// another driver in this process holds.
+const setLock = unix.F_OFD_SETLK
+
+// RenameNew renames a file, unless the new name is taken.
+func RenameNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	switch {
+	case err == nil || errors.Is(err, fs.ErrExist):
+		return err
+	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS):
+		return CheckedRename(from, to) // a file system that cannot
+	}
+	return err
+}
+
+// IsMount reports whether a file system, or a file of another one, is mounted there.
+func IsMount(path string) bool {
+	var stat unix.Statx_t
+	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_TYPE, &stat)
+	return err == nil && stat.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0
+}
+
+// StartSync has the kernel begin to write what the file has in memory. It is a
+// hint: the final sync reports errors.
+func StartSync(f *os.File) {
+	_ = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
+}

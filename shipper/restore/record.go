@@ -1,0 +1,90 @@
+package restore
+
+import (
+	"context"
+	"time"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
+	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// marks tell files of a replica from every other one with their TXIDs.
+type marks struct {
+	at  statefile.Mark // the TXID that is restored
+	tip statefile.Mark // the newest one; its checksum is only read to rewind
+}
+
+// marksOf reads the checksums of the files that the plan leads to, but for the plan's
+// last one: that is known when it is applied, and another one may be gone by then.
+func marksOf(ctx context.Context, r *replica.Replica, p replica.Plan, rewind bool) (m marks, err error) {
+	m.at.TXID, m.tip.TXID = p.TXID(), p.Listed.Newest()
+	if m.at.Checksum, err = checksumAt(ctx, r, p, m.at.TXID); err == nil && rewind {
+		m.tip.Checksum, err = checksumAt(ctx, r, p, m.tip.TXID)
+	}
+	return m, err
+}
+
+// checksumAt reads the checksum of the file that a writer goes on from at a TXID, 0 if
+// that is the plan's last one.
+func checksumAt(ctx context.Context, r *replica.Replica, p replica.Plan, txid format.TXID) (format.Checksum, error) {
+	at, _ := p.Listed.At(txid)
+	if at.FileInfo == p.Apply[len(p.Apply)-1] {
+		return 0, nil
+	}
+	t, err := r.Trailer(ctx, at.FileInfo)
+	return t.FileChecksum, err
+}
+
+// complete adds what is known once the plan is applied.
+func (m *marks) complete(db *database) {
+	if m.at.Checksum == 0 {
+		m.at.Checksum = db.checksum
+	}
+	m.at.Rebase = db.rebased // Litestream needs a snapshot for it
+	if m.tip.TXID == m.at.TXID {
+		m.tip = m.at
+	}
+}
+
+// recordOf returns what the restored database is to remember: which file of the replica
+// it equals. An application that opens it with the same replica goes on from there, if
+// nobody else has. To rewind, it is a database that the replica has all pages of,
+// differently, at its tip: what the application uploads next is all of it.
+func (t *temp) recordOf(store storage.Store, m marks, db *database, rewind bool) (s statefile.Record, err error) {
+	id, err := statefile.Identify(t.name)
+	if err != nil {
+		return s, err
+	}
+	closed, err := t.closed()
+	if err != nil {
+		return s, err
+	}
+	s = statefile.New(store.String(), id)
+	s.Acked, s.Restored = &m.at, true
+	s.State = &statefile.State{PageSize: db.pageSize, Floor: db.pages, Closed: closed}
+	if rewind && m.tip.TXID != m.at.TXID {
+		s.Acked, s.Rewind = &m.tip, true
+		s.State.Floor = 0 // every page is dirty
+	}
+	return s, nil
+}
+
+// closed returns what tells whether somebody wrote to the database since. The clock of
+// the file system must have gone on from the last write, or a later one might not show.
+func (t *temp) closed() (*statefile.Closed, error) {
+	for {
+		now := time.Now()
+		info, err := t.file.Stat()
+		if err != nil {
+			return nil, err
+		}
+		c := statefile.ClosedAs(info, now)
+		rest := statefile.Tick(info.ModTime()) - now.Sub(info.ModTime())
+		if c.Settled || rest > statefile.CoarseTick { // the clock was set back
+			return c, nil
+		}
+		time.Sleep(rest + time.Millisecond)
+	}
+}

@@ -1,8 +1,0 @@
-//go:build unix && !linux
-
-package restore
-
-import "golang.org/x/sys/unix"
-
-// These locks belong to the process: connections of this process are not seen.
-const setLock = unix.F_SETLK

@@ -1,7 +1,0 @@
-//go:build !unix
-
-package sidecar
-
-import "io/fs"
-
-func inodeOf(fs.FileInfo) (device, inode uint64) { return 0, 0 }

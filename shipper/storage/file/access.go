@@ -1,0 +1,74 @@
+package file
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// access is who may use what a store creates: its owner alone, unless the replica's
+// directory is shared with its group on purpose.
+type access struct {
+	group    fs.FileMode // the group's permissions on directories, and setgid
+	uid, gid int         // -1: as it is created
+}
+
+// access looks at the replica's directory, or if that does not exist, at the one that
+// it will be created in, whose owner it gets if root runs the program.
+func (s *Store) access() access {
+	info, err := os.Stat(s.root)
+	if err == nil {
+		return accessLike(info)
+	}
+	for dir := s.root; err != nil && dir != filepath.Dir(dir); {
+		dir = filepath.Dir(dir)
+		info, err = os.Stat(dir)
+	}
+	if err != nil || os.Geteuid() != 0 {
+		return access{uid: -1, gid: -1}
+	}
+	a := accessLike(info)
+	a.group = 0
+	return a
+}
+
+// accessLike returns the access that a directory stands for. Group permissions that
+// everybody has, as those of a directory of mode 0755, are nobody's intention.
+func accessLike(info fs.FileInfo) access {
+	a := access{uid: -1, gid: -1}
+	mode := info.Mode()
+	group, others := mode.Perm()&0o070, mode.Perm()&0o007<<3
+	if mode&fs.ModeSetgid != 0 || group&^others != 0 {
+		a.group = group | mode&fs.ModeSetgid
+	}
+	uid, gid := ownerOf(info)
+	if os.Geteuid() == 0 {
+		a.uid, a.gid = uid, gid
+	} else if a.group != 0 {
+		a.gid = gid
+	}
+	return a
+}
+
+func (a access) dirMode() fs.FileMode { return 0o700 | a.group }
+
+func (a access) fileMode() fs.FileMode { return 0o600 | a.group&0o060 }
+
+// give sets the owner and mode of what was just created for its owner alone. The group
+// gets its permissions only if it is the right one. What a file system does not have
+// cannot be set.
+func (a access) give(f *os.File, mode fs.FileMode) {
+	if a.uid >= 0 || a.gid >= 0 {
+		f.Chown(a.uid, a.gid)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return
+	}
+	if _, gid := ownerOf(info); gid != a.gid {
+		mode &^= 0o070 | fs.ModeSetgid
+	}
+	if info.Mode()&(fs.ModePerm|fs.ModeSetgid) != mode {
+		f.Chmod(mode)
+	}
+}

@@ -1,0 +1,13 @@
+//go:build !linux && !darwin
+
+package file
+
+import (
+	"errors"
+	"os"
+)
+
+// renameNew would rename a file unless the name is taken.
+func renameNew(oldname, newname string) error {
+	return &os.LinkError{Op: "rename", Old: oldname, New: newname, Err: errors.ErrUnsupported}
+}

@@ -1,0 +1,67 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
+)
+
+// costs notes what cannot be restored because of files that are damaged, and what comes out
+// wrong because of files that are whole and wrong. Right is what comes out right.
+func (v *verifier) costs(files, whole replica.Files, right []format.TXID) {
+	all := files.Restorable()
+	v.result.Lost = len(without(all, right))
+	wrong := v.takes(whole)
+	for f, problem := range v.bad {
+		cost := costOf(wrong[f], "comes out wrong: a restore takes it", "come out wrong: a restore takes it")
+		if slices.Contains(v.damaged, f) {
+			lost := without(all, files.Without(f).Restorable())
+			cost = costOf(lost, "cannot be restored without it", "cannot be restored without it")
+		}
+		v.result.Problems[problem].Cost = cost
+	}
+}
+
+// takes returns the TXIDs whose restore takes a file that is wrong.
+func (v *verifier) takes(whole replica.Files) map[format.FileInfo][]format.TXID {
+	taken := map[format.FileInfo][]format.TXID{}
+	if len(v.bad) == len(v.damaged) {
+		return taken
+	}
+	for _, txid := range whole.Restorable() {
+		p, err := whole.Plan(txid)
+		if err != nil {
+			continue
+		}
+		for _, f := range p.Apply {
+			if _, bad := v.bad[f]; bad {
+				taken[f] = append(taken[f], txid)
+			}
+		}
+	}
+	return taken
+}
+
+// costOf words what is the matter with TXIDs.
+func costOf(txids []format.TXID, one, more string) string {
+	switch n := len(txids); n {
+	case 0:
+		return "nothing: other files lead to the same TXIDs"
+	case 1:
+		return fmt.Sprintf("TXID %s %s", txids[0], one)
+	default:
+		return fmt.Sprintf("%d TXIDs, from %s to %s, %s", n, txids[0], txids[n-1], more)
+	}
+}
+
+// without returns the TXIDs of one ascending list that are not in another one.
+func without(all, some []format.TXID) (rest []format.TXID) {
+	for _, txid := range all {
+		if _, ok := slices.BinarySearch(some, txid); !ok {
+			rest = append(rest, txid)
+		}
+	}
+	return rest
+}

@@ -1,0 +1,110 @@
+package vfs
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/walvfs/walvfs/shipper"
+)
+
+// cutTries is how often a cut is made again after its pages were copied: the next one may
+// have become large meanwhile.
+const cutTries = 2
+
+// cutCopied begins a cut that reads what is left of a copy, and then needs its mark no
+// more. If the cut turns out to be large, its pages are copied first, and it begins again.
+func (d *database) cutCopied(ctx context.Context, extra *shipper.Extra) (k *cut, err error) {
+	var c *precopy
+	if extra != nil {
+		c, _ = extra.Copied.(*precopy)
+	}
+	for try := 0; ; try++ {
+		if k, err = d.beginCut(extra); k == nil || err != nil {
+			c.discard()
+			return nil, err
+		}
+		if c != nil && c.copy.PageSize != k.info.PageSize {
+			c.discard()
+			c = nil
+		}
+		// If there is no copy of the extra pages, none could be made.
+		if try == cutTries || extra != nil && c == nil || k.left(c) <= largeCut {
+			k.use(c)
+			return k, nil
+		}
+		if err = k.undo(); err != nil {
+			c.discard()
+			return nil, err
+		}
+		if c, err = d.recopy(ctx, c); err != nil {
+			d.log.Debug("cannot copy the pages of a large cut", "error", err)
+			try = cutTries - 1
+		}
+	}
+}
+
+// left returns how many bytes of pages are read under the mark.
+func (k *cut) left(c *precopy) int64 {
+	pages := k.read
+	if c != nil {
+		pages = c.watch.Stale(k.read)
+	}
+	return int64(pages.GetCardinality()) * int64(k.info.PageSize)
+}
+
+// recopy copies what a copy does not have, or begins one. If it fails, there is none.
+func (d *database) recopy(ctx context.Context, c *precopy) (*precopy, error) {
+	if c == nil {
+		var err error
+		if c, err = d.newPrecopy(func() *roaring.Bitmap { return roaring.New() }); c == nil || err != nil {
+			return nil, err
+		}
+	}
+	if err := c.Copy(ctx); err != nil {
+		c.discard()
+		return nil, err
+	}
+	return c, nil
+}
+
+// use has a cut read from a copy, nil for none. What is stale is read under the mark,
+// which ends then. If it cannot be, all pages are read under the mark.
+func (k *cut) use(c *precopy) {
+	if c == nil {
+		return
+	}
+	if err := c.finish(k); err != nil {
+		k.db.log.Debug("cannot complete the copy of a cut's pages", "error", err)
+		c.discard()
+		return
+	}
+	c.watch.Close()
+	k.copy = c.copy
+	k.ReadMain = true // the WAL that a slice read may have been checkpointed since
+	mark := k.mark
+	k.mark = nil
+	if err := k.db.endMark(mark); err != nil {
+		k.db.log.Warn("a read mark cannot be released", "error", err) // it is closed
+	}
+}
+
+// finish copies what is stale at the boundary of a cut.
+func (c *precopy) finish(k *cut) error {
+	never := time.Now().Add(math.MaxInt64)
+	return inBatches(c.watch.Stale(k.read), c.copy.PageSize, func(pages []uint32) (int, error) {
+		return c.copy.Take(&k.Snapshot, pages, never)
+	})
+}
+
+// discard closes a copy that is not needed, nil for none.
+func (c *precopy) discard() {
+	if c == nil {
+		return
+	}
+	if err := c.Close(); err != nil {
+		c.db.log.Warn("cannot remove a temporary file", "error", err)
+	}
+}

@@ -1,0 +1,114 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+
+	"github.com/walvfs/walvfs/vfs/internal/continuity"
+	"github.com/walvfs/walvfs/vfs/internal/wal"
+)
+
+// A fingerprint is being taken of a database as it was opened: a download takes longer
+// than the application waits with its next commit.
+type fingerprint struct {
+	cancel  context.CancelFunc
+	sameWAL bool          // the WAL was the one that the database was opened with
+	done    chan struct{} // closed when what follows is known
+	pages   *wal.Fingerprint
+	err     error
+}
+
+// wantsFingerprint reports whether the state file proves so little that the content of
+// the database may have to.
+func (d *database) wantsFingerprint() bool {
+	return !d.cfg.overwrite && d.opened.Found.Size > 0 &&
+		(d.opened.Record != continuity.OwnFile || d.opened.Proof == continuity.DiskLost)
+}
+
+// takeFingerprint begins to take a fingerprint. It needs d.connMu, and the WAL index.
+func (d *database) takeFingerprint() error {
+	mark, err := d.takeMark()
+	if err != nil {
+		return err
+	}
+	s, err := d.beginSnapshot(mark)
+	if err != nil {
+		return errors.Join(err, d.putMark(mark))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	f := &fingerprint{cancel: cancel, done: make(chan struct{})}
+	f.sameWAL = d.ledger.SameWAL(d.opened.Found, s.At) // now: the application may reset it soon
+	d.print = f
+	index := d.shm
+	go func() {
+		defer close(f.done)
+		f.pages, f.err = s.Fingerprint(ctx, index)
+		d.connMu.Lock()
+		defer d.connMu.Unlock()
+		f.err = errors.Join(f.err, d.putMark(mark))
+	}()
+	return nil
+}
+
+func (d *database) beginSnapshot(mark *wal.Mark) (*wal.Snapshot, error) {
+	if err := mark.Begin(); err != nil {
+		return nil, err
+	}
+	published, err := wal.Boundary(d.shm)
+	if err != nil {
+		return nil, err
+	}
+	at, err := d.complete(published)
+	if err != nil {
+		return nil, err
+	}
+	s := &wal.Snapshot{At: at, WAL: d.wal, Main: d.main}
+	return s, s.Begin()
+}
+
+// fingerprint returns the database as it was opened, or as it is now if nobody foresaw
+// that this would be asked; nil if it has changed too much by then.
+func (d *database) fingerprint(ctx context.Context) (*wal.Fingerprint, error) {
+	f, err := d.beginFingerprint()
+	if f == nil || err != nil {
+		return nil, err
+	}
+	select {
+	case <-f.done:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if f.err != nil {
+		d.forgetFingerprint()
+		return nil, f.err
+	}
+	if !f.sameWAL {
+		return nil, nil
+	}
+	return f.pages, nil
+}
+
+func (d *database) beginFingerprint() (*fingerprint, error) {
+	d.connMu.Lock()
+	defer d.connMu.Unlock()
+	if d.print != nil {
+		return d.print, nil
+	}
+	if ok, err := d.connectWAL(); !ok || err != nil {
+		return nil, err
+	}
+	err := d.takeFingerprint()
+	return d.print, err
+}
+
+// forgetFingerprint ends what takeFingerprint began, and returns when it has ended.
+func (d *database) forgetFingerprint() {
+	d.connMu.Lock()
+	f := d.print
+	d.print = nil
+	d.connMu.Unlock()
+	if f != nil {
+		f.cancel()
+		<-f.done
+	}
+}

@@ -1,0 +1,101 @@
+// Package uri has what the VFSes share in reading the URI of a database: the parameters
+// that others read, and how to answer one that is not known.
+package uri
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/walvfs/walvfs/vfs/internal/suggest"
+)
+
+// Parameters that others read.
+var (
+	SQLite = []string{"vfs", "mode", "cache", "psow", "nolock", "immutable", "modeof"}
+	Driver = []string{"_pragma", "_txlock", "_timefmt"}
+	Keys   = []string{"key", "hexkey", "textkey"} // of encrypting VFSs, and their pragmas
+
+	// storage are those of the storage drivers, which belong to the replica URL.
+	storage = []string{"endpoint", "region", "forcePathStyle", "force-path-style", "sse", "sse-kms-key-id", "sse-customer-key-path", "storage-class", "request-payer"}
+)
+
+// Known is a parameter of a VFS, and the words that it may have as a value, nil if it
+// may have any text.
+type Known struct {
+	Name   string
+	Values []string
+}
+
+// Hint says what an unknown parameter was meant to be.
+func Hint(name string, known []Known) string {
+	if slices.Contains(storage, name) {
+		return fmt.Sprintf("%s belongs to the replica URL: replica=s3://bucket/app%%3F%s=...", name, name)
+	}
+	plain := strings.ReplaceAll(strings.ToLower(name), "-", "_")
+	var names []string
+	for _, p := range known {
+		names = append(names, p.Name)
+		rest, ok := strings.CutPrefix(plain, p.Name)
+		if !ok || rest != "" && rest[0] != '_' {
+			continue
+		}
+		for _, value := range p.Values {
+			if rest == "_"+strings.ReplaceAll(value, "-", "_") {
+				return fmt.Sprintf("did you mean %s=%s?", p.Name, value)
+			}
+		}
+		return fmt.Sprintf("did you mean %s?", p.Name)
+	}
+	words := slices.Concat(names, SQLite)
+	pragma, drivers := strings.CutPrefix(plain, "_")
+	if drivers {
+		words = Driver
+	}
+	if near := suggest.Nearest(plain, words); near != "" {
+		return fmt.Sprintf("did you mean %s?", near)
+	}
+	if drivers {
+		return fmt.Sprintf("go-sqlite3 has %s: write _pragma=%s(...) for a PRAGMA", strings.Join(Driver, ", "), Shown(pragma))
+	}
+	slices.Sort(names)
+	return "walvfs has " + strings.Join(names, ", ")
+}
+
+// One returns the value of a parameter that a URI has, which must be one.
+func One(name string, values []string) (string, error) {
+	for _, v := range values {
+		if v != values[0] {
+			return "", fmt.Errorf("%s is there twice, with different values (keep one of them)", name)
+		}
+	}
+	if values[0] == "" {
+		return "", fmt.Errorf("%s has no value (give it one, or remove it)", name)
+	}
+	return values[0], nil
+}
+
+// IsTrue reports whether SQLite takes a value for true. In doubt it does.
+//
+// https://sqlite.org/c3ref/uri_boolean.html
+func IsTrue(value string) bool {
+	switch strings.ToLower(value) {
+	case "on", "yes", "true":
+		return true
+	}
+	return value != "" && '0' <= value[0] && value[0] <= '9' && strings.Trim(value, "0") != ""
+}
+
+// Shown makes text fit to be part of an error.
+func Shown(text string) string {
+	const most = 60
+	short := text
+	if len(short) > most {
+		short = short[:most] + "..."
+	}
+	if q := strconv.Quote(short); q != `"`+short+`"` {
+		return q
+	}
+	return short
+}

@@ -1,0 +1,76 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/walvfs/walvfs/shipper/statefile"
+)
+
+// copyBuffer is what a [Copy] reads at once, at most, in bytes.
+const copyBuffer = 1 << 20
+
+var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
+
+// ErrNoRoom: the disk has less than twice the room that a copy needs. The application's
+// commits go first.
+var ErrNoRoom = errors.New("the disk has no room for a copy of the pages")
+
+// A Copy holds pages of a database in a file without a name, each one where the database
+// file has it. It is used by one goroutine at a time.
+type Copy struct {
+	PageSize uint32 // bytes
+	file     *os.File
+}
+
+// NewCopy returns a copy without pages, which is to hold so many bytes, in a file beside
+// the database. It ends with [Copy.Close].
+func NewCopy(dir string, pageSize uint32, bytes int64) (*Copy, error) {
+	f, err := statefile.Temp(dir)
+	if err != nil {
+		return nil, err
+	}
+	if room, ok := roomBeside(f); ok && room/2 < bytes {
+		return nil, errors.Join(ErrNoRoom, statefile.CloseTemp(f))
+	}
+	return &Copy{PageSize: pageSize, file: f}, nil
+}
+
+// Take copies pages, which are in ascending order, from a snapshot until a time, and some
+// of them in any case. It returns how many it copied.
+func (c *Copy) Take(s *Snapshot, pages []uint32, until time.Time) (n int, err error) {
+	size := int(c.PageSize)
+	buffer := copyBuffers.Get().(*[copyBuffer]byte)
+	defer copyBuffers.Put(buffer)
+	for n < len(pages) && (n == 0 || time.Now().Before(until)) {
+		first, run := pages[n], 1
+		for n+run < len(pages) && pages[n+run] == first+uint32(run) && (run+1)*size <= copyBuffer {
+			run++
+		}
+		b := buffer[:run*size]
+		if err := s.ReadPages(first, b); err != nil {
+			return n, err
+		}
+		if _, err := c.file.WriteAt(b, c.offset(first)); err != nil {
+			return n, fmt.Errorf("copy pages: %w", err)
+		}
+		n += run
+	}
+	return n, nil
+}
+
+// ReadPages reads consecutive pages that the copy has, as many as p has room for.
+func (c *Copy) ReadPages(first uint32, p []byte) error {
+	if _, err := c.file.ReadAt(p, c.offset(first)); err != nil {
+		return fmt.Errorf("copy of page %d: %w", first, err)
+	}
+	return nil
+}
+
+func (c *Copy) offset(page uint32) int64 { return int64(page-1) * int64(c.PageSize) }
+
+// Close removes the copy.
+func (c *Copy) Close() error { return statefile.CloseTemp(c.file) }

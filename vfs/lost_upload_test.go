@@ -1,0 +1,177 @@
+package vfs_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/vfs"
+)
+
+// On a disk that lies, the first upload may be in the replica, and the WAL lack it. What
+// halts once halts again, also once the WAL has begun anew.
+func TestLostFirstUploadHaltsForGood(t *testing.T) {
+	const size = 4096
+	r := &run{T: t, Store: newReplica(t), Path: filepath.Join(t.TempDir(), "app.db")}
+	r.Open()
+	down(r.Store)
+	exec(t, r.Conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
+	release := hold(t, r.Store, r.Conn)
+	d := save(t, r.Path) // before the acknowledgement
+	release()
+	settled(t, r.Path)
+	clear(d["-wal"][format.FrameOffset(size, 1):])
+	d.Crash(t, r.Store, r.Path, r.Conn)
+	tip := lastTXID(t, r.Store)
+	for i := range 3 {
+		r.Open()
+		exec(t, r.Conn, "CREATE TABLE IF NOT EXISTS mine (x)", "INSERT INTO mine VALUES (1)")
+		if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
+			t.Errorf("open %d: %v", i, err)
+		}
+		r.Conn.Close()
+	}
+	if got := lastTXID(t, r.Store); got != tip {
+		t.Errorf("the replica went from %s to %s", tip, got)
+	}
+}
+
+// What a run recognizes by its intent is what the replica has: a disk that loses it
+// afterwards has lost commits.
+func TestRecognizedIsLost(t *testing.T) {
+	const size = 4096
+	r := newRun(t)
+	side, err := statefile.Load(r.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := hold(t, r.Store, r.Conn)
+	d := save(t, r.Path) // before the acknowledgement
+	release()
+	settled(t, r.Path)
+	tip := lastTXID(t, r.Store)
+	d.Crash(t, r.Store, r.Path, r.Conn)
+	// The next run recognizes the file, and uploads nothing more.
+	r.Store.SetBefore(func(_ context.Context, op, _ string) error {
+		if op == "create" {
+			return errInjected
+		}
+		return nil
+	})
+	r.Open()
+	exec(t, r.Conn, "SELECT 1")
+	eventually(t, "recognized", func() bool {
+		vfs.Wake(r.Path)
+		side, err := statefile.Load(r.Path)
+		return err == nil && side.Acked != nil && side.Acked.TXID == tip
+	})
+	d = save(t, r.Path)
+	clear(d["-wal"][format.FrameOffset(size, side.State.Scanned+1):])
+	d.Crash(t, r.Store, r.Path, r.Conn)
+	r.Open()
+	exec(t, r.Conn, "INSERT INTO t VALUES ('mine')")
+	if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
+		t.Error(err)
+	}
+	r.Conn.Close()
+	if got := lastTXID(t, r.Store); got != tip {
+		t.Errorf("the replica went from %s to %s", tip, got)
+	}
+}
+
+// Where the disk has lost the last upload, which the replica has, and nothing else is in
+// the WAL, restore=if-behind has it back.
+func TestLostUploadIsRestored(t *testing.T) {
+	for _, acked := range []int{0, 1} { // uploads before it are lost, too
+		lostUploadIsRestored(t, acked)
+	}
+}
+
+func lostUploadIsRestored(t *testing.T, acked int) {
+	const size = 4096
+	r := newRun(t)
+	exec(t, r.Conn, "INSERT INTO t VALUES ('shipped, too')")
+	settled(t, r.Path)
+	side, err := statefile.Load(r.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := hold(t, r.Store, r.Conn)
+	d := save(t, r.Path) // before the acknowledgement
+	release()
+	settled(t, r.Path)
+	n := side.State.Trail[len(side.State.Trail)-1-acked].Number
+	clear(d["-wal"][format.FrameOffset(size, n+1):])
+	d.Crash(t, r.Store, r.Path, r.Conn)
+	r.Conn = open(t, uri(r.Path, r.Store, "restore=if-behind"))
+	settled(t, r.Path)
+	r.Conn.Close()
+	requireEqual(t, r.Store, r.Path)
+}
+
+// An intent is written beside the sync of the WAL that its upload waits for. A power loss
+// may keep it, and not the WAL: then the upload did not begin, and nothing is lost that
+// the replica has.
+func TestIntentBeforeWAL(t *testing.T) {
+	const size = 4096
+	for _, kept := range []uint32{0, 1} {
+		r := newRun(t)
+		side, err := statefile.Load(r.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shipped := side.State.Scanned
+		down(r.Store)
+		exec(t, r.Conn, "INSERT INTO t SELECT randomblob(1000) FROM generate_series(1, 10)")
+		eventually(t, "an intent", func() bool {
+			side, err := statefile.Load(r.Path)
+			return err == nil && len(side.Intents) == 1 && side.Intents[0].End.Number > shipped+1
+		})
+		d := save(t, r.Path)
+		clear(d["-wal"][format.FrameOffset(size, shipped+1+kept):])
+		d.Crash(t, r.Store, r.Path, r.Conn)
+		before := lastTXID(t, r.Store)
+		r.Open()
+		settled(t, r.Path)
+		exec(t, r.Conn, "INSERT INTO t VALUES ('mine')")
+		settled(t, r.Path)
+		if pages := pagesSince(t, r.Store, before); pages > 30 {
+			t.Errorf("%d pages were uploaded", pages)
+		}
+		r.Conn.Close()
+		requireEqual(t, r.Store, r.Path)
+	}
+}
+
+// On a disk that lies, the replica may have what such an intent announces. The database
+// does not hold it, and replication halts.
+func TestIntentBeforeLostWAL(t *testing.T) {
+	const size = 4096
+	r := newRun(t)
+	side, err := statefile.Load(r.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := hold(t, r.Store, r.Conn)
+	d := save(t, r.Path) // before the acknowledgement
+	release()
+	settled(t, r.Path)
+	clear(d["-wal"][format.FrameOffset(size, side.State.Scanned+1):])
+	d.Crash(t, r.Store, r.Path, r.Conn)
+	tip := lastTXID(t, r.Store)
+	for range 2 {
+		r.Open()
+		exec(t, r.Conn, "INSERT INTO t VALUES ('mine')")
+		if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
+			t.Error(err)
+		}
+		r.Conn.Close()
+	}
+	if got := lastTXID(t, r.Store); got != tip {
+		t.Errorf("the replica went from %s to %s", tip, got)
+	}
+}

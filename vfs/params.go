@@ -1,0 +1,166 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/vfs/internal/uri"
+)
+
+// A parameter is one of ours in a database's URI.
+type parameter struct {
+	name    string
+	each    bool                                  // connection has its own, else all of a database have the same
+	choices []choice                              // nil if any text may be a value
+	set     func(s *settings, value string) error // the error names neither parameter nor value
+}
+
+// A choice is a value of a parameter, and what it does.
+type choice struct {
+	value  string
+	choose func(s *settings)
+}
+
+// parameters are all of ours. Parsing, checks and suggestions go by this table.
+var parameters = []parameter{
+	each(parameter{name: "replica", set: func(s *settings, value string) error { s.replica = value; return nil }}),
+	duration("interval", func(s *settings) *time.Duration { return &s.interval }),
+	each(oneOf("durability",
+		choice{"async", func(s *settings) { s.sync = false }},
+		choice{"sync", func(s *settings) { s.sync = true }})),
+	each(durationOrOff("sync_timeout", func(s *settings) *time.Duration { return &s.syncTimeout })),
+	durationOrOff("max_lag", func(s *settings) *time.Duration { return &s.maxLag }),
+	oneOf("on_fenced",
+		choice{"continue", func(s *settings) { s.fencedReadonly = false }},
+		choice{"readonly", func(s *settings) { s.fencedReadonly = true }}),
+	duration("close_timeout", func(s *settings) *time.Duration { return &s.closeTimeout }),
+	each(duration("lock_timeout", func(s *settings) *time.Duration { return &s.lockTimeout })),
+	each(oneOf("restore",
+		choice{"never", func(s *settings) { s.ifMissing, s.ifBehind = false, false }},
+		choice{"if-missing", func(s *settings) { s.ifMissing, s.ifBehind = true, false }},
+		choice{"if-behind", func(s *settings) { s.ifMissing, s.ifBehind = true, true }})),
+	oneOf("adopt",
+		choice{"moved", func(s *settings) { s.adopt = AdoptMoved }},
+		choice{"equal", func(s *settings) { s.adopt = AdoptEqual }},
+		choice{"never", func(s *settings) { s.adopt = AdoptNever }}),
+	oneOf("diverged",
+		choice{"halt", func(s *settings) { s.overwrite = false }},
+		choice{"overwrite", func(s *settings) { s.overwrite = true }}),
+	durationOrOff("retention", func(s *settings) *time.Duration { return &s.policy.Keep }),
+	atLeast(shipper.LeastKeepRaw, duration("keep_raw", func(s *settings) *time.Duration { return &s.policy.KeepRaw })),
+	durationOrOff("snapshots", func(s *settings) *time.Duration { return &s.policy.Snapshots }),
+	oneOf("fencing",
+		choice{"on", func(s *settings) { s.unfenced = false }},
+		choice{"off", func(s *settings) { s.unfenced = true }}),
+}
+
+func each(p parameter) parameter {
+	p.each = true
+	return p
+}
+
+func duration(name string, field func(*settings) *time.Duration) parameter {
+	return parameter{name: name, set: func(s *settings, value string) error {
+		d, err := time.ParseDuration(value)
+		if err != nil || d < 0 {
+			return errors.New("expected a duration such as 500ms or 10s")
+		}
+		*field(s) = d
+		return nil
+	}}
+}
+
+// atLeast refuses shorter times of a duration.
+func atLeast(least time.Duration, p parameter) parameter {
+	set := p.set
+	p.set = func(s *settings, value string) error {
+		if d, err := time.ParseDuration(value); err == nil && d < least {
+			return fmt.Errorf("expected %s or more", least)
+		}
+		return set(s, value)
+	}
+	return p
+}
+
+// durationOrOff is duration, with 0 for off.
+func durationOrOff(name string, field func(*settings) *time.Duration) parameter {
+	d := duration(name, field)
+	return parameter{name: name, set: func(s *settings, value string) error {
+		if value == "off" {
+			value = "0"
+		}
+		if d.set(s, value) != nil {
+			return errors.New("expected off or a duration such as 500ms or 10s")
+		}
+		return nil
+	}}
+}
+
+func oneOf(name string, choices ...choice) parameter {
+	return parameter{name: name, choices: choices, set: func(s *settings, value string) error {
+		var known []string
+		for _, c := range choices {
+			if c.value == value {
+				c.choose(s)
+				return nil
+			}
+			known = append(known, c.value)
+		}
+		return fmt.Errorf("expected %s", either(known))
+	}}
+}
+
+// either lists words as in "a, b or c".
+func either(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
+// apply sets what a URI says, and reports all that is wrong with its values.
+func (s *settings) apply(params url.Values) error {
+	var errs []error
+	for _, p := range parameters {
+		values := params[p.name]
+		if len(values) == 0 {
+			continue
+		}
+		if err := p.apply(s, values); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (p parameter) apply(s *settings, values []string) error {
+	value, err := uri.One(p.name, values)
+	if err != nil {
+		return err
+	}
+	if err := p.set(s, value); err != nil {
+		return fmt.Errorf("%s=%s: %w", p.name, uri.Shown(value), err)
+	}
+	return nil
+}
+
+// contradicts reports what a URI says that is not done, since the database is open
+// already with other settings.
+func (s settings) contradicts(open settings) error {
+	for _, p := range parameters {
+		if p.each || !s.uri.Has(p.name) {
+			continue
+		}
+		same := open
+		if p.set(&same, s.uri.Get(p.name)) != nil || !reflect.DeepEqual(same, open) {
+			return fmt.Errorf("%s=%s: the database is already open with another %s (give all its connections the same)", p.name, uri.Shown(s.uri.Get(p.name)), p.name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,189 @@
+package reader
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/walvfs/walvfs/format"
+)
+
+const (
+	// connections is how many requests read ahead at once.
+	connections = 16
+
+	// mostAhead is how far a connection reads ahead, in bytes of the database.
+	mostAhead = 8 << 20
+
+	// aheadShare is the share of the cache that all connections read ahead at most. What
+	// is read ahead so stays until it is read: the other pages are used longer ago.
+	aheadShare = 3
+
+	// mostGap and mostRange are of one request: so many bytes that are not wanted are read
+	// between two frames, instead of making another request, and so many bytes at most.
+	mostGap   = 16 << 10
+	mostRange = 512 << 10
+)
+
+// window returns how many pages a connection may read ahead.
+func (p *pages) window(v *view) int {
+	n := p.cache.limit() / aheadShare / max(1, p.streams.Load())
+	return int(min(mostAhead, n) / int64(v.pageSize))
+}
+
+// ahead fetches pages that will be wanted, in the background. Who wants one of them from
+// now on waits for it, and makes no request.
+func (p *pages) ahead(v *view, want []uint32) {
+	var places []place
+	var unknown []uint32
+	for _, pgno := range want {
+		if pgno == 0 || pgno > v.commit || pgno == format.LockPage(v.pageSize) {
+			continue
+		}
+		if at, ok := v.known(pgno); ok {
+			places = append(places, at)
+		} else {
+			unknown = append(unknown, pgno)
+		}
+	}
+	p.start(places)
+	if len(unknown) == 0 {
+		return
+	}
+	p.background.Go(func() {
+		var places []place
+		for _, pgno := range unknown {
+			if at, err := v.find(p.ctx, pgno); err == nil { // who wants the page gets the error
+				places = append(places, at)
+			}
+		}
+		p.start(places)
+	})
+}
+
+// start makes the requests for pages, but for those that are there or on their way.
+func (p *pages) start(places []place) {
+	groups := p.plan(places)
+	if len(groups) == 0 {
+		return
+	}
+	p.background.Go(func() {
+		for _, group := range groups {
+			select {
+			case p.slots <- struct{}{}:
+			case <-p.ctx.Done():
+				group.end(p, nil, p.ctx.Err())
+				continue
+			}
+			p.background.Go(func() {
+				defer func() { <-p.slots }()
+				ctx, cancel := context.WithTimeout(p.ctx, p.timeout/2) // who waits can then try by itself
+				defer cancel()
+				b, err := p.bytes(ctx, group[0].file, group[0].entry.Offset, group[len(group)-1].entry.End()-group[0].entry.Offset)
+				group.end(p, b, err)
+			})
+		}
+	})
+}
+
+// A fetch is one frame that is to be read ahead.
+type fetch struct {
+	place
+	call *call
+}
+
+// A fetchRange is frames of one file that one request reads, by offset.
+type fetchRange []fetch
+
+// plan returns the requests for pages. A range of pages is mostly one run of bytes in each
+// file that has some of them.
+func (p *pages) plan(places []place) (groups []fetchRange) {
+	var all fetchRange
+	for _, at := range places {
+		if p.cache.has(at.key()) {
+			continue
+		}
+		if c, mine := p.begin(at.key()); mine {
+			all = append(all, fetch{at, c})
+		}
+	}
+	slices.SortFunc(all, func(a, b fetch) int {
+		return cmp.Or(cmp.Compare(a.file.checksum, b.file.checksum), cmp.Compare(a.entry.Offset, b.entry.Offset))
+	})
+	for i, f := range all {
+		if i > 0 {
+			last := &groups[len(groups)-1]
+			begin, end := (*last)[0], (*last)[len(*last)-1]
+			if f.file == end.file && f.entry.Offset-end.entry.End() <= mostGap && f.entry.End()-begin.entry.Offset <= mostRange {
+				*last = append(*last, f)
+				continue
+			}
+		}
+		groups = append(groups, fetchRange{f})
+	}
+	return groups
+}
+
+// end hands out the frames of a range that was read.
+func (r fetchRange) end(p *pages, b []byte, err error) {
+	for _, f := range r {
+		var frame []byte
+		if err == nil {
+			begin := f.entry.Offset - r[0].entry.Offset
+			frame = slices.Clone(b[begin : begin+f.entry.Size])
+		}
+		p.end(f.key(), f.call, frame, err)
+	}
+}
+
+// there returns a page of a view if no request is needed for it.
+func (p *pages) there(v *view, pgno uint32) []byte {
+	if pgno == 0 || pgno > v.commit {
+		return nil
+	}
+	at, ok := v.known(pgno)
+	if !ok {
+		return nil
+	}
+	frame := p.cache.get(at.key())
+	if frame == nil {
+		return nil
+	}
+	page := make([]byte, v.pageSize)
+	var d format.PageDecoder
+	if p.replica.DecodePage(&d, at.file.info, at.entry, frame, page) != nil {
+		return nil
+	}
+	return page
+}
+
+// visit notes that a connection is going to read a page, and fetches those that it will
+// want next.
+func (c *conn) visit(pgno uint32) {
+	p := &c.source.pages
+	if c.seen != c.view.txid {
+		c.seen, c.stream = c.view.txid, stream{}
+	}
+	want := c.stream.visit(pgno, p.window(c.view), func(pgno uint32) []byte { return p.there(c.view, pgno) })
+	p.ahead(c.view, want)
+}
+
+// learn notes what a page says of others.
+func (c *conn) learn(pgno uint32, page []byte) {
+	c.source.pages.ahead(c.view, c.stream.learn(pgno, page))
+}
+
+// known returns where a page is if no request is needed for that.
+func (v *view) known(pgno uint32) (place, bool) {
+	if w := v.base.windows; w != nil && v.base.loaded.Load() == nil {
+		for _, l := range slices.Backward(v.layers) {
+			if p, ok := l.find(pgno); ok {
+				return p, true
+			}
+		}
+		e, ok := w.known(pgno)
+		return place{v.base, e}, ok
+	}
+	p, err := v.find(context.Background(), pgno)
+	return p, err == nil
+}

@@ -1,0 +1,162 @@
+// Package reader implements an SQLite VFS that reads a replica as a database, at its
+// newest state or at any moment that can be restored, without restoring it.
+//
+// Importing package reader registers the VFS "replica". A storage driver is imported
+// with it:
+//
+//	import _ "github.com/walvfs/walvfs/vfs/reader"
+//	import _ "github.com/walvfs/walvfs/shipper/storage/s3"
+//
+//	db, err := sql.Open("sqlite3", "file:app.db?vfs=replica&replica=s3://bucket/app")
+//
+// The replica is one that walvfs or Litestream writes. The name, app.db, is a label:
+// no local file of that name is read or written. Pages are fetched when SQLite asks for
+// them.
+//
+// # URI parameters
+//
+//	replica=URL        what to read: file:///dir, s3://bucket/path or gs://bucket/path.
+//	                   Escape &, ? and % in it.
+//	timestamp=         read the state of this time, such as 2026-01-02T15:04:05Z, and stay
+//	                   there
+//	txid=              read the state of this TXID, up to 16 hexadecimal digits, and stay
+//	                   there
+//	interval=1s        how often to ask for newer states, at most
+//	cache_memory=64MiB how much memory the cached pages of one replica take, at most; all
+//	                   connections share it
+//	cache_dir=         a directory for parts of the replica's files, which processes share
+//	                   and restarts keep; without it, there is none
+//	cache_size=1GiB    how many bytes the files in that directory take, at most: other
+//	                   files in it are left alone
+//
+// Beside them, a URI may have the parameters of SQLite and of go-sqlite3's driver. The
+// open fails if it has another one. Connections that name the same replica share what
+// they have read of it.
+//
+// # Transactions
+//
+// A read transaction sees one TXID, from its beginning to its end, however the replica
+// goes on. When a transaction begins, and the last question is older than interval, the
+// VFS asks the store for a newer state: one small request if there is none. A
+// connection without transactions makes no request. A store that does not answer keeps
+// transactions at the newest state that is known, which PRAGMA walvfs_status says.
+// The TXID that a connection sees never goes back, unless a PRAGMA moves it.
+//
+// Retention of the writer may remove a file that a transaction reads. The VFS then takes
+// the pages of the same TXID from other files. If no other files lead to that TXID, the
+// read fails with [sqlite3.IOERR_READ], and a new transaction sees a newer state.
+//
+// # Writes
+//
+// The database is read-only: the first write of a transaction fails with
+// [sqlite3.READONLY]. PRAGMA journal_mode=... and locking_mode=exclusive fail. Files that
+// do not name a replica, such as attached databases, targets of VACUUM INTO and
+// temporary files, belong to the default VFS.
+//
+// SQLite reports locking_mode to the VFS of the main database alone. If a replica is
+// attached to another database, locking_mode=exclusive is not refused, and the replica
+// stays at one TXID.
+//
+// # Pragmas
+//
+//	PRAGMA walvfs_txid              returns the TXID that this connection sees
+//	PRAGMA walvfs_txid='...'        moves the connection to a TXID, which it stays at;
+//	                                latest has it go on with the newest state
+//	PRAGMA walvfs_time              returns the time of that TXID, as its writer recorded it
+//	PRAGMA walvfs_time='...'        moves the connection to the state of a time, or latest
+//	PRAGMA walvfs_lag               returns how many seconds ago the state that this
+//	                                connection sees was last known to be the newest
+//	PRAGMA walvfs_wait_txid='...'   waits until the replica has a TXID, up to
+//	                                [Options.Timeout], and returns the TXID then seen
+//	PRAGMA walvfs_error             returns why a read of this connection failed last, or
+//	                                none: most callers of SQLite see a code only
+//	PRAGMA walvfs_status            returns what is known of the replica, as JSON
+//
+// A connection cannot be moved while a transaction or a statement of it reads.
+//
+// # What is checked
+//
+// A file of up to 64 KiB is read whole, and its checksum is verified. Of a larger file,
+// single pages are read: the frame of a page must repeat its number and decompress to one
+// page. Only the checksum of the whole file proves more: "walvfs verify" reads and checks
+// every file. A damaged file is replaced by others, as a removed one is.
+//
+// # Pages
+//
+// SQLite sees the restored database, except for a few bytes of page 1: those at 18 and 19
+// say that there is no WAL, and the change counter, at 24 and at 92, is the TXID.
+package reader
+
+import (
+	"cmp"
+	"log/slog"
+	"time"
+
+	"github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+func init() { Register("replica", Options{}) }
+
+// Options configure a VFS. URI parameters of a database take precedence.
+type Options struct {
+	// Replica is the URL of the replica to read, for databases whose URI names none.
+	Replica string
+
+	// Storage is what replica URLs do not say.
+	Storage storage.Options
+
+	// Interval is how often to ask for newer states, at most. The default is 1 s;
+	// negative means with each transaction.
+	Interval time.Duration
+
+	// CacheMemory is how many bytes the cached pages of one replica take, at most. The
+	// default is 64 MiB; the least is 1 MiB.
+	CacheMemory int64
+
+	// CacheDir is a directory for parts of the replica's files, which processes share and
+	// restarts keep. It holds what the replica holds, in plain text, and is created with
+	// access for the user alone.
+	CacheDir string
+
+	// CacheSize is how many bytes the files in CacheDir take, at most, if one process
+	// writes there; each further one adds a sixteenth. The default is 1 GiB; the least is
+	// 16 MiB.
+	CacheSize int64
+
+	// Timeout is how long a request may go without progress, and how long a read waits,
+	// with all its retries. The default is 30 s.
+	Timeout time.Duration
+
+	// Logger defaults to [slog.Default].
+	Logger *slog.Logger
+}
+
+const (
+	defaultInterval = time.Second
+	defaultMemory   = 64 << 20
+	leastMemory     = 1 << 20
+	defaultSize     = 1 << 30
+	leastSize       = 16 << 20
+	defaultTimeout  = 30 * time.Second
+)
+
+func (o Options) settings() settings {
+	return settings{
+		replica:  o.Replica,
+		interval: max(0, cmp.Or(o.Interval, defaultInterval)),
+		memory:   max(leastMemory, cmp.Or(o.CacheMemory, defaultMemory)),
+		dir:      o.CacheDir,
+		size:     max(leastSize, cmp.Or(o.CacheSize, defaultSize)),
+		timeout:  cmp.Or(max(0, o.Timeout), defaultTimeout),
+		storage:  o.Storage,
+		logger:   cmp.Or(o.Logger, slog.Default()),
+	}
+}
+
+// Register makes a VFS that reads replicas available to SQLite under a name, with its own
+// options.
+func Register(name string, opts Options) {
+	vfs.Register(name, &reader{name: name, opts: opts})
+}

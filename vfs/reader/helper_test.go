@@ -1,0 +1,148 @@
+package reader_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+	"go.uber.org/goleak"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/shipper/replica"
+	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
+	"github.com/walvfs/walvfs/vfs"
+	"github.com/walvfs/walvfs/vfs/internal/dbtest"
+	"github.com/walvfs/walvfs/vfs/reader"
+)
+
+func init() {
+	// Files of all levels within the time of a test.
+	vfs.Register("replicated-fast", vfs.Options{Policy: shipper.Policy{
+		Levels:    []time.Duration{10 * time.Millisecond, 40 * time.Millisecond, 100 * time.Millisecond},
+		Snapshots: 150 * time.Millisecond,
+	}})
+	reader.Register("replica-impatient", reader.Options{Timeout: 300 * time.Millisecond, Interval: -1})
+}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// uri returns the URI of a replica that is read.
+func uri(store fmt.Stringer, params ...string) string {
+	u := "file:copy.db?vfs=replica&replica=" + url.QueryEscape(store.String())
+	if !strings.Contains(strings.Join(params, "&"), "interval=") {
+		params = append(params, "interval=0s")
+	}
+	return strings.Join(append([]string{u}, params...), "&")
+}
+
+// A writer is an application that is replicated.
+type writer struct {
+	*sqlite3.Conn
+	t     *testing.T
+	uri   string
+	path  string
+	store storage.Store
+	rng   *rand.Rand
+}
+
+func newWriter(t *testing.T, store *storagetest.Memory, pageSize int) *writer {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "app.db")
+	bank := strings.Replace(dbtest.URI(path, store), "vfs=replicated&", "vfs=replicated-fast&", 1)
+	w := &writer{dbtest.Open(t, bank), t, bank, path, store, rand.New(rand.NewPCG(1, uint64(pageSize)))}
+	dbtest.Exec(t, w.Conn, fmt.Sprintf("PRAGMA page_size=%d", pageSize), "PRAGMA auto_vacuum=incremental")
+	dbtest.Exec(t, w.Conn, dbtest.BankSchema...)
+	return w
+}
+
+// commit makes some commits, each of which has a TXID.
+func (w *writer) commit(n int) format.TXID {
+	w.t.Helper()
+	for range n {
+		if err := dbtest.Transact(w.Conn, w.rng, "w"); !dbtest.Expected(err) {
+			w.t.Fatal(err)
+		}
+		if err := dbtest.Maintain(w.Conn, w.rng); !dbtest.Expected(err) {
+			w.t.Fatal(err)
+		}
+		dbtest.Settled(w.t, w.path)
+	}
+	return dbtest.Settled(w.t, w.path)
+}
+
+// close ends all that the writer does.
+func (w *writer) close() {
+	w.t.Helper()
+	if err := w.Conn.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// reopen goes on after close.
+func (w *writer) reopen() {
+	w.t.Helper()
+	w.Conn = dbtest.Open(w.t, w.uri)
+}
+
+// compact has files of levels made.
+func (w *writer) compact() {
+	w.t.Helper()
+	if err := vfs.Compact(w.t.Context(), w.path); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// levels commits until there are files of all kinds: raw, compacted, snapshots.
+func (w *writer) levels() {
+	w.t.Helper()
+	dbtest.Eventually(w.t, "there are files of all kinds", func() bool {
+		w.commit(8)
+		w.compact()
+		n := map[int]int{}
+		for _, f := range files(w.t, w.store) {
+			n[f.Level]++
+		}
+		return n[0] > 20 && n[1] > 0 && n[2] > 0 && n[9] > 1
+	})
+}
+
+func files(t *testing.T, store storage.Store) replica.Files {
+	t.Helper()
+	files, err := replica.Collect(replica.New(store, replica.Options{}).List(t.Context(), 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// requests counts the requests to a store, by what they do.
+type requests struct{ lists, opens atomic.Int64 }
+
+func count(store *storagetest.Memory) *requests {
+	var n requests
+	store.SetBefore(func(_ context.Context, op, _ string) error {
+		switch op {
+		case "list":
+			n.lists.Add(1)
+		case "open":
+			n.opens.Add(1)
+		}
+		return nil
+	})
+	return &n
+}
+
+func (r *requests) reset() { r.lists.Store(0); r.opens.Store(0) }
+
+func (r *requests) String() string {
+	return fmt.Sprintf("%d lists, %d opens", r.lists.Load(), r.opens.Load())
+}

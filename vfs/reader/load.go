@@ -1,0 +1,331 @@
+package reader
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"weak"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
+)
+
+// A file is an LTX file of the replica, and where its pages are.
+type file struct {
+	info     format.FileInfo
+	header   format.LTXHeader
+	checksum format.Checksum // of the whole file: tells it from every other one
+
+	// index is where the pages are, and does not change. It is nil in a whole database
+	// whose index is large: then windows find the pages, until loaded is there.
+	index   *replica.Index
+	windows *windows
+	loaded  atomic.Pointer[replica.Index]
+	loading atomic.Bool // or it was tried
+}
+
+// find returns where a page is, if the file has it.
+func (f *file) find(ctx context.Context, pgno uint32) (format.PageEntry, bool, error) {
+	index := f.index
+	if index == nil {
+		index = f.loaded.Load()
+	}
+	if index == nil {
+		return f.windows.find(ctx, pgno)
+	}
+	e, ok := index.Find(pgno)
+	return e, ok, nil
+}
+
+// listedFile is what a listing says of a file. A file that was replaced has another.
+type listedFile struct {
+	format.FileInfo
+	written int64
+}
+
+func listed(f replica.File) listedFile { return listedFile{f.FileInfo, f.Written.UnixNano()} }
+
+const (
+	smallFile = 64 << 10 // bytes up to which a file is read whole, in one request
+	leastTail = 16 << 10 // bytes of a larger file's end that are read at first
+	tailShare = 80       // and at least this share of the file: most indexes are smaller
+
+	// wholeHead and wholeTail are the bytes of both ends of a whole database that are read
+	// at first: page 1 and those that mostly hold the schema, and a window of the index.
+	wholeHead = 64 << 10
+	wholeTail = windowSize
+
+	// mostIndex is how large an index may be, in bytes of the file, to be loaded into
+	// memory: a quarter of that.
+	mostIndex = 32 << 20
+
+	// parallel is how many files are looked at at once.
+	parallel = 16
+)
+
+// load reads what a file says of itself and where its pages are. A file that a view has
+// already is not read again.
+func (s *source) load(ctx context.Context, at replica.File) (*file, error) {
+	key := listed(at)
+	s.mu.Lock()
+	f := s.files[key].Value()
+	s.mu.Unlock()
+	if f != nil {
+		return f, nil
+	}
+	f, err := s.read(ctx, at.FileInfo)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.files[key] = weak.Make(f)
+	if len(s.files) > 2*s.swept+64 {
+		maps.DeleteFunc(s.files, func(_ listedFile, w weak.Pointer[file]) bool { return w.Value() == nil })
+		s.swept = len(s.files)
+	}
+	return f, nil
+}
+
+func (s *source) read(ctx context.Context, info format.FileInfo) (*file, error) {
+	head, tail, err := s.ends(ctx, info)
+	if err != nil {
+		return nil, err
+	}
+	f := &file{info: info}
+	if f.header, err = format.ParseLTXHeader(head[:format.LTXHeaderSize]); err == nil {
+		err = replica.Match(f.header, info)
+	}
+	if err != nil {
+		return nil, s.damaged(info, err)
+	}
+	t, err := format.ParseLTXTrailer(tail[len(tail)-format.LTXTrailerSize:])
+	if err != nil {
+		return nil, s.damaged(info, err)
+	}
+	f.checksum = t.FileChecksum
+	if len(tail) == int(info.Size) { // all that can be checked
+		if _, _, err := format.Decode(bytes.NewReader(tail), func(format.LTXHeader, uint32, []byte) error { return nil }); err != nil {
+			return nil, s.damaged(info, err)
+		}
+	}
+	if f.header.IsSnapshot() {
+		offset, size, err := s.replica.IndexRange(info, tail)
+		if err != nil {
+			return nil, err
+		}
+		if size > int64(len(tail)) {
+			s.openWindows(f, offset, size, head)
+			return f, nil
+		}
+	}
+	if f.index, err = s.replica.IndexWith(ctx, info, tail); err != nil {
+		return nil, err
+	}
+	if err := checkIndex(f, f.index); err != nil {
+		return nil, s.damaged(info, err)
+	}
+	if len(tail) == int(info.Size) {
+		s.pages.seed(f, slices.Collect(f.index.All()), tail)
+	}
+	return f, nil
+}
+
+// openWindows has the pages of a whole database be found in windows of its index. Those
+// that the file begins with are known.
+func (s *source) openWindows(f *file, offset, size int64, head []byte) {
+	h := f.header
+	f.windows = &windows{
+		size:  size,
+		pages: h.Commit,
+		lock:  format.LockPage(h.PageSize),
+		end:   offset - format.PageEndSize,
+		read: func(ctx context.Context, at, length int64) ([]byte, error) {
+			return s.replica.Read(ctx, f.info, offset+at, length)
+		},
+	}
+	var entries []format.PageEntry
+	for at, next := int64(format.LTXHeaderSize), uint32(1); ; next = f.windows.next(next) {
+		frame, err := format.CutPageFrame(head[at:], h.PageSize)
+		if err != nil || frame.Size() == 0 || frame.Number != next {
+			break
+		}
+		entries = append(entries, format.PageEntry{Number: next, Offset: at, Size: int64(frame.Size())})
+		at += int64(frame.Size())
+	}
+	f.windows.head(entries)
+	s.pages.seed(f, entries, head)
+}
+
+// loadIndex loads the index of a whole database in the background, once, unless it is
+// too large: then a page that is not cached takes one request, and not two.
+func (s *source) loadIndex(f *file) {
+	if f.windows == nil || f.windows.size > mostIndex || f.loading.Swap(true) {
+		return
+	}
+	s.pages.background.Go(func() {
+		index, err := s.replica.Index(s.pages.ctx, f.info)
+		if err == nil {
+			err = checkIndex(f, index)
+		}
+		if err != nil {
+			s.log.Warn("page index not loaded", "file", s.replica.Name(f.info), "error", err)
+			return // its windows are read as they are needed
+		}
+		f.loaded.Store(index)
+	})
+}
+
+// ends reads a file's header and its last bytes, side by side.
+func (s *source) ends(ctx context.Context, info format.FileInfo) (head, tail []byte, err error) {
+	if info.Size < format.LTXHeaderSize+format.PageIndexTail {
+		return nil, nil, s.damaged(info, fmt.Errorf("%w: it has %d bytes", format.ErrCorrupt, info.Size))
+	}
+	if info.Size <= smallFile {
+		tail, err = s.replica.Read(ctx, info, 0, info.Size)
+		if err != nil {
+			return nil, nil, err
+		}
+		return tail, tail, nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		n := int64(format.LTXHeaderSize)
+		if info.MinTXID == 1 {
+			n = min(info.Size, wholeHead)
+		}
+		head, err = s.replica.Read(ctx, info, 0, n)
+		return err
+	})
+	g.Go(func() (err error) {
+		n := max(leastTail, info.Size/tailShare)
+		if info.MinTXID == 1 {
+			n = min(info.Size, wholeTail)
+		}
+		tail, err = s.replica.Read(ctx, info, info.Size-n, n)
+		return err
+	})
+	return head, tail, g.Wait()
+}
+
+// checkIndex compares the index of a file with the size of the database.
+func checkIndex(f *file, index *replica.Index) error {
+	h := f.header
+	last, pages := h.Commit, int(h.Commit)
+	if lock := format.LockPage(h.PageSize); h.Commit >= lock {
+		pages--
+		if h.Commit == lock {
+			last--
+		}
+	}
+	if h.IsSnapshot() && index.Len() != pages {
+		return fmt.Errorf("%w: it has %d pages of a database of %d", format.ErrCorrupt, index.Len(), pages)
+	}
+	for e := range index.From(last + 1) {
+		return fmt.Errorf("%w: it has page %d of a database of %d pages", format.ErrCorrupt, e.Number, h.Commit)
+	}
+	return nil
+}
+
+func (s *source) damaged(info format.FileInfo, err error) error {
+	return &replica.Damaged{File: info, Name: s.replica.Name(info), Err: err}
+}
+
+// build returns the view of a TXID, 0 for the newest. Files that are damaged or gone are
+// replaced by others that lead to the same TXID.
+func (s *source) build(ctx context.Context, files replica.Files, txid format.TXID) (*view, error) {
+	var first error
+	for {
+		plan, err := files.Plan(txid)
+		if err != nil && first != nil {
+			return nil, fmt.Errorf("%w; no other files lead to TXID %s", first, txid)
+		}
+		if err != nil {
+			return nil, s.replica.PlanError(err)
+		}
+		v, err := s.assemble(ctx, plan)
+		if err == nil {
+			if at, ok := files.At(v.txid); ok && at.Level == format.LevelRaw {
+				v.raw = at.FileInfo
+			}
+			return v, nil
+		}
+		bad, ok := badFile(err)
+		if !ok {
+			return nil, err
+		}
+		s.log.Warn("replica file cannot be used, taking others", "error", err)
+		if first == nil {
+			first = err
+		}
+		files, txid = files.Without(bad), plan.TXID()
+	}
+}
+
+// badFile returns the file that an error says is damaged or gone.
+func badFile(err error) (format.FileInfo, bool) {
+	if e, ok := errors.AsType[*replica.Damaged](err); ok {
+		return e.File, true
+	}
+	if e, ok := errors.AsType[*replica.Missing](err); ok {
+		return e.File, true
+	}
+	return format.FileInfo{}, false
+}
+
+// assemble loads the files of a plan, side by side. Those before the last whole database
+// are not needed.
+func (s *source) assemble(ctx context.Context, plan replica.Plan) (*view, error) {
+	apply := plan.Apply
+	for i, f := range slices.Backward(apply) {
+		if f.MinTXID == 1 {
+			apply = apply[i:]
+			break
+		}
+	}
+	files, err := s.loadAll(ctx, plan.Listed, apply)
+	if err != nil {
+		return nil, err
+	}
+	v := newView(files[0])
+	for _, f := range files[1:] {
+		if err := v.precedes(f); err != nil {
+			return nil, s.damaged(f.info, err)
+		}
+		v = v.with(f)
+	}
+	return v, nil
+}
+
+// loadAll loads files in parallel, and returns them in their order.
+func (s *source) loadAll(ctx context.Context, all replica.Files, infos []format.FileInfo) ([]*file, error) {
+	files := make([]*file, len(infos))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallel)
+	for i, info := range infos {
+		at := slices.IndexFunc(all, func(f replica.File) bool { return f.FileInfo == info })
+		g.Go(func() (err error) {
+			files[i], err = s.load(ctx, all[at])
+			return err
+		})
+	}
+	return files, g.Wait()
+}
+
+// precedes reports why a file cannot follow a view.
+func (v *view) precedes(f *file) error {
+	h := f.header
+	switch {
+	case h.MinTXID > v.txid+1:
+		return fmt.Errorf("%w: it begins at TXID %s, after TXID %s", format.ErrCorrupt, h.MinTXID, v.txid)
+	case h.PageSize != v.pageSize:
+		return fmt.Errorf("%w: its page size is %d, and not %d", format.ErrCorrupt, h.PageSize, v.pageSize)
+	}
+	return nil
+}

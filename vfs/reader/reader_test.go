@@ -1,0 +1,187 @@
+package reader_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/walvfs/walvfs/vfs/internal/dbtest"
+	"github.com/walvfs/walvfs/vfs/reader/internal/readertest"
+)
+
+// Every TXID is, page for page, the restored one, whatever the page size and the levels.
+func TestEveryTXID(t *testing.T) {
+	for _, pageSize := range []int{512, 4096, 65536} {
+		t.Run(fmt.Sprint(pageSize), func(t *testing.T) {
+			store := dbtest.NewReplica(t)
+			w := newWriter(t, store, pageSize)
+			w.levels()
+			points := files(t, store).Restorable()
+			for i := 0; i < len(points); i += 1 + len(points)/12 {
+				conn := dbtest.Open(t, uri(store, "txid="+points[i].String()))
+				readertest.RequireRestored(t, conn, store, points[i])
+				if got := dbtest.Query(t, conn, "PRAGMA integrity_check"); got != "ok" {
+					t.Errorf("TXID %s: integrity_check: %s", points[i], got)
+				}
+				conn.Close()
+			}
+			conn := dbtest.Open(t, uri(store))
+			readertest.RequireRestored(t, conn, store, 0)
+			dbtest.RequireBank(t, conn, "newest")
+		})
+	}
+}
+
+// A connection sees what was committed when its transaction begins, and nothing else
+// until it ends.
+func TestTransactionsMoveOn(t *testing.T) {
+	store := dbtest.NewReplica(t)
+	w := newWriter(t, store, 4096)
+	w.commit(1)
+	conn := dbtest.Open(t, uri(store))
+	other := dbtest.Open(t, uri(store))
+	const sum = "SELECT group_concat(n || who || (SELECT sum(balance * id) FROM account)) FROM journal"
+	for range 20 {
+		dbtest.Exec(t, conn, "BEGIN")
+		before := dbtest.Query(t, conn, sum)
+		at := dbtest.Query(t, conn, "PRAGMA walvfs_txid")
+		w.commit(2)
+		if got := dbtest.Query(t, conn, sum); got != before {
+			t.Fatalf("a transaction sees %s, and then %s", before, got)
+		}
+		if got := dbtest.Query(t, conn, "PRAGMA walvfs_txid"); got != at {
+			t.Fatalf("TXID %s, and then %s", at, got)
+		}
+		dbtest.Exec(t, conn, "COMMIT")
+		want := dbtest.Query(t, w.Conn, sum)
+		for _, c := range []*sqlite3.Conn{conn, other} {
+			if got := dbtest.Query(t, c, sum); got != want {
+				t.Fatalf("a new transaction sees %s, not %s", got, want)
+			}
+		}
+		readertest.RequireRestored(t, conn, store, 0)
+	}
+}
+
+// What a replica cannot do fails, and says why.
+func TestReadOnly(t *testing.T) {
+	store := dbtest.NewReplica(t)
+	w := newWriter(t, store, 4096)
+	w.commit(3)
+	conn := dbtest.Open(t, uri(store))
+	for _, test := range []struct{ sql, want string }{
+		{"INSERT INTO account VALUES (99, 0)", "readonly"},
+		{"BEGIN IMMEDIATE; DELETE FROM account", "readonly"},
+		{"VACUUM", "readonly"},
+		{"PRAGMA locking_mode=exclusive", "for ever"},
+		{"PRAGMA main.locking_mode='EXCLUSIVE'", "for ever"},
+		{"PRAGMA journal_mode=wal", "read-only"},
+		{"PRAGMA walvfs_status=1", "takes no value"},
+		{"PRAGMA walvfs_sleep", "unknown"},
+		{"PRAGMA walvfs_txid='x'", "hexadecimal"},
+		{"PRAGMA walvfs_time='yesterday'", "2026-01-02T15:04:05Z"},
+	} {
+		err := conn.Exec(test.sql)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v", test.sql, err)
+		}
+		if !conn.GetAutocommit() {
+			dbtest.Exec(t, conn, "ROLLBACK")
+		}
+	}
+	readertest.RequireRestored(t, conn, store, 0)
+}
+
+// Names other than the replica's belong to the default VFS.
+func TestOtherFiles(t *testing.T) {
+	store := dbtest.NewReplica(t)
+	w := newWriter(t, store, 4096)
+	w.commit(5)
+	dir := t.TempDir()
+	conn := dbtest.Open(t, uri(store))
+	dbtest.Exec(t, conn,
+		fmt.Sprintf("VACUUM INTO '%s/copy.db'", dir),
+		fmt.Sprintf("ATTACH '%s/local.db' AS local", dir),
+		"PRAGMA local.journal_mode=wal",
+		"CREATE TABLE local.t AS SELECT * FROM account",
+		"CREATE TEMP TABLE t2 AS SELECT * FROM journal",
+		"UPDATE local.t SET balance = 0 WHERE id = 1")
+	if got := dbtest.Query(t, conn, "SELECT count(*) FROM local.t JOIN account USING (id)"); got != "50" {
+		t.Errorf("%s rows", got)
+	}
+	vacuumed := dbtest.Open(t, "file:"+dir+"/copy.db")
+	dbtest.RequireBank(t, vacuumed, "VACUUM INTO")
+}
+
+// A local database of the same name, with its WAL, has nothing to do with a replica.
+func TestLocalNamesake(t *testing.T) {
+	store := dbtest.NewReplica(t)
+	w := newWriter(t, store, 4096)
+	w.commit(3)
+	if _, err := os.Stat(w.path + "-wal"); err != nil {
+		t.Fatal(err)
+	}
+	same := strings.Replace(uri(store), "file:copy.db", "file:"+w.path, 1)
+	conn := dbtest.Open(t, same)
+	dbtest.RequireBank(t, conn, "namesake")
+	dbtest.RequireBank(t, w.Conn, "original")
+	dbtest.Exec(t, w.Conn, "PRAGMA wal_checkpoint(TRUNCATE)")
+	if err := conn.Exec(fmt.Sprintf("ATTACH '%s' AS original", w.path)); err == nil {
+		t.Error("a local database has the name of a replica")
+	}
+}
+
+// Two moments can be looked at side by side, and a directory that does not exist is none
+// to a label.
+func TestTwoMoments(t *testing.T) {
+	store := dbtest.NewReplica(t)
+	w := newWriter(t, store, 4096)
+	first := w.commit(1)
+	then := dbtest.Query(t, w.Conn, "SELECT count(*) FROM journal")
+	w.commit(20)
+	now := dbtest.Query(t, w.Conn, "SELECT count(*) FROM journal")
+	conn := dbtest.Open(t, uri(store))
+	before := strings.Replace(uri(store, "txid="+first.String()), "copy.db", filepath.Join(t.TempDir(), "none", "before.db"), 1)
+	dbtest.Exec(t, conn, fmt.Sprintf("ATTACH '%s' AS before", before))
+	got := dbtest.Query(t, conn, "SELECT (SELECT count(*) FROM before.journal) || ' ' || (SELECT count(*) FROM main.journal)")
+	if got != then+" "+now {
+		t.Errorf("%s rows, not %s %s", got, then, now)
+	}
+}
+
+// A parameter that is not known, or has no meaning here, fails the open and says what to
+// write instead.
+func TestParameters(t *testing.T) {
+	store := dbtest.NewReplica(t)
+	w := newWriter(t, store, 4096)
+	w.commit(1)
+	for params, want := range map[string]string{
+		"intervall=1s":                          "did you mean interval?",
+		"cache_memory=1":                        "at least 1MiB",
+		"txid=0":                                "hexadecimal",
+		"timestamp=now":                         "expected a time",
+		"immutable=1":                           "immutable",
+		"nolock=1":                              "nolock",
+		"interval=-1s":                          "expected a duration",
+		"endpoint=http://x":                     "belongs to the replica URL",
+		"txid=1&timestamp=2026-01-01T00:00:00Z": "keep one",
+		"txid=ffff":                             "beyond",
+		"replica=memory://other":                "twice",
+		"durability=sync":                       "unknown parameter durability",
+	} {
+		conn, err := sqlite3.Open(uri(store, params))
+		if err == nil {
+			conn.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", params, err)
+		}
+	}
+	if _, err := sqlite3.Open("file:x.db?vfs=replica"); err == nil || !strings.Contains(err.Error(), "add replica=URL") {
+		t.Errorf("without a replica: %v", err)
+	}
+}

@@ -1,0 +1,341 @@
+package reader
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+	"weak"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// A source is a replica that connections of this process read, and what they share of it.
+type source struct {
+	key     sourceKey
+	store   storage.Store
+	replica *replica.Replica
+	pages   pages
+	timeout time.Duration
+	log     *slog.Logger
+	turn    chan struct{} // holds one element while a connection asks for a newer state
+
+	refs int // guarded by sources.mu
+
+	mu     sync.Mutex
+	files  map[listedFile]weak.Pointer[file] // that views have
+	swept  int                               // how many files there were after those without views were forgotten
+	latest *view                             // the newest state that is known, nil before the first one
+	asked  time.Time                         // when the last question began that was answered
+	whole  time.Time                         // when all levels were listed
+	pause  time.Time                         // until when not to ask, after a failure
+	err    error                             // of the last question, nil if it was answered
+}
+
+type sourceKey struct {
+	url     string
+	storage storage.Options
+	timeout time.Duration
+	dir     string // of the disk cache, and its size
+	size    int64
+}
+
+var sources = struct {
+	mu   sync.Mutex
+	open map[sourceKey]*source
+}{open: map[sourceKey]*source{}}
+
+// acquire returns the source of a connection, which is to release it.
+func acquire(cfg settings) (*source, error) {
+	key := sourceKey{cfg.replica, cfg.storage, cfg.timeout, cfg.dir, cfg.size}
+	sources.mu.Lock()
+	defer sources.mu.Unlock()
+	s := sources.open[key]
+	if s == nil {
+		store, err := storage.Open(context.Background(), cfg.replica, cfg.storage)
+		if err != nil {
+			return nil, err
+		}
+		s = newSource(key, store, cfg.logger)
+		if s.pages.disk, err = openDisk(cfg.dir, cfg.size, s.log); err != nil {
+			store.Close()
+			return nil, fmt.Errorf("cache_dir: %w", err)
+		}
+		sources.open[key] = s
+	}
+	s.refs++
+	s.pages.cache.grow(cfg.memory)
+	return s, nil
+}
+
+func newSource(key sourceKey, store storage.Store, log *slog.Logger) *source {
+	log = log.With("replica", store.String())
+	r := replica.New(store, replica.Options{Patience: key.timeout, Logger: log})
+	ctx, cancel := context.WithCancel(context.Background())
+	return &source{
+		key:     key,
+		store:   store,
+		replica: r,
+		pages:   pages{replica: r, timeout: key.timeout, pending: map[frameKey]*call{}, slots: make(chan struct{}, connections), ctx: ctx, cancel: cancel},
+		timeout: key.timeout,
+		log:     log,
+		turn:    make(chan struct{}, 1),
+		files:   map[listedFile]weak.Pointer[file]{},
+	}
+}
+
+func (s *source) release() error {
+	sources.mu.Lock()
+	s.refs--
+	last := s.refs == 0
+	if last {
+		delete(sources.open, s.key)
+	}
+	sources.mu.Unlock()
+	if !last {
+		return nil
+	}
+	s.pages.cancel()
+	s.pages.background.Wait()
+	return s.store.Close()
+}
+
+// context bounds one wait of SQLite's.
+func (s *source) context() (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(context.Background(), s.timeout, fmt.Errorf("no answer in %s", s.timeout))
+}
+
+// at returns the view of a moment.
+func (s *source) at(ctx context.Context, t replica.Target) (*view, error) {
+	files, err := s.replica.Files(ctx)
+	if err != nil {
+		return nil, err
+	}
+	txid := t.TXID
+	if !t.Timestamp.IsZero() {
+		if txid, err = s.replica.TXIDAt(ctx, files, t.Timestamp); err != nil {
+			return nil, err
+		}
+	}
+	return s.build(ctx, files, txid)
+}
+
+const (
+	// wholeEvery is after how long a newer state is planned from all levels, instead of
+	// one level 0 file after another: retention removes those, and a snapshot may be
+	// newer than the view's base.
+	wholeEvery = 2 * time.Minute
+
+	// listWithin is after how long without a question level 0 is listed, instead of asking
+	// for the next file only: retention may have removed that.
+	listWithin = time.Minute
+
+	// mostNews is how many level 0 files are added without looking for compacted ones in
+	// their place.
+	mostNews = 100
+
+	// mostFiles is how many files a view is made of before it is planned from all levels.
+	mostFiles = 1000
+
+	// askTimeout bounds a question for a newer state: without an answer, a transaction
+	// goes on with the state that is known.
+	askTimeout = 10 * time.Second
+
+	// mostPause bounds how long no question is asked after one that failed.
+	mostPause = time.Minute
+)
+
+// newest returns the newest state, as of an interval ago or later. If the store does not
+// answer, it is the newest that is known, and the error is kept.
+func (s *source) newest(ctx context.Context, interval time.Duration) (*view, error) {
+	arrived := time.Now()
+	if v := s.fresh(arrived.Add(-interval)); v != nil {
+		return v, nil
+	}
+	soon, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-soon.Done():
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.latest != nil {
+			return s.latest, nil
+		}
+		return nil, errBusy
+	}
+	if v := s.fresh(arrived.Add(-interval)); v != nil {
+		return v, nil // another connection has asked
+	}
+	return s.askNow(ctx, interval)
+}
+
+var errBusy = errors.New("another connection waits for the replica's first answer")
+
+// fresh returns the newest state if a question that was asked since then was answered, or
+// if none is to be asked for now.
+func (s *source) fresh(since time.Time) *view {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.latest != nil && (s.asked.After(since) || time.Now().Before(s.pause)) {
+		return s.latest
+	}
+	return nil
+}
+
+// askNow asks, in its turn.
+func (s *source) askNow(ctx context.Context, interval time.Duration) (*view, error) {
+	s.mu.Lock()
+	known := s.latest
+	s.mu.Unlock()
+	begin := time.Now()
+	var next *view
+	var err error
+	if known == nil {
+		next, err = s.first(ctx)
+	} else {
+		ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer in %s", askTimeout))
+		next, err = s.ask(ctx, known)
+		cancel()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil && s.err != nil {
+		s.log.Info("replica answers again")
+	}
+	s.err = err
+	switch {
+	case err == nil:
+		s.latest, s.asked = next, begin
+		return next, nil
+	case known == nil:
+		return nil, err
+	}
+	s.pause = time.Now().Add(min(mostPause, max(interval, 10*time.Since(begin))))
+	s.log.Warn("no newer state could be read, going on with the known one", "txid", known.txid, "error", err)
+	return known, nil
+}
+
+func (s *source) first(ctx context.Context) (*view, error) {
+	v, err := s.at(ctx, replica.Target{})
+	if err == nil {
+		s.listedAll()
+	}
+	return v, err
+}
+
+func (s *source) listedAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.whole = time.Now()
+}
+
+// ask returns the state that follows one, itself if there is none. A file with the next
+// TXID has a key that is known: asking for it costs less than a listing.
+func (s *source) ask(ctx context.Context, v *view) (*view, error) {
+	s.mu.Lock()
+	asked, whole := s.asked, s.whole
+	s.mu.Unlock()
+	if time.Since(asked) < listWithin {
+		there, err := s.replica.Exists(ctx, format.FileInfo{Level: format.LevelRaw, MinTXID: v.txid + 1, MaxTXID: v.txid + 1})
+		if err != nil || !there {
+			return v, err
+		}
+		if time.Since(whole) < wholeEvery && len(v.files) < mostFiles {
+			next, err := s.extend(ctx, v)
+			if next != nil || err != nil {
+				return next, err
+			}
+		}
+	}
+	return s.replan(ctx, v)
+}
+
+// extend adds the level 0 files that follow a view. It returns nil if they do not simply
+// follow: all levels are to be looked at.
+func (s *source) extend(ctx context.Context, v *view) (*view, error) {
+	if v.raw.MaxTXID == 0 {
+		return nil, nil
+	}
+	news, err := replica.Collect(s.replica.ListLevel(ctx, format.LevelRaw, v.txid))
+	if err != nil {
+		return nil, err
+	}
+	if len(news) == 0 || news[0].FileInfo != v.raw || len(news) > mostNews {
+		return nil, nil
+	}
+	files, err := s.loadAll(ctx, news, news[1:].Infos())
+	if _, bad := badFile(err); bad {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		if v.precedes(f) != nil {
+			return nil, nil
+		}
+		v = v.with(f)
+	}
+	return v, nil
+}
+
+// replan lists all levels, and plans from a snapshot on.
+func (s *source) replan(ctx context.Context, v *view) (*view, error) {
+	files, err := s.replica.Files(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if newest := files.Newest(); newest < v.txid {
+		return nil, s.replica.PlanError(fmt.Errorf("its newest file is TXID %s, after TXID %s was read: it was written anew, or files were removed", newest, v.txid))
+	}
+	next, err := s.build(ctx, files, 0)
+	if err == nil {
+		s.listedAll()
+	}
+	return next, err
+}
+
+// heal returns a view of the same TXID that does without files, which reads found to be
+// damaged or gone, the last one with an error. Connections that find the same share the
+// new view.
+func (s *source) heal(ctx context.Context, v *view, out []format.FileInfo, bad error) (*view, error) {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return nil, bad
+	}
+	s.mu.Lock()
+	latest := s.latest
+	s.mu.Unlock()
+	if latest != nil && latest != v && latest.txid == v.txid && !slices.ContainsFunc(out, latest.uses) {
+		return latest, nil
+	}
+	files, err := s.replica.Files(ctx)
+	if err != nil && !errors.Is(err, replica.ErrNone) {
+		return nil, errors.Join(bad, err)
+	}
+	next, err := s.build(ctx, files.Without(out...), v.txid)
+	if err != nil {
+		return nil, fmt.Errorf("%w; no other files lead to TXID %s (begin a new transaction)", bad, v.txid)
+	}
+	s.log.Warn("replica file cannot be used, taking others", "error", bad)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.latest == v {
+		s.latest = next
+	}
+	return next, nil
+}
+
+// uses reports whether a view was made with a file.
+func (v *view) uses(info format.FileInfo) bool {
+	return slices.ContainsFunc(v.files, func(f *file) bool { return f.info == info })
+}

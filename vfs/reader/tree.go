@@ -1,0 +1,275 @@
+package reader
+
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// A stream is how a connection goes through the database. It tells which pages will be
+// wanted next: the children of page 1, since SQLite reads the whole schema; the next
+// children of an interior page of a b-tree, once two have been read in order; and the
+// next pages, once some have been read in order, as of a large value.
+//
+// https://sqlite.org/fileformat2.html#b_tree_pages
+type stream struct {
+	nodes  map[uint32]*node
+	recent []uint32 // of nodes, in the order in which they were read
+	scans  []*scan  // used last in front
+
+	last uint32 // page that was read last
+	run  int    // how many were read in order
+	end  uint32 // page up to which a run is read ahead
+}
+
+const (
+	mostNodes = 64
+	mostScans = 4
+	mostRoots = 512 // children of page 1 that are fetched at once
+)
+
+// A node is an interior page.
+type node struct {
+	pgno     uint32
+	children []uint32
+	parent   *node // nil if it is not known, or a root
+	at       int   // in the parent's children
+	schema   bool
+}
+
+// A scan is a way through the leaves of a b-tree, in order.
+type scan struct {
+	node   *node
+	at     int // of the page that was read last, in the node's children
+	window int // how many pages to read ahead, 0 until two were read in order
+
+	front *node // the node and
+	next  int   // the child that are to be fetched next
+	out   int   // how many pages were asked for and not read
+
+	above *node // the parent of front, and how many of its
+	done  int   // children were fetched: they tell where the scan goes on
+}
+
+// longScan is the window, in pages, from which on interior pages are fetched before a
+// scan comes to them.
+const longScan = 128
+
+// siblings is how many interior pages are fetched before a scan comes to them. Each has
+// hundreds of leaves.
+const siblings = 16
+
+// visit notes that a page is going to be read, and returns the pages to fetch with it.
+// Load returns a page if it is there without a request. Most bounds a window.
+func (s *stream) visit(pgno uint32, most int, load func(pgno uint32) []byte) (want []uint32) {
+	if s.nodes[pgno] != nil {
+		return nil
+	}
+	for i, sc := range s.scans {
+		switch s.step(sc, pgno) {
+		case stepOn:
+			s.scans = append([]*scan{sc}, slices.Delete(s.scans, i, i+1)...)
+			s.last, s.run = pgno, 0
+			return s.ahead(sc, most, load)
+		case stepDown:
+			return nil
+		}
+	}
+	for _, n := range s.nodes {
+		if i := slices.Index(n.children, pgno); i >= 0 && !n.schema {
+			s.scans = append([]*scan{{node: n, at: i}}, s.scans[:min(len(s.scans), mostScans-1)]...)
+			s.last, s.run = pgno, 0
+			return nil
+		}
+	}
+	return s.inOrder(pgno, most)
+}
+
+type step int
+
+const (
+	stepOff  step = iota // the page is not of the scan
+	stepOn               // it is the next leaf
+	stepDown             // it is an interior page on the way to the next leaf
+)
+
+func (s *stream) step(sc *scan, pgno uint32) step {
+	if i := sc.at + 1; i < len(sc.node.children) {
+		if sc.node.children[i] != pgno {
+			return stepOff
+		}
+		sc.at = i
+		return stepOn
+	}
+	sibling, way := s.sibling(sc.node, nil)
+	switch {
+	case way == pgno:
+		return stepDown
+	case sibling != nil && sibling.children[0] == pgno:
+		sc.node, sc.at = sibling, 0
+		return stepOn
+	}
+	return stepOff
+}
+
+// sibling returns the interior page that follows another at the same height. If it is not
+// known, way is the page that leads there.
+func (s *stream) sibling(n *node, load func(uint32) []byte) (next *node, way uint32) {
+	up, at := n.parent, n.at+1
+	if up == nil {
+		return nil, 0
+	}
+	if at == len(up.children) {
+		if up, way = s.sibling(up, load); up == nil {
+			return nil, way
+		}
+		at = 0
+	}
+	pgno := up.children[at]
+	if next = s.nodes[pgno]; next == nil && load != nil {
+		if page := load(pgno); page != nil {
+			next = s.add(pgno, childrenOf(pgno, page), up, at)
+		}
+	}
+	if next == nil {
+		return nil, pgno
+	}
+	return next, 0
+}
+
+// ahead returns the pages to fetch for a scan that goes on. Half a window is fetched when
+// half of it was read.
+func (s *stream) ahead(sc *scan, most int, load func(uint32) []byte) (want []uint32) {
+	sc.out = max(0, sc.out-1)
+	if sc.window == 0 {
+		sc.window, sc.front, sc.next, sc.out = 2, sc.node, sc.at+1, 0
+	}
+	if sc.out > sc.window/2 {
+		return nil
+	}
+	if sc.out == 0 {
+		sc.front, sc.next = sc.node, sc.at+1
+	}
+	sc.window = min(2*sc.window, max(1, most))
+	want = sc.siblings()
+	for sc.out < sc.window {
+		if sc.next == len(sc.front.children) {
+			next, way := s.sibling(sc.front, load)
+			if next == nil {
+				if way != 0 {
+					want = append(want, way)
+				}
+				return want
+			}
+			sc.front, sc.next = next, 0
+		}
+		want = append(want, sc.front.children[sc.next])
+		sc.next++
+		sc.out++
+	}
+	return want
+}
+
+// siblings returns interior pages that follow the front, once a scan is a long one.
+func (sc *scan) siblings() (want []uint32) {
+	up := sc.front.parent
+	if up == nil || sc.window < longScan {
+		return nil
+	}
+	if sc.above != up {
+		sc.above, sc.done = up, sc.front.at+1
+	}
+	if end := min(len(up.children), sc.front.at+1+siblings); sc.done < end-siblings/2 || end == len(up.children) && sc.done < end {
+		want = slices.Clone(up.children[sc.done:end])
+		sc.done = end
+	}
+	return want
+}
+
+// inOrder is for pages of no b-tree that is known.
+func (s *stream) inOrder(pgno uint32, most int) (want []uint32) {
+	if pgno != s.last+1 {
+		s.last, s.run, s.end = pgno, 0, pgno
+		return nil
+	}
+	s.last = pgno
+	s.run++
+	if s.run < 2 || s.end > pgno+uint32(min(s.run, most))/2 {
+		return nil
+	}
+	from := max(s.end, pgno) + 1
+	s.end = pgno + uint32(min(2*s.run, most))
+	for ; from <= s.end; from++ {
+		want = append(want, from)
+	}
+	return want
+}
+
+// learn notes what an interior page says, and returns the pages to fetch now.
+func (s *stream) learn(pgno uint32, page []byte) (want []uint32) {
+	children := childrenOf(pgno, page)
+	if children == nil || s.nodes[pgno] != nil {
+		return nil
+	}
+	var up *node
+	at := 0
+	for _, n := range s.nodes {
+		if at = slices.Index(n.children, pgno); at >= 0 {
+			up = n
+			break
+		}
+	}
+	if n := s.add(pgno, children, up, at); n.schema {
+		return children[:min(len(children), mostRoots)]
+	}
+	return nil
+}
+
+// add notes an interior page, and forgets the one that was used longest ago. A parent is
+// used with its child.
+func (s *stream) add(pgno uint32, children []uint32, up *node, at int) *node {
+	if len(children) == 0 {
+		return nil
+	}
+	n := &node{pgno: pgno, children: children, parent: up, at: at, schema: pgno == 1}
+	if s.nodes == nil {
+		s.nodes = map[uint32]*node{}
+	}
+	if up != nil {
+		n.schema = up.schema
+		if i := slices.Index(s.recent, up.pgno); i >= 0 {
+			s.recent = append(slices.Delete(s.recent, i, i+1), up.pgno)
+		}
+	}
+	if len(s.recent) == mostNodes {
+		delete(s.nodes, s.recent[0])
+		s.recent = s.recent[1:]
+	}
+	s.nodes[pgno] = n
+	s.recent = append(s.recent, pgno)
+	return n
+}
+
+// childrenOf returns the children of an interior page, in order; nil for any other page.
+func childrenOf(pgno uint32, page []byte) []uint32 {
+	const interiorIndex, interiorTable, headerSize = 2, 5, 12
+	b := page
+	if pgno == 1 {
+		b = page[100:]
+	}
+	if b[0] != interiorIndex && b[0] != interiorTable {
+		return nil
+	}
+	cells := int(binary.BigEndian.Uint16(b[3:]))
+	if headerSize+2*cells > len(b) {
+		return nil
+	}
+	children := make([]uint32, 0, cells+1)
+	for i := range cells {
+		at := int(binary.BigEndian.Uint16(b[headerSize+2*i:]))
+		if at+4 > len(page) {
+			return nil
+		}
+		children = append(children, binary.BigEndian.Uint32(page[at:]))
+	}
+	return append(children, binary.BigEndian.Uint32(b[8:]))
+}

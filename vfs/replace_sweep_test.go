@@ -1,0 +1,525 @@
+package vfs_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/restore"
+	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/shipper/statefile/diskhook"
+	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/vfs"
+)
+
+var replaceTwice = flag.Bool("replace.twice", false, "TestReplacementKilled kills at every pair of operations, not at some")
+
+// replaceVar holds what a process is to do in which it is killed. It is this test
+// binary, which runs TestReplacementKilled.
+const replaceVar = "WALVFS_TEST_REPLACE"
+
+// Exit statuses of a process that ended as if it was killed.
+const (
+	exitKilled  = 77
+	exitWriting = 78 // to the state file
+)
+
+// A replaceOrder has a process replace a database, go on with it and end before one of
+// the operations that change files.
+type replaceOrder struct {
+	Path, Replica string
+	Restore       string // the parameter, "" to force a restore
+	At            int    // the operation, from 1
+	Torn          bool   // half of a write to the state file is done
+}
+
+// TestReplacementKilled: a process is killed before any operation on files with which it
+// replaces a database by its replica's newest state, goes on with it and replicates; and
+// then once more in the same way. SQLite finds the old database or the new one. Started
+// again, the application has the new one, and everything that it has committed since, and
+// replicates. What is left is named as README.md says.
+func TestReplacementKilled(t *testing.T) {
+	if text := os.Getenv(replaceVar); text != "" {
+		replaceAndDie(text)
+		return
+	}
+	for name, begin := range replacements {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := begin(t)
+			r.save()
+			operations := r.sweepOnce()
+			r.sweepTwice(operations)
+			t.Logf("%d operations", operations)
+		})
+	}
+}
+
+// replaceAndDie is the process that is killed.
+func replaceAndDie(text string) {
+	var o replaceOrder
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		panic(err)
+	}
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	var n atomic.Int64
+	count := func() bool { return n.Add(1) == int64(o.At) }
+	step := func(do func() error) error {
+		if count() {
+			os.Exit(exitKilled)
+		}
+		return do()
+	}
+	diskhook.RestoreStep.Store(&step)
+	wrap := func(_ string, disk diskhook.Disk) diskhook.Disk { return dyingDisk{disk, count, o.Torn} }
+	diskhook.StateFile.Store(&wrap)
+	if err := o.replace(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func (o replaceOrder) replace() error {
+	if o.Restore == "" {
+		store, err := storage.Open(context.Background(), o.Replica, storage.Options{})
+		if err != nil {
+			return err
+		}
+		_, err = restore.Restore(context.Background(), store, o.Path, restore.Options{Force: true})
+		return errors.Join(err, store.Close())
+	}
+	conn, err := sqlite3.Open(uri(o.Path, replicaURL(o.Replica), "restore="+o.Restore))
+	if err == nil {
+		err = conn.Exec("INSERT INTO t VALUES ('child')")
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Println("committed")
+	if err := vfs.Flush(context.Background(), o.Path); err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// A dyingDisk is a state file whose process ends before an operation, or in the middle.
+type dyingDisk struct {
+	diskhook.Disk
+	now  func() bool
+	torn bool
+}
+
+func (d dyingDisk) WriteAt(p []byte, off int64) (int, error) {
+	if d.now() {
+		if d.torn {
+			d.Disk.WriteAt(p[:len(p)/2], off)
+		}
+		os.Exit(exitWriting)
+	}
+	return d.Disk.WriteAt(p, off)
+}
+
+func (d dyingDisk) Sync() error {
+	if d.now() {
+		os.Exit(exitKilled)
+	}
+	return d.Disk.Sync()
+}
+
+// A replaced database is one that is about to be, and its replica, which can both be put
+// back.
+type replacedDB struct {
+	t       *testing.T
+	dir     string // of everything
+	path    string
+	replica string // its directory
+	restore string // the parameter, "" to force a restore
+
+	old, want []string // rows, nil if there is no database
+	files     map[string]savedFile
+	objects   map[string]bool
+}
+
+func newReplaced(t *testing.T, restoring string) *replacedDB {
+	dir := t.TempDir()
+	r := &replacedDB{t: t, dir: dir, replica: filepath.Join(dir, "replica"), path: filepath.Join(dir, "data", "app.db"), restore: restoring}
+	if err := os.Mkdir(filepath.Dir(r.path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	conn := open(t, r.uri())
+	exec(t, conn, "PRAGMA page_size=512", "CREATE TABLE t (x)", "INSERT INTO t VALUES ('first'), (randomblob(3000))")
+	settled(t, r.path)
+	exec(t, conn, "INSERT INTO t VALUES ('second')")
+	settled(t, r.path)
+	if err := conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.want = rowsOf(t, r.path)
+	r.old = r.want
+	return r
+}
+
+func (r *replacedDB) url() replicaURL { return replicaURL("file://" + r.replica) }
+
+func (r *replacedDB) uri(params ...string) string {
+	return uri(r.path, r.url(), append(params, "close_timeout=20s")...)
+}
+
+// othersGoOn has another machine go on from the replica.
+func (r *replacedDB) othersGoOn() {
+	r.t.Helper()
+	path := filepath.Join(r.t.TempDir(), "rival.db")
+	conn := open(r.t, uri(path, r.url(), "restore=if-missing"))
+	exec(r.t, conn, "INSERT INTO t VALUES ('rival')")
+	settled(r.t, path)
+	conn.Close()
+	r.want = rowsOf(r.t, path)
+}
+
+// crash runs statements through a connection and has the process die before it closes.
+func (r *replacedDB) crash(uri string, sql ...string) disk {
+	r.t.Helper()
+	conn := open(r.t, uri)
+	exec(r.t, conn, sql...)
+	if strings.Contains(uri, "replicated") {
+		settled(r.t, r.path)
+	}
+	d := save(r.t, r.path)
+	conn.Close()
+	d.Write(r.t, r.path)
+	return d
+}
+
+// replacements are databases that are to be replaced, by name.
+var replacements = map[string]func(t *testing.T) *replacedDB{
+	"missing": func(t *testing.T) *replacedDB {
+		r := newReplaced(t, "if-missing")
+		removeFiles(t, r.path)
+		r.old = nil
+		return r
+	},
+	"empty": func(t *testing.T) *replacedDB {
+		r := newReplaced(t, "if-missing")
+		removeFiles(t, r.path)
+		if err := os.WriteFile(r.path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.old = nil
+		return r
+	},
+	"behind": func(t *testing.T) *replacedDB {
+		r := newReplaced(t, "if-behind")
+		r.othersGoOn()
+		return r
+	},
+	"behind, with a WAL": func(t *testing.T) *replacedDB {
+		r := newReplaced(t, "if-behind")
+		r.crash(r.uri(), "INSERT INTO t VALUES ('third')")
+		r.old = rowsOf(t, r.path)
+		r.othersGoOn()
+		return r
+	},
+	"the disk lost a commit": func(t *testing.T) *replacedDB {
+		r := newReplaced(t, "if-behind")
+		r.crash(r.uri(), "INSERT INTO t VALUES ('third')")
+		r.want = rowsOf(t, r.path)
+		wal, err := os.Stat(r.path + "-wal")
+		if err == nil {
+			err = os.Truncate(r.path+"-wal", wal.Size()-512-format.FrameHeaderSize)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	},
+	"forced, with a commit of its own": func(t *testing.T) *replacedDB {
+		r := newReplaced(t, "")
+		plain := open(t, "file:"+r.path)
+		exec(t, plain, "INSERT INTO t VALUES ('mine')")
+		plain.Close()
+		r.old = rowsOf(t, r.path)
+		return r
+	},
+	"forced, with a WAL of its own": func(t *testing.T) *replacedDB {
+		r := newReplaced(t, "")
+		r.crash("file:"+r.path, "INSERT INTO t VALUES ('mine')")
+		r.old = rowsOf(t, r.path)
+		return r
+	},
+}
+
+// save remembers everything.
+func (r *replacedDB) save() {
+	r.t.Helper()
+	r.files, r.objects = map[string]savedFile{}, map[string]bool{}
+	for _, suffix := range []string{"", "-wal", statefile.Suffix} {
+		content, err := os.ReadFile(r.path + suffix)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		info, statErr := os.Stat(r.path + suffix)
+		if err = errors.Join(err, statErr); err != nil {
+			r.t.Fatal(err)
+		}
+		r.files[suffix] = savedFile{content, info.ModTime()}
+	}
+	if _, ok := r.files[""]; ok {
+		if err := os.Link(r.path, r.inode()); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	for _, name := range r.objectNames() {
+		r.objects[name] = true
+	}
+}
+
+// inode is a second name of the database file, by which it comes back.
+func (r *replacedDB) inode() string { return filepath.Join(r.dir, "inode") }
+
+func (r *replacedDB) objectNames() (names []string) {
+	err := filepath.WalkDir(r.replica, func(name string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return names
+}
+
+// putBack has everything be as it was when it was saved, the database's inode and the
+// times of its files included.
+func (r *replacedDB) putBack() {
+	r.t.Helper()
+	var errs []error
+	for _, name := range r.names() {
+		errs = append(errs, os.Remove(filepath.Join(filepath.Dir(r.path), name)))
+	}
+	if _, ok := r.files[""]; ok {
+		errs = append(errs, os.Link(r.inode(), r.path))
+	}
+	for suffix, file := range r.files {
+		errs = append(errs, os.WriteFile(r.path+suffix, file.content, 0o600), os.Chtimes(r.path+suffix, time.Time{}, file.time))
+	}
+	for _, name := range r.objectNames() {
+		if !r.objects[name] {
+			errs = append(errs, os.Remove(name))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// names are of the files in the database's directory.
+func (r *replacedDB) names() (names []string) {
+	entries, err := os.ReadDir(filepath.Dir(r.path))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names
+}
+
+// sweepOnce has a process killed before each operation, and returns how many there are.
+func (r *replacedDB) sweepOnce() int {
+	for at := 1; ; at++ {
+		r.putBack()
+		code, committed := r.kill(at, false)
+		if code == 0 || r.t.Failed() {
+			return at - 1
+		}
+		r.check(committed, fmt.Sprintf("operation %d", at))
+		if code == exitWriting {
+			r.putBack()
+			_, committed = r.kill(at, true)
+			r.check(committed, fmt.Sprintf("operation %d, half of it done", at))
+		}
+	}
+}
+
+// sweepTwice has a process killed, and the one that is started after it.
+func (r *replacedDB) sweepTwice(operations int) {
+	for first := 1; first <= operations; first++ {
+		for second := 1; second <= operations; second++ {
+			if !*replaceTwice && (first*5+second)%operations != 0 {
+				continue
+			}
+			if r.t.Failed() {
+				return
+			}
+			r.putBack()
+			_, once := r.kill(first, false)
+			_, again := r.kill(second, false)
+			r.check(once+again, fmt.Sprintf("operations %d and %d", first, second))
+		}
+	}
+}
+
+// kill starts a process that is killed before an operation, if it comes to it, and
+// returns how many commits it has made.
+func (r *replacedDB) kill(at int, torn bool) (code, committed int) {
+	r.t.Helper()
+	text, err := json.Marshal(replaceOrder{r.path, string(r.url()), r.restore, at, torn})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	cmd := osexec.CommandContext(r.t.Context(), os.Args[0], "-test.run=^TestReplacementKilled$")
+	cmd.Env = append(os.Environ(), replaceVar+"="+string(text))
+	var log strings.Builder
+	cmd.Stderr = &log
+	out, err := cmd.Output()
+	if code = cmd.ProcessState.ExitCode(); code != 0 && code != exitKilled && code != exitWriting {
+		r.t.Fatalf("operation %d: %v\n%s", at, err, &log)
+	}
+	return code, strings.Count(string(out), "committed")
+}
+
+// check looks at what a process has left, starts the application again, and looks at
+// what it does.
+func (r *replacedDB) check(committed int, label string) {
+	t := r.t
+	t.Helper()
+	found := r.look()
+	isOld, isNew := slices.Equal(found, r.old), isPrefix(r.want, found)
+	if !isOld && !isNew {
+		t.Errorf("%s: SQLite finds %q, neither the old database nor the new one", label, found)
+	}
+	want := r.want
+	params := []string{"restore=" + r.restore}
+	if params[0] == "restore=" {
+		want, params = found, nil
+	}
+	conn, err := sqlite3.Open(r.uri(params...))
+	if err != nil {
+		t.Errorf("%s: %v", label, err)
+		return
+	}
+	defer conn.Close()
+	opened := rowsIn(t, conn)
+	if !isPrefix(want, opened) || len(opened) > len(want)+2 || len(opened) < len(want)+committed {
+		t.Errorf("%s: the application has %q, not the newest state %q and %d commits", label, opened, want, committed)
+	}
+	exec(t, conn, "INSERT INTO t VALUES ('on')")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := vfs.Flush(ctx, r.path); err != nil {
+		t.Errorf("%s: %v", label, err)
+	}
+	if err := conn.Close(); err != nil {
+		t.Errorf("%s: %v", label, err)
+	}
+	store, err := storage.Open(t.Context(), string(r.url()), storage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	requireEqual(t, store, r.path)
+	if r.restore == "" { // which cleans up
+		if _, err := restore.Restore(t.Context(), store, r.path, restore.Options{Force: true}); err != nil {
+			t.Errorf("%s: %v", label, err)
+		}
+	}
+	r.checkNames(label)
+	if r.restore == "if-behind" && !slices.Equal(rowsOf(t, r.path+statefile.SuffixBehind), r.old) {
+		t.Errorf("%s: the old database is not kept", label)
+	}
+	if t.Failed() {
+		t.Logf("%s failed; there was %s", label, found)
+	}
+}
+
+// look returns what SQLite finds, without a change to anything.
+func (r *replacedDB) look() []string {
+	r.t.Helper()
+	path := filepath.Join(r.t.TempDir(), "look.db")
+	for _, suffix := range []string{"", "-wal", "-journal"} {
+		content, err := os.ReadFile(r.path + suffix)
+		if errors.Is(err, os.ErrNotExist) || suffix == "" && len(content) == 0 {
+			if suffix == "" {
+				return nil
+			}
+			continue
+		}
+		if err == nil {
+			err = os.WriteFile(path+suffix, content, 0o600)
+		}
+		if err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	return rowsOf(r.t, path)
+}
+
+func (r *replacedDB) checkNames(label string) {
+	r.t.Helper()
+	for _, name := range r.names() {
+		switch strings.TrimPrefix(name, "app.db") {
+		case "", statefile.Suffix, statefile.SuffixBehind:
+		default:
+			r.t.Errorf("%s: %s is left", label, name)
+		}
+	}
+}
+
+func isPrefix(prefix, of []string) bool {
+	return len(of) >= len(prefix) && slices.Equal(of[:len(prefix)], prefix)
+}
+
+// rowsOf returns the rows of a database, by a copy's connection that leaves the file as
+// it is found.
+func rowsOf(t *testing.T, path string) []string {
+	t.Helper()
+	copied := filepath.Join(t.TempDir(), "rows.db")
+	for _, suffix := range []string{"", "-wal", "-journal"} {
+		content, err := os.ReadFile(path + suffix)
+		if err == nil {
+			err = os.WriteFile(copied+suffix, content, 0o600)
+		}
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	conn := open(t, "file:"+copied)
+	defer conn.Close()
+	if got := query(t, conn, "PRAGMA integrity_check"); got != "ok" {
+		t.Errorf("%s: integrity_check: %s", path, got)
+	}
+	return rowsIn(t, conn)
+}
+
+func rowsIn(t *testing.T, conn *sqlite3.Conn) (rows []string) {
+	t.Helper()
+	stmt, _, err := conn.Prepare("SELECT substr(hex(x), 1, 20) FROM t ORDER BY rowid")
+	if err != nil {
+		t.Error(err)
+		return nil
+	}
+	defer stmt.Close()
+	for stmt.Step() {
+		rows = append(rows, stmt.ColumnText(0))
+	}
+	if err := stmt.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}

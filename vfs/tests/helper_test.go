@@ -1,0 +1,53 @@
+// Package tests has the tests of package vfs that need real stores, through the drivers
+// of cloud stores, and Litestream as the second opinion on what is in them. They are
+// apart from it because "go mod tidy" asks of a program for all that the tests of the
+// packages need that it imports.
+package tests
+
+import (
+	"testing"
+
+	_ "github.com/ncruces/go-sqlite3/driver"
+	"go.uber.org/goleak"
+
+	"github.com/walvfs/walvfs/vfs/internal/dbtest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// What the tests of package vfs need, too, is in package dbtest.
+var (
+	newReplica       = dbtest.NewReplica
+	uri              = dbtest.URI
+	open             = dbtest.Open
+	exec             = dbtest.Exec
+	query            = dbtest.Query
+	readFile         = dbtest.ReadFile
+	checkpoint       = dbtest.Checkpoint
+	eventually       = dbtest.Eventually
+	settled          = dbtest.Settled
+	hurried          = dbtest.Hurried
+	restored         = dbtest.Restored
+	requireEqual     = dbtest.RequireEqual
+	lastTXID         = dbtest.LastTXID
+	save             = dbtest.Save
+	newRun           = dbtest.NewRun
+	bankSchema       = dbtest.BankSchema
+	transact         = dbtest.Transact
+	maintain         = dbtest.Maintain
+	requireBank      = dbtest.RequireBank
+	expected         = dbtest.Expected
+	newVFS           = dbtest.NewVFS
+	requireForgotten = dbtest.RequireForgotten
+	errInjected      = dbtest.ErrInjected
+)
+
+const (
+	spilling = dbtest.Spilling
+	manyRows = dbtest.ManyRows
+)
+
+type (
+	logLines   = dbtest.LogLines
+	replicaURL = dbtest.ReplicaURL
+)

@@ -1,0 +1,70 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// program is a module that uses walvfs from this checkout. It returns its go.sum after
+// "go mod tidy", by lines.
+func program(t *testing.T, requirements string, imports ...string) (sums []string) {
+	t.Helper()
+	checkout, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	mod := fmt.Sprintf("module example.com/app\n\ngo 1.26.0\n\nrequire github.com/walvfs/walvfs v0.0.0\n\nreplace github.com/walvfs/walvfs => %q\n%s", checkout, requirements)
+	code := "package main\n\nimport (\n\t_ \"" + strings.Join(imports, "\"\n\t_ \"") + "\"\n)\n\nfunc main() {}\n"
+	for name, text := range map[string]string{"go.mod": mod, "main.go": code} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := osexec.CommandContext(t.Context(), "go", "mod", "tidy")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go mod tidy: %v\n%s", err, out)
+	}
+	return slices.Collect(strings.Lines(string(readFile(t, filepath.Join(dir, "go.sum")))))
+}
+
+// onFiles is what a program imports whose replicas are directories.
+var onFiles = []string{
+	"github.com/ncruces/go-sqlite3/driver",
+	"github.com/walvfs/walvfs/shipper/storage/file",
+	"github.com/walvfs/walvfs/vfs",
+}
+
+// A program that uses file:// trusts few modules, and none of a cloud's SDK: what the
+// packages that it imports need, and their tests.
+func TestModulesOfFiles(t *testing.T) {
+	sums := program(t, "", onFiles...)
+	if len(sums) > 40 { // a program with go-sqlite3 alone has 10
+		t.Errorf("%d lines in go.sum:\n%s", len(sums), strings.Join(sums, ""))
+	}
+	for _, line := range sums {
+		for _, sdk := range []string{"cloud.google.com", "google.golang.org", "envoy", "opentelemetry", "aws", "smithy", "gorm"} {
+			if strings.Contains(line, sdk) {
+				t.Errorf("go.sum has %s", line)
+			}
+		}
+	}
+}
+
+// A program may be held to an old gRPC by what else it needs. That has packages in one
+// module which are in others today, of which the SDK for Google's storage needs some: two
+// modules with one package are an error.
+func TestModulesBesideOldGRPC(t *testing.T) {
+	const old = "require google.golang.org/grpc v1.40.0\n\nreplace google.golang.org/grpc => google.golang.org/grpc v1.40.0\n"
+	sums := program(t, old, append(onFiles, "google.golang.org/grpc")...)
+	if !slices.ContainsFunc(sums, func(line string) bool { return strings.HasPrefix(line, "google.golang.org/grpc v1.40.0 ") }) {
+		t.Error("the program has another gRPC")
+	}
+}
