@@ -1,26 +1,45 @@
 package format
 
 import (
-	"bufio"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
+	"github.com/pierrec/lz4/v4"
 	"github.com/superfly/ltx"
 )
 
-// encoderBuffer bundles the four small writes that the library makes a page. It
-// holds 15 pages of the default size.
+// Encoder writes one LTX file, page by page, as a replica holds it: the bytes are those
+// that github.com/superfly/ltx writes. It keeps some 3 bytes of memory a page for the
+// index, 8 MiB for a database of 10 GiB, and needs no temporary file. It ends with
+// [Encoder.Close] or [Encoder.Abort].
+type Encoder struct {
+	w     io.Writer
+	order pageOrder
+	n     int64 // bytes encoded, those in the buffer included
+	crc   crcSum
+	sum   Checksum // of the file, once it is whole
+	index pageSizes
+	space *workspace // nil once the encoder has ended
+	ended error      // why it takes no more
+}
+
+// workspace is what encoding needs, and what is too large to allocate for each of the
+// small files that most commits are.
+type workspace struct {
+	lz4 lz4.Compressor
+	buf []byte // what the writer has not got
+}
+
+// encoderBuffer is how many bytes the writer gets at once. It holds 15 pages of the
+// default size.
 const encoderBuffer = 64 << 10
 
-// Encoder writes one LTX file, page by page, as a replica holds it. It keeps
-// about 24 bytes of memory a page for the index; see [Encoder.SetSpillDir].
-// It ends with [Encoder.Close] or [Encoder.Abort].
-type Encoder struct {
-	w     *bufio.Writer
-	enc   *ltx.Encoder
-	order pageOrder
-}
+var workspaces = sync.Pool{New: func() any {
+	return &workspace{buf: make([]byte, 0, encoderBuffer+MaxPageFrame)}
+}}
 
 // NewEncoder starts an LTX file with header h. It sets what is the same in all
 // files of a replica: the version, the flags, which say that database checksums
@@ -31,26 +50,22 @@ func NewEncoder(w io.Writer, h LTXHeader) (*Encoder, error) {
 	h.Version = ltx.Version
 	h.Flags = ltx.HeaderFlagNoChecksum
 	h.PreApplyChecksum = 0
-	if h.Commit == 0 {
-		// The library would write it all and fail in Close: it wants a database
-		// checksum there, and refuses one where none are kept.
-		return nil, errors.New("format: encode LTX header: the database has 0 pages")
+	err := h.Validate()
+	if err == nil && h.Commit == 0 {
+		err = errors.New("the database has 0 pages")
 	}
-	e := &Encoder{w: bufio.NewWriterSize(w, encoderBuffer), order: pageOrder{header: h}}
-	var err error
-	if e.enc, err = ltx.NewEncoder(e.w); err != nil {
-		return nil, fmt.Errorf("format: encode LTX: %w", err)
+	var b []byte
+	if err == nil {
+		b, err = h.MarshalBinary()
 	}
-	if err := e.enc.EncodeHeader(h); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("format: encode LTX header: %w", err)
 	}
+	e := &Encoder{w: w, order: pageOrder{header: h}, space: workspaces.Get().(*workspace)}
+	e.space.buf = e.space.buf[:0]
+	e.add(b)
 	return e, nil
 }
-
-// SetSpillDir has the page index written to a temporary file in dir once it
-// exceeds some 24 MiB, which is a million pages. Without it, the default, the
-// index stays in memory. Call it before the first page.
-func (e *Encoder) SetSpillDir(dir string) { e.enc.SetSpillDir(dir) }
 
 // Page adds a page, whose data is not kept. Pages come in ascending order. It
 // fails if one does not, is beyond the database's end or the lock page, has
@@ -58,42 +73,129 @@ func (e *Encoder) SetSpillDir(dir string) { e.enc.SetSpillDir(dir) }
 // page is left out. Such an error leaves the file as it was; an error of the
 // writer ends it.
 func (e *Encoder) Page(pgno uint32, data []byte) error {
-	order := e.order
-	if err := order.next(pgno); err != nil {
+	order, err := e.order, e.ended
+	if err == nil {
+		err = order.next(pgno)
+	}
+	if err == nil && len(data) != int(order.header.PageSize) {
+		err = fmt.Errorf("page %d has %d bytes instead of %d", pgno, len(data), order.header.PageSize)
+	}
+	if err != nil {
 		return fmt.Errorf("format: encode LTX: %w", err)
 	}
-	if err := e.enc.EncodePage(ltx.PageHeader{Pgno: pgno}, data); err != nil {
-		return fmt.Errorf("format: encode LTX page %d: %w", pgno, err)
+	frame := e.n
+	if err := e.frame(pgno, data); err != nil {
+		return e.end(fmt.Errorf("format: encode LTX page %d: %w", pgno, err))
 	}
+	e.index.add(pgno-e.order.last, uint32(e.n-frame))
 	e.order = order
 	return nil
 }
 
+// frame writes a page's header, the size of its LZ4 block, and the block. The checksum
+// is of the page as it was before it was compressed.
+func (e *Encoder) frame(pgno uint32, data []byte) error {
+	const size = ltx.PageHeaderSize // where it stands
+	buf := e.space.buf
+	head := buf[len(buf) : len(buf)+size+4]
+	binary.BigEndian.PutUint32(head, pgno)
+	binary.BigEndian.PutUint16(head[4:], ltx.PageHeaderFlagSize)
+	block := buf[len(buf)+len(head) : cap(buf)]
+	n, err := e.space.lz4.CompressBlock(data, block[:maxBlock(uint32(len(data)))])
+	if err != nil {
+		return err
+	}
+	binary.BigEndian.PutUint32(head[size:], uint32(n))
+	e.crc.write(head)
+	e.crc.write(data)
+	e.n += int64(len(head) + n)
+	e.space.buf = buf[:len(buf)+len(head)+n]
+	return e.flush(encoderBuffer)
+}
+
+// add encodes bytes that the checksum covers as they are. They must fit into the buffer.
+func (e *Encoder) add(b []byte) {
+	e.crc.write(b)
+	e.n += int64(len(b))
+	e.space.buf = append(e.space.buf, b...)
+}
+
+// flush gives the writer what the buffer has, if that is at least so many bytes.
+func (e *Encoder) flush(least int) error {
+	buf := e.space.buf
+	if len(buf) < least {
+		return nil
+	}
+	n, err := e.w.Write(buf)
+	if err == nil && n < len(buf) {
+		err = io.ErrShortWrite
+	}
+	e.space.buf = buf[:0]
+	return err
+}
+
 // N returns the bytes encoded so far, those still in the buffer included; after
 // Close, the size of the file.
-func (e *Encoder) N() int64 { return e.enc.N() }
+func (e *Encoder) N() int64 { return e.n }
 
 // Close writes the page index and the trailer, and returns the file's checksum.
 // It does not close the writer. When it fails, the file is not complete and
 // never will be.
 func (e *Encoder) Close() (Checksum, error) {
-	if err := e.order.end(); err != nil {
-		return 0, errors.Join(fmt.Errorf("format: encode LTX: %w", err), e.Abort())
+	switch {
+	case e.sum != 0:
+		return e.sum, nil
+	case e.ended != nil:
+		return 0, fmt.Errorf("format: encode LTX: %w", e.ended)
 	}
-	if err := e.enc.Close(); err != nil {
-		return 0, fmt.Errorf("format: encode LTX: %w", err)
+	err := e.order.end()
+	if err == nil {
+		err = e.finish()
 	}
-	if err := e.w.Flush(); err != nil {
-		return 0, fmt.Errorf("format: encode LTX: %w", err)
+	if err != nil {
+		return 0, e.end(fmt.Errorf("format: encode LTX: %w", err))
 	}
-	return e.enc.Trailer().FileChecksum, nil
+	e.sum = ltx.ChecksumFlag | Checksum(e.crc.crc)
+	e.end(nil)
+	return e.sum, nil
 }
 
-// Abort gives the file up and removes its temporary file, if there is one.
-// After Close it does nothing, so that it can be deferred.
-func (e *Encoder) Abort() error {
-	if err := e.enc.Cleanup(); err != nil {
-		return fmt.Errorf("format: abort LTX: %w", err)
+// finish writes what follows the pages: [PageEndSize] zeros, an entry of the index for
+// each page, a zero, the index's size, and the trailer.
+func (e *Encoder) finish() error {
+	e.add(make([]byte, PageEndSize))
+	index := e.n
+	at := PageEntry{Offset: LTXHeaderSize}
+	entry := make([]byte, 0, 3*binary.MaxVarintLen64)
+	for skip, size := range e.index.all() {
+		at.Number, at.Size = at.Number+skip, int64(size)
+		entry = binary.AppendUvarint(entry[:0], uint64(at.Number))
+		entry = binary.AppendUvarint(entry, uint64(at.Offset))
+		entry = binary.AppendUvarint(entry, uint64(at.Size))
+		e.add(entry)
+		if err := e.flush(encoderBuffer); err != nil {
+			return err
+		}
+		at.Offset = at.End()
 	}
-	return nil
+	e.add([]byte{0})
+	e.add(binary.BigEndian.AppendUint64(nil, uint64(e.n-index)))
+	var none Checksum // of the database
+	e.add(binary.BigEndian.AppendUint64(nil, uint64(none)))
+	e.space.buf = binary.BigEndian.AppendUint64(e.space.buf, uint64(ltx.ChecksumFlag)|e.crc.crc)
+	e.n += ltx.ChecksumSize
+	return e.flush(0)
 }
+
+// end has the encoder take no more, and returns the error.
+func (e *Encoder) end(err error) error {
+	if e.ended == nil {
+		e.ended = ltx.ErrEncoderAborted
+		workspaces.Put(e.space)
+		e.space, e.index = nil, pageSizes{}
+	}
+	return err
+}
+
+// Abort gives the file up. After Close it does nothing, so that it can be deferred.
+func (e *Encoder) Abort() { e.end(nil) }

@@ -63,6 +63,76 @@ func TestEncoderWritesTheSpecification(t *testing.T) {
 	}
 }
 
+// Files of several encoders at once, so that each has what others have left in its buffers.
+func TestEncoderWritesWhatTheLibraryWrites(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size := rapid.SampledFrom([]int{512, 1024, 4096, 65536}).Draw(t, "page size")
+		h := header(uint32(size), 1<<20, 2, 3)
+		var got, want, other bytes.Buffer
+		enc, err := format.NewEncoder(&got, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		aborted, err := format.NewEncoder(&other, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lib, err := ltx.NewEncoder(&want)
+		if err := errors.Join(err, lib.EncodeHeader(h)); err != nil {
+			t.Fatal(err)
+		}
+		number := uint32(0)
+		for range rapid.IntRange(0, 40).Draw(t, "pages") {
+			number += uint32(rapid.SampledFrom([]int{1, 1, 1, 2, 300, 20000}).Draw(t, "skip"))
+			data := somePage(size, rapid.Uint64().Draw(t, "seed"), rapid.IntRange(0, size).Draw(t, "random bytes"))
+			err := errors.Join(enc.Page(number, data), lib.EncodePage(ltx.PageHeader{Pgno: number}, data), aborted.Page(number, data[:size]))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		aborted.Abort()
+		sum, err := enc.Close()
+		if err := errors.Join(err, lib.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got.Bytes(), want.Bytes()) || sum != lib.Trailer().FileChecksum || enc.N() != lib.N() {
+			t.Fatalf("%d bytes with %s, the library writes %d with %s", got.Len(), sum, want.Len(), lib.Trailer().FileChecksum)
+		}
+	})
+}
+
+// somePage has n bytes that do not compress, and others that do.
+func somePage(size int, seed uint64, n int) []byte {
+	data := bytes.Repeat([]byte("a page "), size/7+1)[:size]
+	random := rand.New(rand.NewPCG(seed, 0))
+	for i := range n {
+		data[i] = byte(random.Uint32())
+	}
+	return data
+}
+
+// An index takes a few bytes a page, however large the file is.
+func TestEncoderKeepsLittle(t *testing.T) {
+	const pages = 1 << 20
+	enc, err := format.NewEncoder(io.Discard, header(512, pages, 2, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer enc.Abort()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	data := somePage(512, 1, 512)
+	for n := uint32(1); n <= pages; n++ {
+		if err := enc.Page(n, data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if got := (after.TotalAlloc - before.TotalAlloc) / pages; got > 3 {
+		t.Errorf("%d bytes a page", got)
+	}
+}
+
 func TestEncoderForcesWhatIsTheSameInAllFiles(t *testing.T) {
 	h := header(512, 1, 2, 2)
 	h.Version, h.Flags, h.PreApplyChecksum = 0, 0, ltx.ChecksumFlag|5
@@ -87,9 +157,7 @@ func TestEncoderCountsAndReturnsTheChecksum(t *testing.T) {
 	if tr, err := format.ParseLTXTrailer(out.Bytes()[out.Len()-16:]); err != nil || tr.FileChecksum != sum {
 		t.Errorf("%s returned, %s written, %v", sum, tr.FileChecksum, err)
 	}
-	if err := enc.Abort(); err != nil {
-		t.Errorf("Abort after Close: %v", err)
-	}
+	enc.Abort()
 	if again, err := enc.Close(); again != sum || err != nil || enc.N() != int64(out.Len()) {
 		t.Errorf("a second Close: %s, %v", again, err)
 	}
@@ -229,9 +297,8 @@ func TestAbortedEncoderDoesNotComplete(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(enc.Abort(), enc.Abort()); err != nil {
-		t.Fatal(err)
-	}
+	enc.Abort()
+	enc.Abort()
 	if err := enc.Page(1, make([]byte, 512)); err == nil {
 		t.Error("a page after Abort")
 	}

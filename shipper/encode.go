@@ -68,7 +68,6 @@ func (s *Shipper) encode(cut Cut, w *spool, h format.LTXHeader, pages *roaring.B
 		return 0, err
 	}
 	defer enc.Abort()
-	enc.SetSpillDir(s.opts.SpoolDir)
 	ahead := newReadAhead(cut, h.PageSize, pages)
 	defer ahead.free()
 	for more := true; more; ahead.free() {

@@ -40,7 +40,6 @@ func (s *Shipper) encodeSnapshot(w io.Writer, up *upload) error {
 		return err
 	}
 	defer enc.Abort()
-	enc.SetSpillDir(s.opts.SpoolDir)
 	_, _, err = format.Decode(io.NewSectionReader(up.body, 0, up.body.Size()), func(_ format.LTXHeader, pgno uint32, page []byte) error {
 		return enc.Page(pgno, page)
 	})
