@@ -6,30 +6,23 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/superfly/ltx"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/walvfs/walvfs/format"
 )
 
-// encodeRaw writes a cut as the level 0 file of its TXID, while the disk makes durable
-// what was read, and then the intent to upload the file. It calls end when it has read
-// the cut.
+// encodeRaw writes a cut as the level 0 file of its TXID. It calls end when it has read
+// the cut. It has the disk make durable what was read, and the intent to upload the file,
+// and does not wait for it: the upload does.
 func (s *Shipper) encodeRaw(up *upload, end func() error) (err error) {
 	began := time.Now()
-	var disk errgroup.Group
 	up.Checksum, err = s.encode(up.cut, up.body, s.rawHeader(up), up.info.Pages, func() error {
-		defer disk.Go(up.cut.Sync)
+		defer up.disk.Go(up.cut.Sync)
 		return end()
 	})
-	if err == nil {
-		err = up.cut.Intend(up.Position)
-	}
-	if derr := disk.Wait(); err == nil {
-		err = derr
-	}
 	if err != nil {
 		return err
 	}
+	up.disk.Go(func() error { return up.cut.Intend(up.Position) })
 	s.emit(Encoded{Pages: up.info.Pages.GetCardinality(), Bytes: up.body.size, Took: time.Since(began)})
 	return up.readHeader()
 }

@@ -296,6 +296,27 @@ func TestFlushBeforeUpload(t *testing.T) {
 	})
 }
 
+// A cut that cannot be read is abandoned once the disk is done with it.
+func TestFlushBeforeAbandoned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, db := newStore(t), newDB(3)
+		db.syncErr = func() error { time.Sleep(time.Second); return nil }
+		var closed atomic.Int64
+		db.closeErr = func() error {
+			if closed.Add(1) == 1 {
+				return errStore
+			}
+			return nil
+		}
+		s := shipper.New(db, store, shipper.Options{})
+		defer s.Close()
+		drain(t, s)
+		if n := closed.Load(); n != 2 {
+			t.Errorf("%d cuts", n)
+		}
+	})
+}
+
 // A file of a level that is being made when its level 0 file fails does not stand for
 // the next one of that TXID: its pages are in another file of the level.
 func TestAbandonedWhileMakingLevel(t *testing.T) {

@@ -48,6 +48,7 @@ type fakeDB struct {
 	cutErr     func() error
 	precopy    func(pages func() *roaring.Bitmap) (shipper.Precopied, error)
 	syncErr    func() error
+	closeErr   func() error // of a cut
 }
 
 func newDB(pages int) *fakeDB {
@@ -173,6 +174,8 @@ type fakeCut struct {
 	from, to shipper.Commit
 	synced   atomic.Bool // what was read is on the disk
 	closed   atomic.Bool
+
+	abandoned atomic.Bool
 }
 
 func (k *fakeCut) Info() shipper.CutInfo {
@@ -219,6 +222,9 @@ func (k *fakeCut) Sync() error {
 			return err
 		}
 	}
+	if k.abandoned.Load() {
+		panic("a cut is abandoned while it is synced")
+	}
 	k.synced.Store(true)
 	return nil
 }
@@ -226,6 +232,9 @@ func (k *fakeCut) Sync() error {
 func (k *fakeCut) Close() error {
 	if k.closed.Swap(true) {
 		return errors.New("a cut is closed twice")
+	}
+	if k.db.closeErr != nil {
+		return k.db.closeErr()
 	}
 	return nil
 }
@@ -250,6 +259,7 @@ func (k *fakeCut) Acknowledge(pos shipper.Position) {
 }
 
 func (k *fakeCut) Abandon() {
+	k.abandoned.Store(true)
 	k.db.mu.Lock()
 	defer k.db.mu.Unlock()
 	k.db.settled++

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
@@ -48,6 +50,8 @@ type upload struct {
 	levels  []*levelFile // cut with it
 	outcome chan bool    // whether the replica has it, for them
 	read    bool         // the cut is closed
+
+	disk errgroup.Group // makes what was read and the intent durable
 }
 
 // endReading closes the cut.
@@ -126,6 +130,7 @@ func (s *Shipper) cut() (_ *upload, err error) {
 func (s *Shipper) newSpool() *spool { return &spool{dir: s.opts.SpoolDir} }
 
 func (s *Shipper) abandon(up *upload) {
+	up.disk.Wait() // whatever came of it
 	up.cut.Abandon()
 	s.levels.abandon(up.levels)
 	up.outcome <- false
@@ -198,7 +203,12 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 		s.sending = nil
 	}()
 	up.body.sent.Store(0)
-	err = s.store.Create(ctx, up.key, up.body, storage.Attrs{Time: up.Time, WriteID: up.writeID})
+	err = s.store.Create(ctx, up.key, up.body, storage.Attrs{Time: up.Time, WriteID: up.writeID, Ready: up.disk.Wait})
+	if derr := up.disk.Wait(); derr != nil {
+		// What was read may be gone from the disk: the next cut is of what is there.
+		s.settle()
+		return false, derr
+	}
 	if errors.Is(err, storage.ErrExists) {
 		err = s.readBack(ctx, up)
 	}

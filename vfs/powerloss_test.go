@@ -374,6 +374,9 @@ func (s *powerStore) setDown(down bool) {
 }
 
 func (s *powerStore) Create(ctx context.Context, key string, body storage.Body, attrs storage.Attrs) error {
+	if err := attrs.AwaitReady(); err != nil {
+		return err
+	}
 	if s.disk != nil {
 		s.disk.mu.Lock()
 		defer s.disk.mu.Unlock()

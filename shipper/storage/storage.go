@@ -74,7 +74,7 @@ type Object struct {
 	ModTime time.Time // as the store says; the file driver's is Attrs.Time
 }
 
-// Attrs is what is stored with an object, beside its bytes.
+// Attrs is what is stored with an object, beside its bytes, and when it may be.
 type Attrs struct {
 	// Time is when the object's content was committed. S3 and GCS keep it in
 	// the metadata "litestream-timestamp", the file driver as mtime.
@@ -83,6 +83,20 @@ type Attrs struct {
 	// WriteID tells this write from every other. S3 and GCS keep it in the
 	// metadata "walvfs-write-id"; the file driver does not keep it.
 	WriteID string
+
+	// Ready holds an object back that is not to be created yet, nil for none. Create
+	// calls it, perhaps more than once, as late as it can before the object may come
+	// into being. If it fails, no object is created, and the error wraps Ready's.
+	// Open has none.
+	Ready func() error
+}
+
+// AwaitReady waits until the object may be created.
+func (a Attrs) AwaitReady() error {
+	if a.Ready == nil {
+		return nil
+	}
+	return a.Ready()
 }
 
 // Names of object metadata.

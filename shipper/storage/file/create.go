@@ -55,6 +55,9 @@ func (s *Store) create(ctx context.Context, key string, body storage.Body, attrs
 	if err := mkdirAll(dir, s.access()); err != nil {
 		return err
 	}
+	if err := attrs.AwaitReady(); err != nil {
+		return err
+	}
 	if err := s.publish(temp, path); err != nil {
 		return err
 	}

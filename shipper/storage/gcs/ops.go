@@ -57,13 +57,15 @@ func (s *Store) create(g *driver.Guard, key string, body storage.Body, attrs sto
 	if err == nil && n != body.Size() {
 		err = fmt.Errorf("body ended after %d of %d bytes: %w", n, body.Size(), io.ErrUnexpectedEOF)
 	}
+	if err == nil {
+		err = g.Await(attrs)
+	}
 	if err != nil {
 		// Close alone would publish what was read so far.
 		g.Stop()
 		w.Close()
 		return err
 	}
-	g.Touch()
 	if err := w.Close(); err != nil {
 		return err
 	}

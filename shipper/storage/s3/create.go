@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go/middleware"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/walvfs/walvfs/shipper/storage"
@@ -126,11 +127,28 @@ func (s *Store) put(g *driver.Guard, key string, body storage.Body, attrs storag
 		SSECustomerKeyMD5:    s.settings.customer.md5,
 		StorageClass:         s.settings.class,
 		RequestPayer:         s.settings.payer,
-	}, s.checksum)
+	}, s.checksum, sendWhenReady(g, attrs))
 	if err != nil {
 		return err
 	}
 	return wantETag(out.ETag)
+}
+
+// sendWhenReady has a request wait, once it is signed, until its object may be created.
+func sendWhenReady(g *driver.Guard, attrs storage.Attrs) func(*s3.Options) {
+	wait := middleware.FinalizeMiddlewareFunc("sendWhenReady", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+		out middleware.FinalizeOutput, meta middleware.Metadata, err error,
+	) {
+		if err := g.Await(attrs); err != nil {
+			return out, meta, err
+		}
+		return next.HandleFinalize(ctx, in)
+	})
+	return func(o *s3.Options) {
+		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
+			return stack.Finalize.Add(wait, middleware.After)
+		})
+	}
 }
 
 // checksum adds Content-MD5 to a request with a body, for a bucket that demands a

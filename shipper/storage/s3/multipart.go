@@ -45,7 +45,9 @@ func (s *Store) upload(g *driver.Guard, key string, body storage.Body, attrs sto
 	if err != nil {
 		return err
 	}
-	g.Touch()
+	if err := g.Await(attrs); err != nil {
+		return err
+	}
 	_, err = s.client.CompleteMultipartUpload(g.Context(), &s3.CompleteMultipartUploadInput{
 		Bucket:               &s.bucket,
 		Key:                  full,

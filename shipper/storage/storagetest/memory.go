@@ -121,6 +121,10 @@ func (m *Memory) Create(ctx context.Context, key string, body storage.Body, attr
 	if _, err := io.ReadFull(io.NewSectionReader(body, 0, body.Size()), data); err != nil {
 		return &storage.Error{Op: "create", URL: m.String(), Key: key, Err: err}
 	}
+	if err := attrs.AwaitReady(); err != nil {
+		return &storage.Error{Op: "create", URL: m.String(), Key: key, Err: err}
+	}
+	attrs.Ready = nil
 	return m.around(ctx, "create", key, func() error {
 		if _, ok := m.objects[key]; ok {
 			return storage.ErrExists

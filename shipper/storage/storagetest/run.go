@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"OddKeys", oddKeys},
 		{"Delete", deletes},
 		{"FailingBody", failingBody},
+		{"Ready", ready},
 		{"Cancelled", cancelled},
 		{"Probe", probe},
 		{"Describe", describe},

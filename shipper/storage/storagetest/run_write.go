@@ -136,6 +136,38 @@ func failingBody(t *testing.T, s *suite) {
 	s.create("k", "whole") // nothing is in the way
 }
 
+// An object that is held back is not there before it may be.
+func ready(t *testing.T, s *suite) {
+	for key, size := range map[string]int{"small": 100, "large": LargeSize} {
+		body := bytes.NewReader(largeBody(1)[:size])
+		attrs := storage.Attrs{Time: someTime, WriteID: "mine", Ready: func() error { return errBroken }}
+		if err := s.store.Create(t.Context(), key, body, attrs); !errors.Is(err, errBroken) {
+			t.Errorf("%s: %v", key, err)
+		} else {
+			s.typed(err, "create")
+		}
+		s.wantAbsent(key)
+
+		called := false
+		attrs.Ready = func() error {
+			called = true
+			s.wantAbsent(key)
+			return nil
+		}
+		if err := s.store.Create(t.Context(), key, body, attrs); err != nil || !called {
+			t.Errorf("%s: %v, Ready was called: %v", key, err, called)
+		}
+		r, got, err := s.store.Open(t.Context(), key, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		if got.Ready != nil || !got.Time.Equal(someTime) {
+			t.Errorf("%s: read as %+v", key, got)
+		}
+	}
+}
+
 func cancelled(t *testing.T, s *suite) {
 	s.create("k", "x")
 	ctx, cancel := context.WithCancel(t.Context())

@@ -7,6 +7,8 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/walvfs/walvfs/shipper/storage"
 )
 
 // Patience is how long an operation may go without moving a byte or getting an
@@ -45,6 +47,13 @@ func (g *Guard) Touch() { g.timer.Reset(g.patience) }
 
 // Pause stops the clock until the next Touch.
 func (g *Guard) Pause() { g.timer.Stop() }
+
+// Await waits until an object may be created. That time is not the store's.
+func (g *Guard) Await(attrs storage.Attrs) error {
+	g.Pause()
+	defer g.Touch()
+	return attrs.AwaitReady()
+}
 
 // Stop ends the operation.
 func (g *Guard) Stop() {
