@@ -68,18 +68,30 @@ func (s *Shipper) makeLevel(ctx context.Context, v *level) error {
 	if f := v.ready; f != nil && s.levels.isOld(f) {
 		s.levels.uploaded(f, time.Now())
 	}
-	if v.ready == nil {
+	for v.ready == nil {
 		file, err := s.fileFor(ctx, v)
 		if errors.Is(err, errBusy) {
-			v.job.due(time.Now().Add(time.Second + rand.N(2*time.Second)))
-			return nil
+			// The job goes on, so that those who wait for what is due wait for it.
+			err = sleep(ctx, time.Second+rand.N(2*time.Second))
+		} else if file == nil {
+			return err
 		}
-		if file == nil || err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	f := v.ready
 	return s.inTurn(ctx, uploadTime(f.body.size), func(ctx context.Context) error { return s.uploadLevel(ctx, f) })
+}
+
+// sleep waits for a while, or until the shipper is closed.
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ErrClosed
+	}
 }
 
 // errBusy: others are making files just now.

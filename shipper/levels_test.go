@@ -264,6 +264,31 @@ func TestFewMakeLevels(t *testing.T) {
 	})
 }
 
+// Who waits until what is due is done also waits until others are done.
+func TestCompactWaitsForAnEncoder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var all sync.WaitGroup
+		for range 20 {
+			db, store := newDB(100), newStore(t)
+			s := shipper.New(db, store, shipper.Options{Policy: shipper.Policy{Snapshots: time.Minute}})
+			defer s.Close()
+			drain(t, s)
+			db.slow.Store(int64(100 * time.Millisecond)) // 10 s for a snapshot
+			all.Go(func() {
+				time.Sleep(time.Minute + time.Second)
+				if err := s.Compact(t.Context()); err != nil {
+					t.Error(err)
+				}
+				for range store.List(t.Context(), store.Layout().Dir(format.LevelSnapshot), "") {
+					return
+				}
+				t.Error("there is no snapshot")
+			})
+		}
+		all.Wait()
+	})
+}
+
 // A file is uploaded once the disk has what it was cut from and the intent, which do not
 // wait for each other.
 func TestFlushBeforeUpload(t *testing.T) {
