@@ -20,24 +20,10 @@ func TestLostFirstUploadHaltsForGood(t *testing.T) {
 	r.Open()
 	down(r.Store)
 	exec(t, r.Conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
-	release := hold(t, r.Store, r.Conn)
-	d := save(t, r.Path) // before the acknowledgement
-	release()
-	settled(t, r.Path)
+	d := saveUnacknowledged(t, r)
 	clear(d["-wal"][format.FrameOffset(size, 1):])
 	d.Crash(t, r.Store, r.Path, r.Conn)
-	tip := lastTXID(t, r.Store)
-	for i := range 3 {
-		r.Open()
-		exec(t, r.Conn, "CREATE TABLE IF NOT EXISTS mine (x)", "INSERT INTO mine VALUES (1)")
-		if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
-			t.Errorf("open %d: %v", i, err)
-		}
-		r.Conn.Close()
-	}
-	if got := lastTXID(t, r.Store); got != tip {
-		t.Errorf("the replica went from %s to %s", tip, got)
-	}
+	requireHalted(t, r)
 }
 
 // What a run recognizes by its intent is what the replica has: a disk that loses it
@@ -49,10 +35,7 @@ func TestRecognizedIsLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release := hold(t, r.Store, r.Conn)
-	d := save(t, r.Path) // before the acknowledgement
-	release()
-	settled(t, r.Path)
+	d := saveUnacknowledged(t, r)
 	tip := lastTXID(t, r.Store)
 	d.Crash(t, r.Store, r.Path, r.Conn)
 	// The next run recognizes the file, and uploads nothing more.
@@ -72,15 +55,7 @@ func TestRecognizedIsLost(t *testing.T) {
 	d = save(t, r.Path)
 	clear(d["-wal"][format.FrameOffset(size, side.State.Scanned+1):])
 	d.Crash(t, r.Store, r.Path, r.Conn)
-	r.Open()
-	exec(t, r.Conn, "INSERT INTO t VALUES ('mine')")
-	if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
-		t.Error(err)
-	}
-	r.Conn.Close()
-	if got := lastTXID(t, r.Store); got != tip {
-		t.Errorf("the replica went from %s to %s", tip, got)
-	}
+	requireHalted(t, r)
 }
 
 // Where the disk has lost the last upload, which the replica has, and nothing else is in
@@ -100,10 +75,7 @@ func lostUploadIsRestored(t *testing.T, acked int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release := hold(t, r.Store, r.Conn)
-	d := save(t, r.Path) // before the acknowledgement
-	release()
-	settled(t, r.Path)
+	d := saveUnacknowledged(t, r)
 	n := side.State.Trail[len(side.State.Trail)-1-acked].Number
 	clear(d["-wal"][format.FrameOffset(size, n+1):])
 	d.Crash(t, r.Store, r.Path, r.Conn)
@@ -147,6 +119,33 @@ func TestIntentBeforeWAL(t *testing.T) {
 	}
 }
 
+// saveUnacknowledged has the replica get an upload, and returns the files of the database
+// before it was acknowledged.
+func saveUnacknowledged(t *testing.T, r *run) disk {
+	release := hold(t, r.Store, r.Conn)
+	d := save(t, r.Path)
+	release()
+	settled(t, r.Path)
+	return d
+}
+
+// requireHalted opens a database several times, which must not upload anything.
+func requireHalted(t *testing.T, r *run) {
+	t.Helper()
+	tip := lastTXID(t, r.Store)
+	for i := range 3 {
+		r.Open()
+		exec(t, r.Conn, "CREATE TABLE IF NOT EXISTS t (x)", "INSERT INTO t VALUES ('mine')")
+		if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
+			t.Errorf("open %d: %v", i, err)
+		}
+		r.Conn.Close()
+	}
+	if got := lastTXID(t, r.Store); got != tip {
+		t.Errorf("the replica went from %s to %s", tip, got)
+	}
+}
+
 // On a disk that lies, the replica may have what such an intent announces. The database
 // does not hold it, and replication halts.
 func TestIntentBeforeLostWAL(t *testing.T) {
@@ -156,22 +155,8 @@ func TestIntentBeforeLostWAL(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release := hold(t, r.Store, r.Conn)
-	d := save(t, r.Path) // before the acknowledgement
-	release()
-	settled(t, r.Path)
+	d := saveUnacknowledged(t, r)
 	clear(d["-wal"][format.FrameOffset(size, side.State.Scanned+1):])
 	d.Crash(t, r.Store, r.Path, r.Conn)
-	tip := lastTXID(t, r.Store)
-	for range 2 {
-		r.Open()
-		exec(t, r.Conn, "INSERT INTO t VALUES ('mine')")
-		if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
-			t.Error(err)
-		}
-		r.Conn.Close()
-	}
-	if got := lastTXID(t, r.Store); got != tip {
-		t.Errorf("the replica went from %s to %s", tip, got)
-	}
+	requireHalted(t, r)
 }
