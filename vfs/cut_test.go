@@ -57,23 +57,28 @@ func (f *syncedFile) Sync(flags vfs.SyncFlag) error {
 	return f.File.Sync(flags)
 }
 
+// openInternal opens a new database by a VFS.
+func openInternal(t *testing.T, vfs string) (path string, conn *sqlite3.Conn, exec func(sql string)) {
+	path = filepath.Join(t.TempDir(), "app.db")
+	conn, err := sqlite3.Open("file:" + path + "?vfs=" + vfs + "&interval=1h&replica=file://" + t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return path, conn, func(sql string) {
+		t.Helper()
+		if err := conn.Exec(sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // A cut that was read from the WAL alone is made durable there, unless the WAL was
 // reset since: then it is in the database file, which a checkpoint with synchronous=off
 // does not sync.
 func TestSyncAfterReset(t *testing.T) {
 	for _, reset := range []bool{false, true} {
-		path := filepath.Join(t.TempDir(), "app.db")
-		conn, err := sqlite3.Open("file:" + path + "?vfs=replicated&interval=1h&replica=file://" + t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer conn.Close()
-		exec := func(sql string) {
-			t.Helper()
-			if err := conn.Exec(sql); err != nil {
-				t.Fatal(err)
-			}
-		}
+		path, _, exec := openInternal(t, "replicated")
 		exec("CREATE TABLE t (x)")
 		if err := Flush(t.Context(), path); err != nil {
 			t.Fatal(err)

@@ -3,7 +3,6 @@ package vfs
 import (
 	"encoding/binary"
 	"errors"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 
@@ -18,12 +17,7 @@ import (
 // What SQLite has synced is not synced again, but for what somebody else has committed
 // since, or in its place.
 func TestSyncedBySQLite(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "app.db")
-	conn, err := sqlite3.Open("file:" + path + "?vfs=replicated&interval=1h&replica=file://" + t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	path, conn, _ := openInternal(t, "replicated")
 	plain, err := sqlite3.Open("file:" + path + "?_pragma=synchronous(normal)")
 	if err != nil {
 		t.Fatal(err)
@@ -106,18 +100,7 @@ func TestSyncedIsWritten(t *testing.T) {
 	disk := &fullDisk{VFS: vfs.Find("")}
 	vfs.Register("full-disk", disk)
 	Register("replicated-full-disk", Options{Base: "full-disk"})
-	path := filepath.Join(t.TempDir(), "app.db")
-	conn, err := sqlite3.Open("file:" + path + "?vfs=replicated-full-disk&interval=1h&replica=file://" + t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	exec := func(sql string) {
-		t.Helper()
-		if err := conn.Exec(sql); err != nil {
-			t.Fatal(err)
-		}
-	}
+	path, conn, exec := openInternal(t, "replicated-full-disk")
 	exec("PRAGMA synchronous=normal; CREATE TABLE t (x); INSERT INTO t VALUES (0)")
 	plain, err := sqlite3.Open("file:" + path)
 	if err != nil {
