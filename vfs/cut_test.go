@@ -57,7 +57,8 @@ func (f *syncedFile) Sync(flags vfs.SyncFlag) error {
 	return f.File.Sync(flags)
 }
 
-// openInternal opens a new database by a VFS.
+// openInternal opens a new database by a VFS, which has a table t. What the shipper does
+// is done: its next upload is an hour away, and a test may make cuts itself.
 func openInternal(t *testing.T, vfs string) (path string, conn *sqlite3.Conn, exec func(sql string)) {
 	path = filepath.Join(t.TempDir(), "app.db")
 	conn, err := sqlite3.Open("file:" + path + "?vfs=" + vfs + "&interval=1h&replica=file://" + t.TempDir())
@@ -65,12 +66,17 @@ func openInternal(t *testing.T, vfs string) (path string, conn *sqlite3.Conn, ex
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return path, conn, func(sql string) {
+	exec = func(sql string) {
 		t.Helper()
 		if err := conn.Exec(sql); err != nil {
 			t.Fatal(err)
 		}
 	}
+	exec("CREATE TABLE t (x)")
+	if err := Flush(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	return path, conn, exec
 }
 
 // A cut that was read from the WAL alone is made durable there, unless the WAL was
@@ -79,10 +85,6 @@ func openInternal(t *testing.T, vfs string) (path string, conn *sqlite3.Conn, ex
 func TestSyncAfterReset(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		path, _, exec := openInternal(t, "replicated")
-		exec("CREATE TABLE t (x)")
-		if err := Flush(t.Context(), path); err != nil {
-			t.Fatal(err)
-		}
 		exec("PRAGMA synchronous=off; INSERT INTO t VALUES (1)")
 		d := databases.find(path)
 		cut, err := d.beginCut(nil)
