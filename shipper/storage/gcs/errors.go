@@ -42,19 +42,7 @@ func isNoBucket(err error) bool {
 
 // fail says what an error means for the caller and what may help.
 func (s *Store) fail(op, key string, err error) error {
-	var done *storage.Error
-	if errors.As(err, &done) {
-		return err
-	}
-	hint, sentinel := s.explain(op, err)
-	e := &storage.Error{Op: op, URL: s.url, Key: key, Err: brief(err), Hint: hint}
-	if sentinel != nil && !errors.Is(err, sentinel) {
-		e.Err = fmt.Errorf("%w: %w", sentinel, e.Err)
-	}
-	if sentinel == storage.ErrPermission {
-		s.refused()
-	}
-	return e
+	return driver.Fail(op, s.url, key, err, brief, s.explain, s.refused)
 }
 
 // explain returns a remedy for an error, if one is known, and its sentinel, nil if a try
@@ -132,13 +120,5 @@ func brief(err error) error {
 	if text == "" {
 		text = http.StatusText(api.Code)
 	}
-	return &briefError{fmt.Sprintf("%s, HTTP %d", text, api.Code), err}
+	return &driver.Brief{Text: fmt.Sprintf("%s, HTTP %d", text, api.Code), Err: err}
 }
-
-type briefError struct {
-	text string
-	err  error
-}
-
-func (e *briefError) Error() string { return e.text }
-func (e *briefError) Unwrap() error { return e.err }
