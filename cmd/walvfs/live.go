@@ -130,8 +130,8 @@ func (l *liveComparison) judge(c *compared, open map[uint32]*livePage) {
 		}
 	}
 	if wrong > 0 {
-		c.Problem = fmt.Sprintf("%s of %s, the first is page %d, differ from TXID %s, and no later TXID came within %s that has them as they are: the replica is behind, or wrong",
-			count(wrong, "page"), l.live, first, l.result.TXID, l.wait)
+		c.Problem = fmt.Sprintf("TXID %s has other content for %s of %s (the first is page %d), and no later TXID within %s has the same: the replica is behind, or wrong",
+			l.result.TXID, count(wrong, "page"), l.live, first, l.wait)
 	}
 	if c.NotChecked > 0 {
 		c.Unchecked = fmt.Sprintf("%s of %s changed too often to be compared with what the replica received (a longer --wait may help)",
