@@ -28,8 +28,8 @@ type database struct {
 	path    string
 	file    fileID
 	cfg     settings
-	lock    *os.File // against other processes, nil where the system has no such lock
-	vfsName string   // of the internal connection
+	lock    *processLock
+	vfsName string // of the internal connection
 	events  EventListener
 	calls   *callbacks
 	log     *slog.Logger

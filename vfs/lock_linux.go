@@ -15,10 +15,13 @@ import (
 // https://sqlite.org/fileformat2.html#the_lock_byte_page
 const lockOffset = 0x40000000 + 512 + 'w'
 
-// lockDatabase makes this process the one that replicates a database. The lock
-// ends when the file is closed, by a crash at the latest. It fails with errLocked
-// if another process has it.
-func lockDatabase(path string) (*os.File, error) {
+// A processLock makes this process the one that replicates a database. It ends with Close,
+// or with the process.
+type processLock struct{ file *os.File }
+
+// lockDatabase locks a database. It fails with errLocked if another process has it. It
+// returns nil, which can be closed, where there is no such lock.
+func lockDatabase(path string) (*processLock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil // the VFS underneath has its files elsewhere
@@ -26,16 +29,28 @@ func lockDatabase(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: lockOffset, Len: 1})
-	switch {
+	l := &processLock{f}
+	switch err = l.set(unix.F_WRLCK); {
+	case err == nil:
+		return l, nil
 	case errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES):
 		err = fmt.Errorf("%w (stop it first, or set lock_timeout to wait for it)", errLocked)
 	case errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOLCK):
 		err = nil // a file system without such locks
 	}
-	if err != nil {
-		f.Close()
-		return nil, err
+	f.Close()
+	return nil, err
+}
+
+func (l *processLock) set(kind int16) error {
+	return unix.FcntlFlock(l.file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind, Start: lockOffset, Len: 1})
+}
+
+// Close ends the lock. Closing the file alone would not, for a moment: between fork and
+// exec, a program that this process starts has the file open, too.
+func (l *processLock) Close() error {
+	if l == nil {
+		return nil
 	}
-	return f, nil
+	return errors.Join(l.set(unix.F_UNLCK), l.file.Close())
 }
