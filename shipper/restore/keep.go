@@ -41,7 +41,7 @@ func CleanUp(path string) error {
 	if err != nil {
 		return &Error{"open", p.path, disk.Pathless(err), ""}
 	}
-	defer f.Close()
+	defer disk.Close(f)
 	// Who replaces the database has it locked.
 	if err := disk.Share(f, sqliteShared, 1); err != nil || !disk.SameFile(f, p.path) {
 		return nil

@@ -27,7 +27,7 @@ func (t *temp) discard() {
 	if !t.done && disk.SameFile(t.file, t.name) {
 		t.place.step(func() error { return os.Remove(t.name) }) // while the lock is held: the name is ours
 	}
-	t.file.Close()
+	disk.Close(t.file)
 }
 
 // publish makes the file durable and gives it the target's name. To replace a database

@@ -26,7 +26,7 @@ type replaced struct {
 
 func (o *replaced) close() {
 	if o != nil {
-		o.file.Close()
+		disk.Close(o.file)
 	}
 }
 

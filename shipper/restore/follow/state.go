@@ -132,12 +132,12 @@ func openFollowFile(target string, hooks disk.Hooks) (*followFile, error) {
 			return nil, &restore.Error{Op: "follow to", Name: target, Err: err}
 		}
 		if !disk.SameFile(f, name) { // removed between open and lock
-			f.Close()
+			disk.Close(f)
 			continue
 		}
 		s := &followFile{file: f}
 		if err := s.load(target, hooks); err != nil {
-			f.Close()
+			disk.Close(f)
 			return nil, &restore.Error{Op: "read", Name: name, Err: disk.Pathless(err)}
 		}
 		return s, nil
@@ -191,5 +191,5 @@ func (s *followFile) close() {
 	if s.Replica == "" && !s.damaged {
 		os.Remove(s.file.Name()) // while the lock is held
 	}
-	s.file.Close()
+	disk.Close(s.file)
 }

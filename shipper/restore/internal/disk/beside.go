@@ -38,7 +38,7 @@ func RemoveStale(name string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer Close(f)
 	if err := Lock(f, 0, 1); err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func OwnBeside(name, database string) (*os.File, error) {
 		if err = Lock(f, 0, 1); err == nil && SameFile(f, name) {
 			return f, nil
 		}
-		f.Close()
+		Close(f)
 		if err != nil && !errors.Is(err, ErrInUse) {
 			return nil, err
 		}

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Lock takes an exclusive lock on bytes of a file until it is closed, or
-// fails with [ErrInUse].
+// Lock takes an exclusive lock on bytes of a file until [Close], or fails with
+// [ErrInUse].
 func Lock(f *os.File, start, length int64) error { return lockAs(unix.F_WRLCK, f, start, length) }
 
 // Share takes a lock that others may share.
@@ -32,4 +32,11 @@ func lockAs(kind int16, f *os.File, start, length int64) error {
 		return fmt.Errorf("lock: %w", err)
 	}
 	return nil
+}
+
+// Close ends the locks on a file, and closes it. Closing it alone would not end them, for
+// a moment: between fork and exec, a program that this process starts has the file open,
+// too.
+func Close(f *os.File) error {
+	return errors.Join(lockAs(unix.F_UNLCK, f, 0, 0), f.Close())
 }
