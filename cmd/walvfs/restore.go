@@ -17,7 +17,7 @@ type restoreCmd struct {
 	Output string `short:"o" placeholder:"FILE" help:"The database to write. By default the one that names the replica."`
 
 	TXID      txidFlag `name:"txid" placeholder:"TXID" help:"Restore this transaction, in hexadecimal, instead of the newest."`
-	Timestamp timeFlag `placeholder:"TIME" help:"Restore the newest state at or before this time, such as 2026-01-02T15:04:05Z or '5m ago'."`
+	Timestamp timeFlag `placeholder:"TIME" help:"Restore the newest state at or before this time: 2026-01-02T15:04:05Z, '2026-01-02 15:04' or 2026-01-02 (UTC without a zone), 5m or '2 days ago'."`
 
 	Rewind bool `help:"With --txid or --timestamp: have the application that opens the database upload this older state as the replica's next transaction, and go on from there. What came after it stays restorable."`
 
@@ -144,8 +144,6 @@ type restored struct {
 // nothing about the newest one.
 func (c *restoreCmd) note(r restore.Result) string {
 	switch {
-	case c.Timestamp.After(time.Now()):
-		return fmt.Sprintf("--timestamp is in the future: TXID %s is the newest state so far, and the replica may go on", r.TXID)
 	case r.TXID == r.Newest:
 		return ""
 	case c.Rewind:
