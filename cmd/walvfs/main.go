@@ -6,6 +6,8 @@
 //	walvfs verify s3://bucket/app
 //	walvfs drill --live /var/lib/app/app.db s3://bucket/app
 //	walvfs info s3://bucket/app
+//	walvfs points s3://bucket/app
+//	walvfs query --timestamp '5m ago' s3://bucket/app 'SELECT count(*) FROM users'
 //
 // README.md beside this file has ready pieces for systemd, Docker, CI and the
 // permissions of buckets.
