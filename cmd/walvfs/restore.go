@@ -14,7 +14,7 @@ import (
 
 type restoreCmd struct {
 	replicaArg
-	Output string `short:"o" placeholder:"FILE" help:"The database to write; - writes it to the standard output. By default the database that names the replica."`
+	Output string `short:"o" placeholder:"FILE" help:"The database to write. A dash is the standard output. By default the one that names the replica."`
 
 	TXID      txidFlag `name:"txid" placeholder:"TXID" help:"Restore this transaction, in hexadecimal, instead of the newest."`
 	Timestamp timeFlag `placeholder:"TIME" help:"Restore the newest state at or before this time: 2026-01-02T15:04:05Z, '2026-01-02 15:04' or 2026-01-02 (UTC without a zone), 5m or '2 days ago'."`
