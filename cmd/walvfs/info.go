@@ -194,7 +194,9 @@ func (i *info) print(out io.Writer) error {
 		line("restorable", "%s, from TXID %s of %s to TXID %s of %s", count(r.Points, "state"),
 			r.From.TXID, r.From.Time.Format(time.RFC3339), r.To.TXID, r.To.Time.Format(time.RFC3339))
 		for _, s := range slices.Backward(r.Spans) {
-			line("", "%s", s.text())
+			if r.Points > 1 {
+				line("", "%s", s.text())
+			}
 		}
 	}
 	if i.Problem != "" {

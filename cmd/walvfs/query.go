@@ -36,7 +36,7 @@ type queryCmd struct {
 
 // Help is shown below the synopsis.
 func (*queryCmd) Help() string {
-	return `It opens the replica in place, as the VFS "replica" does: it fetches the pages that the statements read, and restores nothing. All statements see one state, which it names on the standard error. Nothing is written locally, unless a statement asks for it, such as VACUUM INTO. SQLite sorts in memory; PRAGMA temp_store=file has it sort in temporary files.
+	return `It opens the replica in place, as the VFS "replica" does: it fetches the pages that the statements read, and restores nothing. All statements see one state, which it names on the standard error. Nothing is written locally, unless a statement asks for it, such as VACUUM INTO. SQLite sorts in memory; PRAGMA temp_store=file has it sort in temporary files. A page is checked by itself: only a restore and walvfs verify read whole files, and check their checksums.
 
 A result is a table on a terminal, and elsewhere lines with tabs between the values: a header, then the rows, in which \t, \n, \r and \\ stand for these characters and \N for NULL, as PostgreSQL's COPY has it. With --csv, NULL is an empty field, and an empty text is "". Elsewhere than in JSON, a blob is written as X'00ff'. A blank line separates the results of statements.
 
@@ -91,11 +91,8 @@ func (c *queryCmd) run(a *app) (err error) {
 	}
 	defer store.Close()
 	conn, err := c.connect(a)
-	if e, ok := errors.AsType[*storage.Error](err); ok { // without what SQLite calls it
-		return withNearest(a, store, e)
-	}
 	if err != nil {
-		return err
+		return withNearest(a, store, err)
 	}
 	defer conn.Close()
 	if err := c.tell(a, conn, store); err != nil {
@@ -167,9 +164,20 @@ func (c *queryCmd) connect(a *app) (*sqlite3.Conn, error) {
 	}
 	conn, err := sqlite3.Open("file:replica.db?" + uri.Encode())
 	if err != nil {
-		return nil, err
+		return nil, openError(err)
 	}
 	return conn, conn.Exec("PRAGMA temp_store=memory")
+}
+
+// openError is the cause of an error of the VFS, without what SQLite calls it and without
+// the database's name, which is only a label.
+func openError(err error) error {
+	if e, ok := errors.AsType[*sqlite3.Error](err); ok {
+		if cause := errors.Unwrap(errors.Unwrap(e)); cause != nil {
+			return cause
+		}
+	}
+	return err
 }
 
 // tell says which state is read.

@@ -39,7 +39,7 @@ func (q *querier) run(text string, last bool) (err error) {
 		}
 		if err == nil && stmt != nil {
 			err = q.runOne(stmt, last && tail == "")
-			err = errors.Join(err, stmt.Close())
+			stmt.Close() // its error is that of the last step
 		}
 		if err != nil {
 			return q.fail(strings.TrimSuffix(text, tail), err)
@@ -160,8 +160,11 @@ func (q *querier) fail(sql string, err error) error {
 		shown = append(shown[:mostShown-1], '…')
 	}
 	err = fmt.Errorf("statement %d: %s: %w", q.n, string(shown), err)
-	if errors.Is(err, sqlite3.READONLY) {
+	switch {
+	case errors.Is(err, sqlite3.READONLY):
 		err = &hintedError{err, "a replica is read-only: restore it to change the copy"}
+	case errors.Is(err, sqlite3.CORRUPT), errors.Is(err, sqlite3.NOTADB):
+		err = &hintedError{err, "walvfs verify reads and checks every file of the replica"}
 	}
 	return err
 }

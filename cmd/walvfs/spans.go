@@ -13,18 +13,11 @@ import (
 
 // A span is a run of states that can be restored, about as far apart from each other.
 type span struct {
-	From   point `json:"from"`
-	To     point `json:"to"`
-	Points int   `json:"points"`            // TXIDs that can be restored, both included
-	Each   bool  `json:"each,omitempty"`    // every TXID can be
-	Apart  secs  `json:"apart_s,omitempty"` // from one to the next, mostly; 0 of one state
-}
-
-// secs is a duration that JSON has in seconds.
-type secs time.Duration
-
-func (s secs) MarshalJSON() ([]byte, error) {
-	return []byte(formatReal(time.Duration(s).Seconds())), nil
+	From    point `json:"from"`
+	To      point `json:"to"`
+	Points  int   `json:"points"`             // TXIDs that can be restored, both included
+	Each    bool  `json:"each,omitempty"`     // every TXID can be
+	ApartMS int64 `json:"apart_ms,omitempty"` // from one to the next, mostly; 0 of one state
 }
 
 // spansOf sums up TXIDs that can be restored, the oldest first. It reads the headers of
@@ -108,7 +101,7 @@ func describeSpans(cuts [][]listedPoint, ends []replica.Point) (spans []span) {
 			Points: len(c),
 			Each:   int(to.TXID-from.TXID) == len(c)-1,
 		}
-		s.Apart = secs(apart(c, to.Time.Sub(from.Time)))
+		s.ApartMS = apart(c, to.Time.Sub(from.Time)).Milliseconds()
 		spans = append(spans, s)
 	}
 	return spans
@@ -139,7 +132,7 @@ func (s span) apartText() string {
 	if s.Points == 1 {
 		return ""
 	}
-	d := time.Duration(s.Apart)
+	d := time.Duration(s.ApartMS) * time.Millisecond
 	unit := time.Minute
 	switch {
 	case d < time.Second:
@@ -160,7 +153,7 @@ func (s span) apartText() string {
 
 // text is a line of info.
 func (s span) text() string {
-	from, to := s.From.Time.Format(time.RFC3339), s.To.Time.Format(time.RFC3339)
+	from, to := s.From.Time.Format(time.RFC3339Nano), s.To.Time.Format(time.RFC3339Nano)
 	switch {
 	case s.Points == 1:
 		return "one of " + to

@@ -122,7 +122,7 @@ func TestApartText(t *testing.T) {
 		time.Hour:                "~1h",
 		24*time.Hour + 1e9:       "~24h",
 	} {
-		if got := (span{Points: 2, Apart: secs(d)}).apartText(); got != want {
+		if got := (span{Points: 2, ApartMS: d.Milliseconds()}).apartText(); got != want {
 			t.Errorf("%s: %s, want %s", d, got, want)
 		}
 	}
