@@ -24,7 +24,7 @@ type infoCmd struct {
 
 // Help is shown below the synopsis.
 func (*infoCmd) Help() string {
-	return `It shows the newest state and the database's size then, from when to when states can be restored and how many, from when on each single upload can, what each level holds, and what that costs.
+	return `It shows the newest state and the database's size then, from when to when states can be restored, how many and how far apart they are, what each level holds, and what that costs.
 
 The costs are an estimate in US dollars with the list prices of ` + pricesOf + ` for S3 Standard in us-east-1, Cloudflare R2, Google Cloud Storage in a single region, or Backblaze B2, whichever the URL names; check your provider's. They leave out traffic, taxes and free allowances. Uploads are counted over the last 24 hours.
 

@@ -102,7 +102,7 @@ func (c *pointsCmd) sum(a *app, r *replica.Replica, files replica.Files, txids [
 		return err
 	}
 	if len(spans) == 0 {
-		_, err := fmt.Fprintln(a.stdout, "no state: nothing was committed in this time, or only a state after it was kept")
+		_, err := fmt.Fprintln(a.stdout, "no state of this period can be restored; a time in it means the newest state before it")
 		return err
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)

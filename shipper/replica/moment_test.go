@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
@@ -95,4 +97,22 @@ func TestMomentSpellings(t *testing.T) {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
+}
+
+// Every duration as Go prints it is an age, to the nanosecond.
+func TestParseMomentOfDurations(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		d := time.Duration(rapid.Int64Range(0, int64(90*365*24*time.Hour)).Draw(rt, "age"))
+		for _, s := range []string{d.String(), d.String() + " ago"} {
+			if got, err := replica.ParseMoment(s, now); err != nil || !got.Equal(now.Add(-d)) {
+				rt.Errorf("%q: %s, %v; want %s", s, got, err, now.Add(-d))
+			}
+		}
+		at := now.Add(-d)
+		for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05.999999999"} {
+			if got, err := replica.ParseMoment(at.Format(layout), time.Time{}); err != nil || !got.Equal(at) {
+				rt.Errorf("%s: %s, %v", at.Format(layout), got, err)
+			}
+		}
+	})
 }
