@@ -30,9 +30,9 @@ type Preview struct {
 	opts Options
 }
 
-// Prepare plans a restore and reads the header of its last file. It also
-// checks target, unless that is empty, as Restore does before it downloads anything, and
-// creates and changes nothing.
+// Prepare plans a restore and reads the header of its last file. It also checks target,
+// unless that is empty, as Restore does before it downloads anything, and creates and
+// changes nothing.
 func Prepare(ctx context.Context, store storage.Store, target string, opts Options) (p Preview, err error) {
 	p.opts = opts
 	p.opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
@@ -46,10 +46,10 @@ func Prepare(ctx context.Context, store storage.Store, target string, opts Optio
 	if p.Plan, err = p.from.Plan(ctx, opts.target()); err != nil {
 		return p, err
 	}
-	apply := p.Plan.Apply
-	if p.Header, err = p.from.Header(ctx, apply[len(apply)-1]); err != nil {
+	if err := p.readHeader(ctx); err != nil {
 		return p, err
 	}
+	apply := p.Plan.Apply
 	p.Newest = p.Plan.Listed.Newest()
 	p.Lists = 1 + len(p.Plan.Listed)/1000
 	p.Reads = len(p.parts())
@@ -63,6 +63,23 @@ func Prepare(ctx context.Context, store storage.Store, target string, opts Optio
 		p.Reads += bits.Len(uint(len(p.Plan.Listed.Restorable()))) // headers
 	}
 	return p, nil
+}
+
+// readHeader reads the header of the plan's last file. If that is damaged, another plan is
+// made, as a restore does.
+func (p *Preview) readHeader(ctx context.Context) (err error) {
+	for {
+		p.Header, err = p.from.Header(ctx, p.Plan.Apply[len(p.Plan.Apply)-1])
+		bad, damaged := errors.AsType[*replica.Damaged](err)
+		if !damaged {
+			return err
+		}
+		next, planErr := p.Plan.Without(bad.File)
+		if planErr != nil {
+			return explain(bad, p.Plan.Listed.Without(bad.File))
+		}
+		p.Plan = next
+	}
 }
 
 // A part is what one request reads.

@@ -62,6 +62,23 @@ func TestPreview(t *testing.T) {
 	}
 }
 
+// A plan whose last file is damaged is not what a restore takes.
+func TestPreviewOfDamage(t *testing.T) {
+	s := newSource(t)
+	s.random(20)
+	key := s.ship(1, 1, 20)
+	clear(s.store.objects[key][:4])
+	p, err := Prepare(t.Context(), s.store, "", Options{})
+	if err != nil || len(p.Plan.Apply) != 20 || p.Header.MaxTXID != 20 {
+		t.Errorf("level 1 is damaged: %v, %v", p.Plan.Apply, err)
+	}
+	clear(s.store.objects[s.store.layout.Key(format.LevelRaw, 20, 20)][:4])
+	_, err = Prepare(t.Context(), s.store, "", Options{})
+	if e, ok := errors.AsType[*Error](err); !ok || !errors.Is(err, format.ErrCorrupt) || !strings.Contains(e.Hint, "0000000000000013") {
+		t.Errorf("both are damaged: %v", err)
+	}
+}
+
 // A database is written from its first byte to its last, or not at all.
 func TestWrite(t *testing.T) {
 	s := newSource(t)
