@@ -22,7 +22,7 @@ type pointsCmd struct {
 
 // Help is shown below the synopsis.
 func (*pointsCmd) Help() string {
-	return `A state can be restored if a snapshot and files that follow each other lead to it, and a file ends there. Uploads are compacted as they grow older, so that older states are farther apart. The summary has a line for each such distance: it is the median by when the files were written, and what an idle database did not commit is no state.
+	return `A state can be restored if a snapshot and files that follow each other lead to it, and a file ends there. Uploads are compacted as they grow older, so that older states are farther apart. The summary has a line for each distance, which is the median of the times between two states. An idle database commits nothing, and has no states of that time.
 
 The times are those that restore --timestamp and query --timestamp take: a time between two states means the older one.
 
