@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -23,7 +24,7 @@ type infoCmd struct {
 
 // Help is shown below the synopsis.
 func (*infoCmd) Help() string {
-	return `It shows the newest state and the database's size then, from when to when states can be restored and how many, from when on each single upload can, what each level holds, and what that costs.
+	return `It shows the newest state and the database's size then, from when to when states can be restored, how many and how far apart they are, what each level holds, and what that costs.
 
 The costs are an estimate in US dollars with the list prices of ` + pricesOf + ` for S3 Standard in us-east-1, Cloudflare R2, Google Cloud Storage in a single region, or Backblaze B2, whichever the URL names; check your provider's. They leave out traffic, taxes and free allowances. Uploads are counted over the last 24 hours.
 
@@ -100,10 +101,11 @@ type point struct {
 }
 
 type window struct {
-	From   point `json:"from"`
-	To     point `json:"to"`
-	Points int   `json:"points"` // TXIDs that can be restored, both included
-	Each   point `json:"each"`   // from here on, each one can
+	From   point  `json:"from"`
+	To     point  `json:"to"`
+	Points int    `json:"points"` // TXIDs that can be restored, both included
+	Each   point  `json:"each"`   // from here on, each one can
+	Spans  []span `json:"spans"`  // the oldest first
 }
 
 type levelInfo struct {
@@ -159,24 +161,17 @@ func (i *info) addLevel(f replica.File) {
 }
 
 func windowOf(ctx context.Context, r *replica.Replica, files replica.Files) (*window, error) {
-	points := files.Restorable()
-	if len(points) == 0 {
-		return nil, nil
+	spans, err := spansOf(ctx, r, files, files.Restorable())
+	if err != nil || len(spans) == 0 {
+		return nil, err
 	}
-	w := &window{Points: len(points)}
-	each := len(points) - 1
-	for each > 0 && points[each-1]+1 == points[each] {
-		each--
+	last := spans[len(spans)-1]
+	w := &window{From: spans[0].From, To: last.To, Each: last.To, Spans: spans}
+	if last.Each {
+		w.Each = last.From
 	}
-	for _, end := range []struct {
-		txid format.TXID
-		at   *point
-	}{{points[0], &w.From}, {points[len(points)-1], &w.To}, {points[each], &w.Each}} {
-		h, err := r.HeaderAt(ctx, files, end.txid)
-		if err != nil {
-			return nil, err
-		}
-		*end.at = pointOf(h)
+	for _, s := range spans {
+		w.Points += s.Points
 	}
 	return w, nil
 }
@@ -198,8 +193,11 @@ func (i *info) print(out io.Writer) error {
 	} else {
 		line("restorable", "%s, from TXID %s of %s to TXID %s of %s", count(r.Points, "state"),
 			r.From.TXID, r.From.Time.Format(time.RFC3339), r.To.TXID, r.To.Time.Format(time.RFC3339))
-		line("", "each upload from TXID %s of %s on; before that, states as far apart as files of level 1",
-			r.Each.TXID, r.Each.Time.Format(time.RFC3339))
+		for _, s := range slices.Backward(r.Spans) {
+			if r.Points > 1 {
+				line("", "%s", s.text())
+			}
+		}
 	}
 	if i.Problem != "" {
 		line("problem", "%s", i.Problem)

@@ -6,6 +6,8 @@
 //	walvfs verify s3://bucket/app
 //	walvfs drill --live /var/lib/app/app.db s3://bucket/app
 //	walvfs info s3://bucket/app
+//	walvfs points s3://bucket/app
+//	walvfs query --timestamp '5m ago' s3://bucket/app 'SELECT count(*) FROM users'
 //
 // README.md beside this file has ready pieces for systemd, Docker, CI and the
 // permissions of buckets.
@@ -26,8 +28,9 @@ func main() {
 // app is what every command gets: its surroundings.
 type app struct {
 	ctx    context.Context // done on SIGINT and SIGTERM
-	stdout io.Writer       // results
-	stderr io.Writer       // progress, warnings and errors
+	stdin  io.Reader
+	stdout io.Writer // results
+	stderr io.Writer // progress, warnings and errors
 	getenv func(string) string
 }
 
@@ -37,7 +40,7 @@ func run(args []string, stdout, stderr io.Writer, getenv func(string) string) in
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal kills: the first one's clean-up may hang
 
-	a := &app{ctx: ctx, stdout: stdout, stderr: stderr, getenv: getenv}
+	a := &app{ctx: ctx, stdin: os.Stdin, stdout: stdout, stderr: stderr, getenv: getenv}
 	command, status := parse(args, a)
 	if command == nil {
 		return status

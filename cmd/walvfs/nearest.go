@@ -37,7 +37,7 @@ func withNearest(a *app, store storage.Store, err error) error {
 	for i, txid := range points {
 		hints[i] = "TXID " + txid.String()
 		if h, err := r.HeaderAt(a.ctx, files, txid); err == nil {
-			hints[i] += " of " + time.UnixMilli(h.Timestamp).UTC().Format(time.RFC3339)
+			hints[i] += " of " + time.UnixMilli(h.Timestamp).UTC().Format(time.RFC3339Nano) // what --timestamp finds it by
 		}
 	}
 	return &hintedError{err, "nearest that can be restored: " + strings.Join(hints, ", ")}

@@ -14,10 +14,10 @@ import (
 
 type restoreCmd struct {
 	replicaArg
-	Output string `short:"o" placeholder:"FILE" help:"The database to write. By default the one that names the replica."`
+	Output string `short:"o" placeholder:"FILE" help:"The database to write. A dash is the standard output. By default the one that names the replica."`
 
 	TXID      txidFlag `name:"txid" placeholder:"TXID" help:"Restore this transaction, in hexadecimal, instead of the newest."`
-	Timestamp timeFlag `placeholder:"TIME" help:"Restore the newest state at or before this time, such as 2026-01-02T15:04:05Z or '5m ago'."`
+	Timestamp timeFlag `placeholder:"TIME" help:"Restore the newest state at or before this time: 2026-01-02T15:04:05Z, '2026-01-02 15:04' or 2026-01-02 (UTC without a zone), 5m or '2 days ago'."`
 
 	Rewind bool `help:"With --txid or --timestamp: have the application that opens the database upload this older state as the replica's next transaction, and go on from there. What came after it stays restorable."`
 
@@ -27,6 +27,8 @@ type restoreCmd struct {
 
 	Follow   bool          `help:"Then keep this copy up to date, for others to read, until interrupted."`
 	Interval time.Duration `default:"1s" help:"With --follow, how often to look for what is new. While nothing comes, every second is some 3,500 GET and 130 LIST requests an hour; of gs://, 3,500 of both."`
+
+	DryRun bool `help:"Print what would be restored, and about how long that takes. Nothing is created or changed locally."`
 
 	JSON  bool `name:"json" help:"Print the result as a JSON object; with --follow, one a line for each change."`
 	Quiet bool `short:"q" help:"Print errors only."`
@@ -39,6 +41,10 @@ func (*restoreCmd) Help() string {
 An application that opens the restored database with the same replica goes on from there if it is the replica's newest state. If it is an older one, replication halts, because the replica has gone on; --rewind puts the older state into production.
 
 With --follow, the copy is then kept up to date. Programs may read it through SQLite meanwhile, and see it at one commit or a later one. Nobody may write to it: that is noticed, and ends it with an error. It is in rollback mode: while a reader stays in a transaction, the copy stays as it is, and while changes are written, readers wait, so that they should have a busy_timeout. Started again, it goes on from where it was. FILE-walvfs-follow says where that is.
+
+With -o -, the database goes to the standard output, once all of it is restored and checked. Until then it is in a temporary file without a name, in the system's directory for temporary files ($TMPDIR), which takes as much room as the database. An application that opens such a copy with the replica compares the two first.
+
+With --dry-run, it lists the replica, reads the header of the last file, checks what is at FILE, if one is given, and downloads a tenth of the bytes, up to 32 MiB, to estimate how long a restore takes. Damage to files shows only when they are read.
 
 Examples:
 
@@ -54,6 +60,10 @@ Examples:
 
 	# Put the state of five minutes ago into production. The application must be stopped.
 	walvfs restore --rewind --timestamp '5m ago' --force -o app.db s3://bucket/app
+
+	# What would be restored, and the database through a pipe.
+	walvfs restore --dry-run --timestamp '2026-01-02 12:00' s3://bucket/app
+	walvfs restore -o - s3://bucket/app | ssh other 'cat > app.db'
 
 	# A copy to read from, at most two seconds or so behind.
 	walvfs restore --follow -o copy.db s3://bucket/app
@@ -78,7 +88,13 @@ func (c *restoreCmd) Validate() error {
 	if c.Interval <= 0 {
 		return errors.New("--interval: expected more than 0")
 	}
-	if c.Output == "" && isURL(c.Replica) {
+	if c.DryRun && c.Follow {
+		return errors.New("--dry-run and --follow exclude each other")
+	}
+	if c.Output == toStdout && (c.Follow || c.Rewind || c.Force || c.IfDBNotExists || c.JSON && !c.DryRun) {
+		return errors.New("-o - excludes --follow, --rewind, --force, --if-db-not-exists and --json")
+	}
+	if c.Output == "" && isURL(c.Replica) && !c.DryRun {
 		return errors.New("missing flags: --output=FILE (only a database that the configuration names has a default)")
 	}
 	return c.check()
@@ -91,7 +107,7 @@ func (c *restoreCmd) Run(a *app) error {
 	}
 	defer store.Close()
 	c.Output = cmp.Or(c.Output, path)
-	if c.IfDBNotExists {
+	if c.IfDBNotExists && c.Output != "" {
 		_, presence, err := restore.Look(c.Output)
 		if err != nil {
 			return err
@@ -101,18 +117,16 @@ func (c *restoreCmd) Run(a *app) error {
 		}
 	}
 
-	if c.Follow {
+	switch {
+	case c.DryRun:
+		return c.dryRun(a, store)
+	case c.Output == toStdout:
+		return c.write(a, store)
+	case c.Follow:
 		return c.follow(a, store)
 	}
 	progress := a.newProgress(c.Quiet, fmt.Sprintf("%s: restoring from %s", c.Output, store))
-	result, err := restore.Restore(a.ctx, store, c.Output, restore.Options{
-		TXID:      format.TXID(c.TXID),
-		Timestamp: c.Timestamp.Time,
-		Force:     c.Force,
-		Rewind:    c.Rewind,
-		Progress:  progress.update,
-		Logger:    progress.logger(),
-	})
+	result, err := restore.Restore(a.ctx, store, c.Output, c.options(progress))
 	progress.end()
 	if errors.Is(err, restore.ErrNoReplica) && c.IfReplicaExists {
 		return c.skip(a, "there is no replica at "+store.String())
@@ -121,6 +135,17 @@ func (c *restoreCmd) Run(a *app) error {
 		return withNearest(a, store, err)
 	}
 	return c.done(a, store.String(), result)
+}
+
+func (c *restoreCmd) options(p *progress) restore.Options {
+	return restore.Options{
+		TXID:      format.TXID(c.TXID),
+		Timestamp: c.Timestamp.Time,
+		Force:     c.Force,
+		Rewind:    c.Rewind,
+		Progress:  p.update,
+		Logger:    p.logger(),
+	}
 }
 
 // restored is what --json prints. Names are Litestream's where it has them.
@@ -144,8 +169,6 @@ type restored struct {
 // nothing about the newest one.
 func (c *restoreCmd) note(r restore.Result) string {
 	switch {
-	case c.Timestamp.After(time.Now()):
-		return fmt.Sprintf("--timestamp is in the future: TXID %s is the newest state so far, and the replica may go on", r.TXID)
 	case r.TXID == r.Newest:
 		return ""
 	case c.Rewind:
@@ -158,7 +181,10 @@ func (c *restoreCmd) skip(a *app, why string) error {
 	if c.JSON {
 		return a.printJSON(restored{DBPath: c.Output, Skipped: why})
 	}
-	return c.say(a, "%s: nothing to restore: %s\n", c.Output, why)
+	if c.Output == toStdout {
+		a.stdout, c.Output = a.stderr, "standard output"
+	}
+	return c.say(a, "%s: nothing to restore: %s\n", cmp.Or(c.Output, c.Replica), why)
 }
 
 func (c *restoreCmd) done(a *app, replica string, r restore.Result) error {

@@ -3,13 +3,12 @@ package main
 import (
 	"encoding"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 )
 
 // txidFlag is a TXID as users type it.
@@ -26,49 +25,18 @@ func (f *txidFlag) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// timeFlag is a point in time as users type it.
+// timeFlag is a point in time as users type it, see [replica.ParseMoment].
 type timeFlag struct{ time.Time }
 
 var _ encoding.TextUnmarshaler = (*timeFlag)(nil)
 
 func (f *timeFlag) UnmarshalText(text []byte) error {
-	t, err := parseTime(string(text), time.Now())
-	f.Time = t
-	return err
-}
-
-// parseTime reads a time in full, or one relative to now: "5m ago".
-func parseTime(s string, now time.Time) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t, nil
-	}
-	if age, ok := strings.CutSuffix(s, " ago"); ok {
-		if d, err := parseAge(strings.TrimSpace(age)); err == nil && d >= 0 {
-			return now.Add(-d), nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("%q is not a time: expected RFC 3339, such as 2026-01-02T15:04:05Z, or an age, such as '5m ago', '1h30m ago' or '2d ago'", s)
-}
-
-// parseAge reads a duration that may begin with days.
-func parseAge(s string) (time.Duration, error) {
-	before, after, found := strings.Cut(s, "d")
-	if !found {
-		return time.ParseDuration(s)
-	}
-	days, err := strconv.ParseUint(before, 10, 16)
+	t, err := replica.ParseMoment(string(text), time.Now())
 	if err != nil {
-		return 0, err
+		return fmt.Errorf("%q is not a time: %w", text, err)
 	}
-	d := time.Duration(days) * 24 * time.Hour
-	if after == "" {
-		return d, nil
-	}
-	rest, err := time.ParseDuration(after)
-	if err == nil && rest < 0 {
-		err = errors.New("negative")
-	}
-	return d + rest, err
+	f.Time = t
+	return nil
 }
 
 // printJSON prints one value for a script to read.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/replica"
@@ -65,4 +66,21 @@ func shipOnePage(ctx context.Context, store storage.Store) {
 	if err != nil {
 		log.Fatal(err)
 	}
+}
+
+func ExampleParseMoment() {
+	now := time.Date(2026, 1, 10, 12, 0, 0, 0, time.UTC)
+	for _, s := range []string{"2026-01-02 15:04", "2026-01-02T15:04:05.5+01:00", "2 days ago", "noon"} {
+		at, err := replica.ParseMoment(s, now)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println(at.Format(time.RFC3339Nano))
+	}
+	// Output:
+	// 2026-01-02T15:04:00Z
+	// 2026-01-02T14:04:05.5Z
+	// 2026-01-08T12:00:00Z
+	// expected a time such as 2026-01-02T15:04:05Z, '2026-01-02 15:04' or 2026-01-02 (UTC without a zone), 5m or '2 days ago'
 }

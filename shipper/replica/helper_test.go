@@ -24,10 +24,15 @@ const pageSize = 512
 // encode returns an LTX file whose pages hold their numbers, and noise.
 func encode(t *testing.T, minTXID, maxTXID format.TXID, commit uint32, pages ...uint32) []byte {
 	t.Helper()
+	return encodeAt(t, time.UnixMilli(1_000_000*int64(maxTXID)), minTXID, maxTXID, commit, pages...)
+}
+
+func encodeAt(t *testing.T, at time.Time, minTXID, maxTXID format.TXID, commit uint32, pages ...uint32) []byte {
+	t.Helper()
 	var b bytes.Buffer
 	enc, err := format.NewEncoder(&b, format.LTXHeader{
 		PageSize: pageSize, Commit: commit, MinTXID: minTXID, MaxTXID: maxTXID,
-		Timestamp: 1_000_000 * int64(maxTXID),
+		Timestamp: at.UnixMilli(),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package replica
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/walvfs/walvfs/format"
@@ -85,7 +86,8 @@ func (r *Replica) planOnce(ctx context.Context, t Target) (p Plan, err error) {
 // TXIDAt finds the newest TXID at or before a time. The time of a file is the one in its
 // header: the store's own is when the object was written, and for a compacted file that
 // is later. A file whose header is damaged is passed over, as long as the TXID that it
-// ends with cannot be the one.
+// ends with cannot be the one. A time after now is an error, unless the replica has a
+// state of that time or later.
 func (r *Replica) TXIDAt(ctx context.Context, files Files, at time.Time) (format.TXID, error) {
 	var bad []format.FileInfo
 	var damaged []*Damaged
@@ -117,8 +119,25 @@ func (r *Replica) TXIDAt(ctx context.Context, files Files, at time.Time) (format
 				return 0, e
 			}
 		}
+		if at.After(time.Now()) && txid == whole.Newest() {
+			return txid, r.come(ctx, whole, txid, at)
+		}
 		return txid, nil
 	}
+}
+
+// come reports a time that has not come yet: which state it names is not known before. By
+// the clock that dated the newest state it has come if that state is of that time or
+// later, even if this machine's clock says otherwise.
+func (r *Replica) come(ctx context.Context, files Files, newest format.TXID, at time.Time) error {
+	h, err := r.HeaderAt(ctx, files, newest)
+	if last := time.UnixMilli(h.Timestamp); err == nil && last.Before(at) {
+		e := r.planError(fmt.Errorf("%s is in the future, and the newest state is TXID %s of %s",
+			at.UTC().Format(time.RFC3339Nano), newest, last.UTC().Format(time.RFC3339Nano)))
+		e.Hint = "leave the time out for the newest state"
+		return e
+	}
+	return err
 }
 
 // after returns the first TXID after another one that can be restored, 0 if none can.
@@ -132,6 +151,8 @@ func (f Files) after(txid format.TXID) format.TXID {
 }
 
 // PlanError names the replica in an error of a plan.
-func (r *Replica) PlanError(err error) error {
+func (r *Replica) PlanError(err error) error { return r.planError(err) }
+
+func (r *Replica) planError(err error) *storage.Error {
 	return &storage.Error{Op: "plan", URL: r.store.String(), Err: err}
 }

@@ -99,6 +99,26 @@ func TestTXIDAt(t *testing.T) {
 	}
 }
 
+// A time that has not come names no state yet, unless the replica's own clock is past it.
+func TestTXIDAtInTheFuture(t *testing.T) {
+	store, r := newReplica(t)
+	soon := time.Now().Add(time.Hour)
+	_, err := r.Plan(t.Context(), replica.Target{Timestamp: soon})
+	if e, ok := errors.AsType[*storage.Error](err); !ok || !strings.Contains(e.Error(), "is in the future") || e.Hint == "" {
+		t.Errorf("an hour from now: %v", err)
+	}
+	ahead := format.TXID(soon.UnixMilli()/1_000_000 + 10) // each TXID is 1000 s
+	for _, txid := range []format.TXID{ahead, ahead + 10} {
+		put(t, store, "", store.Layout(), 9, encode(t, 1, txid, 1, 1))
+	}
+	for at, want := range map[format.TXID]format.TXID{ahead - 1: 8, ahead: ahead, ahead + 5: ahead, ahead + 10: ahead + 10, ahead + 11: 0} {
+		p, err := r.Plan(t.Context(), replica.Target{Timestamp: time.UnixMilli(1_000_000 * int64(at))})
+		if (want == 0) != (err != nil) || err == nil && p.TXID() != want {
+			t.Errorf("%d after the replica's newest state but one: %v, %v; want %d", at-ahead, p.Apply, err, want)
+		}
+	}
+}
+
 // What a listing had and is gone is a Missing, and names the file.
 func TestMissing(t *testing.T) {
 	store, r := newReplica(t)

@@ -39,6 +39,9 @@
 // there, and one that opens an older state finds that the replica has gone on, unless
 // Options.Rewind is set.
 //
+// [Prepare] says what a restore would do, and about how long it takes. [Write] restores to
+// a pipe, [ReadPages] to a sink of pages.
+//
 // What comes out is a database exactly as it was at one commit, or nothing:
 // every file's size, checksum and TXIDs are checked against the listing, and
 // every page that a file must hold is asked for. After an error, a cancelled

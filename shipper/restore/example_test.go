@@ -13,6 +13,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
 	_ "github.com/walvfs/walvfs/shipper/storage/file"
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
 func ExampleRestore() {
@@ -45,6 +46,27 @@ func ExampleRestore() {
 	// no replica: true
 	// restored TXID 0000000000000001 with 1 page
 	// exists: true
+}
+
+func ExampleWrite() {
+	ctx := context.Background()
+	store := &storagetest.Memory{Name: "app"} // or storage.Open(ctx, "s3://bucket/app", storage.Options{})
+	shipOnePage(ctx, store)
+
+	preview, err := restore.Prepare(ctx, store, "", restore.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("to read:", len(preview.Plan.Apply), "file in", preview.Reads, "request")
+	var database bytes.Buffer // or os.Stdout
+	result, err := restore.Write(ctx, store, &database, "", restore.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("TXID", result.TXID, "has", database.Len(), "bytes")
+	// Output:
+	// to read: 1 file in 1 request
+	// TXID 0000000000000001 has 4096 bytes
 }
 
 // shipOnePage stands in for a shipper.

@@ -17,8 +17,8 @@
 //
 //	replica=URL        what to read: file:///dir, s3://bucket/path or gs://bucket/path.
 //	                   Escape &, ? and % in it.
-//	timestamp=         read the state of this time, such as 2026-01-02T15:04:05Z, and stay
-//	                   there
+//	timestamp=         read the state of this time, such as 2026-01-02T15:04:05Z or
+//	                   2026-01-02 15:04, and stay there; without a zone it is UTC
 //	txid=              read the state of this TXID, up to 16 hexadecimal digits, and stay
 //	                   there
 //	interval=1s        how often to ask for newer states, at most
@@ -63,7 +63,8 @@
 //	PRAGMA walvfs_txid='...'        moves the connection to a TXID, which it stays at;
 //	                                latest has it go on with the newest state
 //	PRAGMA walvfs_time              returns the time of that TXID, as its writer recorded it
-//	PRAGMA walvfs_time='...'        moves the connection to the state of a time, or latest
+//	PRAGMA walvfs_time='...'        moves the connection to the state of a time, which may be
+//	                                an age such as 5 minutes ago, or latest
 //	PRAGMA walvfs_lag               returns how many seconds ago the state that this
 //	                                connection sees was last known to be the newest
 //	PRAGMA walvfs_wait_txid='...'   waits until the replica has a TXID, up to

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -39,7 +38,10 @@ type parameter struct {
 
 var parameters = []parameter{
 	{"replica", func(s *settings, value string) error { s.replica = value; return nil }},
-	{"timestamp", func(s *settings, value string) (err error) { s.target.Timestamp, err = parseTime(value); return err }},
+	{"timestamp", func(s *settings, value string) (err error) {
+		s.target.Timestamp, err = replica.ParseMoment(value, time.Time{})
+		return err
+	}},
 	{"txid", func(s *settings, value string) (err error) { s.target.TXID, err = parseTXID(value); return err }},
 	{"interval", func(s *settings, value string) error {
 		d, err := time.ParseDuration(value)
@@ -62,15 +64,6 @@ func setSize(field *int64, value string, least uint64) error {
 	}
 	*field = int64(n)
 	return nil
-}
-
-// parseTime reads a time with its zone, a space or a T between date and time.
-func parseTime(value string) (time.Time, error) {
-	t, err := time.Parse(time.RFC3339, strings.Replace(value, " ", "T", 1))
-	if err != nil {
-		return t, errors.New("expected a time such as 2026-01-02T15:04:05Z")
-	}
-	return t, nil
 }
 
 func parseTXID(value string) (format.TXID, error) {

@@ -49,7 +49,10 @@ func (c *conn) ask(name, value string) (string, error) {
 		return c.view.txid.String(), nil
 	case "walvfs_time":
 		if value != "" {
-			if err := c.moveTo(value, func(t *replica.Target) (err error) { t.Timestamp, err = parseTime(value); return err }); err != nil {
+			if err := c.moveTo(value, func(t *replica.Target) (err error) {
+				t.Timestamp, err = replica.ParseMoment(value, time.Now())
+				return err
+			}); err != nil {
 				return "", err
 			}
 		}
