@@ -150,7 +150,7 @@ func (d *database) goOn(tip *replica.Tip) {
 
 // halt says why replication halts, and what the ways out are.
 func (d *database) halt(tip *replica.Tip, why continuity.Why, differs string) error {
-	newest := fmt.Sprintf("the newest file is TXID %s of %s", tip.MaxTXID, tip.Time.UTC().Format(time.RFC3339))
+	newest := fmt.Sprintf("the newest file is TXID %s of %s", tip.MaxTXID, tip.Time.UTC().Format(time.RFC3339Nano))
 	if differs != "" {
 		newest += "; " + differs
 	}

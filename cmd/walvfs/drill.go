@@ -148,7 +148,7 @@ func (c *drillCmd) print(a *app, d *drilled) error {
 		return nil
 	}
 	_, err := fmt.Fprintf(a.stdout, "%s: restored TXID %s of %s: %s pages of %d bytes, from %s (%s) in %s\n", d.Replica,
-		d.TXID, d.Time.Format(time.RFC3339), humanize.Comma(int64(d.Pages)), d.PageSize,
+		d.TXID, d.Time.Format(time.RFC3339Nano), humanize.Comma(int64(d.Pages)), d.PageSize,
 		count(d.Files, "file"), humanize.IBytes(uint64(d.Bytes)), time.Duration(d.RestoreMS)*time.Millisecond)
 	if err == nil && d.OK {
 		_, err = fmt.Fprintf(a.stdout, "%s: ok: integrity_check in %s%s\n", d.Replica, time.Duration(d.CheckMS)*time.Millisecond, d.Live.summary(c.Live))

@@ -186,13 +186,13 @@ func (i *info) print(out io.Writer) error {
 		fmt.Fprintf(w, "%s\t"+format+"\n", append([]any{name}, args...)...)
 	}
 	line("replica", "%s", i.Replica)
-	line("newest state", "TXID %s of %s (%s)", i.Tip.TXID, i.Tip.Time.Format(time.RFC3339), humanize.Time(i.Tip.Time))
+	line("newest state", "TXID %s of %s (%s)", i.Tip.TXID, i.Tip.Time.Format(time.RFC3339Nano), humanize.Time(i.Tip.Time))
 	line("database", "%s: %s pages of %d bytes", humanize.IBytes(uint64(i.Tip.Pages)*uint64(i.Tip.PageSize)), humanize.Comma(int64(i.Tip.Pages)), i.Tip.PageSize)
 	if r := i.Restorable; r == nil {
 		line("restorable", "nothing")
 	} else {
 		line("restorable", "%s, from TXID %s of %s to TXID %s of %s", count(r.Points, "state"),
-			r.From.TXID, r.From.Time.Format(time.RFC3339), r.To.TXID, r.To.Time.Format(time.RFC3339))
+			r.From.TXID, r.From.Time.Format(time.RFC3339Nano), r.To.TXID, r.To.Time.Format(time.RFC3339Nano))
 		for _, s := range slices.Backward(r.Spans) {
 			if r.Points > 1 {
 				line("", "%s", s.text())

@@ -208,7 +208,7 @@ func (c *restoreCmd) done(a *app, replica string, r restore.Result) error {
 		return a.printJSON(out)
 	}
 	err := c.say(a, "%s: restored TXID %s of %s: %d pages of %d bytes, from %s (%s) in %s\n",
-		c.Output, r.TXID, r.Time.Format(time.RFC3339), r.Pages, r.PageSize,
+		c.Output, r.TXID, r.Time.Format(time.RFC3339Nano), r.Pages, r.PageSize,
 		count(r.Files, "file"), humanize.IBytes(uint64(r.Bytes)), r.Duration.Round(time.Millisecond))
 	if note != "" && err == nil {
 		err = c.say(a, "%s: %s\n", c.Output, note)

@@ -86,7 +86,7 @@ func (c *verifyCmd) print(a *app, r *verify.Result) error {
 		return err
 	case !c.Quiet:
 		_, err := fmt.Fprintf(a.stdout, "%s: ok: %s, %s; the newest state is TXID %s of %s, with %s pages of %d bytes\n", r.Replica,
-			count(r.Files, "file"), humanize.IBytes(uint64(r.Bytes)), r.TXID, r.Time.Format(time.RFC3339), humanize.Comma(int64(r.Pages)), r.PageSize)
+			count(r.Files, "file"), humanize.IBytes(uint64(r.Bytes)), r.TXID, r.Time.Format(time.RFC3339Nano), humanize.Comma(int64(r.Pages)), r.PageSize)
 		return err
 	}
 	return nil

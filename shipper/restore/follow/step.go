@@ -188,7 +188,7 @@ func (f *follower) fetch(ctx context.Context, p replica.Plan, whole bool, j *jou
 // String says where the copy is.
 func (r Status) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "TXID %s of %s", r.TXID, r.Time.Format(time.RFC3339))
+	fmt.Fprintf(&b, "TXID %s of %s", r.TXID, r.Time.Format(time.RFC3339Nano))
 	if n := r.Tip - r.TXID; n > 0 {
 		fmt.Fprintf(&b, ", behind by %d and %s", n, r.Behind.Round(time.Second))
 	}
