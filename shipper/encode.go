@@ -16,7 +16,7 @@ import (
 func (s *Shipper) encodeRaw(up *upload, end func() error) (err error) {
 	began := time.Now()
 	up.Checksum, err = s.encode(up.cut, up.body, s.rawHeader(up), up.info.Pages, func() error {
-		defer up.disk.Go(up.cut.Sync)
+		defer up.disk.Go(up.cut.Sync())
 		return end()
 	})
 	if err != nil {

@@ -81,9 +81,10 @@ type Cut interface {
 	// many as it has room for. They are of those that changed, or extra.
 	ReadPages(first uint32, p []byte) error
 
-	// Sync makes durable on the local disk what was read: a power loss must not
-	// leave the replica ahead of the disk. It comes before Close or after.
-	Sync() error
+	// Sync returns what makes durable on the local disk what was read until now: a power
+	// loss must not leave the replica ahead of the disk. It may run beside later reads,
+	// before Close or after.
+	Sync() func() error
 
 	// Close ends reading.
 	Close() error

@@ -216,7 +216,9 @@ func (k *fakeCut) readPage(pgno uint32, p []byte) error {
 	return nil
 }
 
-func (k *fakeCut) Sync() error {
+func (k *fakeCut) Sync() func() error { return k.sync }
+
+func (k *fakeCut) sync() error {
 	if k.db.syncErr != nil {
 		if err := k.db.syncErr(); err != nil {
 			return err

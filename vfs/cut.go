@@ -172,7 +172,7 @@ func (k *cut) ReadPages(first uint32, p []byte) error {
 }
 
 // Sync implements [shipper.Cut]. With synchronous=full, SQLite has synced each commit.
-func (k *cut) Sync() error { return k.Snapshot.Sync(k.db.synced.Load().isAt(k.At)) }
+func (k *cut) Sync() func() error { return k.Snapshot.Sync(k.db.synced.Load().isAt(k.At)) }
 
 // Close implements [shipper.Cut].
 func (k *cut) Close() error {

@@ -105,7 +105,7 @@ func TestSyncAfterReset(t *testing.T) {
 		}
 		main := &syncedFile{File: d.main}
 		cut.Main = main
-		err = cut.Sync()
+		err = cut.Sync()()
 		if err != nil || (main.n > 0) != reset {
 			t.Errorf("with a reset %v: the database file was synced %d times: %v", reset, main.n, err)
 		}

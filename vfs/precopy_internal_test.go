@@ -222,7 +222,7 @@ func TestLargeCutIsCopied(t *testing.T) {
 		c.db.synced.Store(nil) // by SQLite
 		main, log := &syncedFile{File: c.db.main}, &syncedFile{File: c.db.wal}
 		k.Main, k.WAL = main, log
-		if err := k.Sync(); err != nil || log.n == 0 || large && main.n == 0 {
+		if err := k.Sync()(); err != nil || log.n == 0 || large && main.n == 0 {
 			t.Errorf("a large cut: %v; the files were synced %d and %d times: %v", large, main.n, log.n, err)
 		}
 		k.Abandon()

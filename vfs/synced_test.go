@@ -48,7 +48,7 @@ func TestSyncedBySQLite(t *testing.T) {
 		}
 		log := &syncedFile{File: d.wal}
 		cut.WAL = log
-		if err := errors.Join(cut.Sync(), cut.Close()); err != nil || log.n != test.syncs {
+		if err := errors.Join(cut.Sync()(), cut.Close()); err != nil || log.n != test.syncs {
 			t.Errorf("%s: the WAL was synced %d times: %v", test.name, log.n, err)
 		}
 		cut.Abandon()
@@ -122,7 +122,7 @@ func TestSyncedIsWritten(t *testing.T) {
 	}
 	log := &syncedFile{File: d.wal}
 	cut.WAL = log
-	if err := errors.Join(cut.Sync(), cut.Close()); err != nil || log.n != 1 {
+	if err := errors.Join(cut.Sync()(), cut.Close()); err != nil || log.n != 1 {
 		t.Errorf("a commit that nobody has synced is synced %d times before its upload: %v", log.n, err)
 	}
 	cut.Abandon()

@@ -122,20 +122,23 @@ func (s *Snapshot) readFrame(n uint32, p []byte) (bool, error) {
 	return err == nil && s.salt == s.At.Salt, nil
 }
 
-// Sync makes durable what was read, but for the WAL if that is known to be durable up to
-// the boundary. The mark may be gone, and the WAL have been reset since: then what was in
-// its frames is in the database file.
-func (s *Snapshot) Sync(durable bool) error {
-	if !durable {
-		if err := s.WAL.Sync(vfs.SYNC_NORMAL); err != nil {
-			return err
+// Sync returns what makes durable what was read until now, but for the WAL if that is known
+// to be durable up to the boundary. It may run beside later reads. The mark may be gone
+// then, and the WAL have been reset: what was in its frames is in the database file.
+func (s *Snapshot) Sync(durable bool) func() error {
+	main := s.ReadMain
+	return func() error {
+		if !durable {
+			if err := s.WAL.Sync(vfs.SYNC_NORMAL); err != nil {
+				return err
+			}
 		}
-	}
-	if !s.ReadMain {
-		salt, _, err := Salt(s.WAL)
-		if err != nil || salt == s.At.Salt {
-			return err
+		if !main {
+			salt, _, err := Salt(s.WAL)
+			if err != nil || salt == s.At.Salt {
+				return err
+			}
 		}
+		return s.Main.Sync(vfs.SYNC_NORMAL)
 	}
-	return s.Main.Sync(vfs.SYNC_NORMAL)
 }
