@@ -30,6 +30,7 @@ type source struct {
 	mu     sync.Mutex
 	files  map[listedFile]weak.Pointer[file] // that views have
 	swept  int                               // how many files there were after those without views were forgotten
+	unfit  map[listedFile]bool               // that were read whole and found to be damaged
 	latest *view                             // the newest state that is known, nil before the first one
 	asked  time.Time                         // when the last question began that was answered
 	whole  time.Time                         // when all levels were listed
@@ -106,8 +107,20 @@ func (s *source) release() error {
 }
 
 // context bounds one wait of SQLite's.
-func (s *source) context() (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(context.Background(), s.timeout, fmt.Errorf("no answer in %s", s.timeout))
+func (s *source) context(parent context.Context) (context.Context, context.CancelFunc) {
+	return within(parent, s.timeout)
+}
+
+// errNoAnswer is the cause of a context that ends because of the store. One that ends
+// otherwise was interrupted.
+var errNoAnswer = errors.New("no answer")
+
+func within(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w in %s", errNoAnswer, timeout))
+}
+
+func interrupted(ctx context.Context) bool {
+	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), errNoAnswer)
 }
 
 // at returns the view of a moment.
@@ -157,12 +170,15 @@ func (s *source) newest(ctx context.Context, interval time.Duration) (*view, err
 	if v := s.fresh(arrived.Add(-interval)); v != nil {
 		return v, nil
 	}
-	soon, cancel := context.WithTimeout(ctx, askTimeout)
+	soon, cancel := within(ctx, askTimeout)
 	defer cancel()
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-soon.Done():
+		if interrupted(ctx) {
+			return nil, context.Cause(ctx)
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.latest != nil {
@@ -200,9 +216,12 @@ func (s *source) askNow(ctx context.Context, interval time.Duration) (*view, err
 	if known == nil {
 		next, err = s.first(ctx)
 	} else {
-		ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer in %s", askTimeout))
-		next, err = s.ask(ctx, known)
+		soon, cancel := within(ctx, askTimeout)
+		next, err = s.ask(soon, known)
 		cancel()
+	}
+	if err != nil && interrupted(ctx) {
+		return nil, err // which says nothing about the store
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -323,8 +342,11 @@ func (s *source) heal(ctx context.Context, v *view, out []format.FileInfo, bad e
 		return nil, errors.Join(bad, err)
 	}
 	next, err := s.build(ctx, files.Without(out...), v.txid)
+	if e, ok := errors.AsType[*storage.Error](err); ok && e.Op != "plan" && !isBad(err) {
+		return nil, errors.Join(bad, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w; no other files lead to TXID %s (begin a new transaction)", bad, v.txid)
+		return nil, fmt.Errorf("%w; %w %s (begin a new transaction)", bad, errNoOthers, v.txid)
 	}
 	s.log.Warn("replica file cannot be used, taking others", "error", bad)
 	s.mu.Lock()
@@ -334,6 +356,8 @@ func (s *source) heal(ctx context.Context, v *view, out []format.FileInfo, bad e
 	}
 	return next, nil
 }
+
+var errNoOthers = errors.New("no other files lead to TXID")
 
 // uses reports whether a view was made with a file.
 func (v *view) uses(info format.FileInfo) bool {
