@@ -9,14 +9,19 @@
 //
 //	db, err := sql.Open("sqlite3", "file:app.db?vfs=replica&replica=s3://bucket/app")
 //
-// The replica is one that walvfs or Litestream writes. The name, app.db, is a label:
-// no local file of that name is read or written. Pages are fetched when SQLite asks for
+// The replica is one that walvfs or Litestream writes. The name, app.db, is a label,
+// by which a replica that the URI does not name is found: no local file of that name is
+// read or written. Pages are fetched when SQLite asks for
 // them.
 //
 // # URI parameters
 //
 //	replica=URL        what to read: file:///dir, s3://bucket/path or gs://bucket/path.
-//	                   Escape &, ? and % in it.
+//	                   Escape &, ? and % in it. Without it, the replica is the one that
+//	                   a writer has which opens the same name with vfs=replicated: below
+//	                   the base URL in the environment variable WALVFS_REPLICA, or what
+//	                   the configuration file that package config describes says, with
+//	                   its credentials.
 //	timestamp=         read the state of this time, such as 2026-01-02T15:04:05Z, and stay
 //	                   there
 //	txid=              read the state of this TXID, up to 16 hexadecimal digits, and stay

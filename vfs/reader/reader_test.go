@@ -181,7 +181,7 @@ func TestParameters(t *testing.T) {
 			t.Errorf("%s: %v", params, err)
 		}
 	}
-	if _, err := sqlite3.Open("file:x.db?vfs=replica"); err == nil || !strings.Contains(err.Error(), "add replica=URL") {
+	if _, err := sqlite3.Open("file:x.db?vfs=replica"); err == nil || !strings.Contains(err.Error(), "add &replica=URL") {
 		t.Errorf("without a replica: %v", err)
 	}
 }
