@@ -139,9 +139,9 @@ func (s *source) at(ctx context.Context, t replica.Target) (*view, error) {
 }
 
 const (
-	// wholeEvery is after how long a newer state is planned from all levels, instead of
-	// one level 0 file after another: retention removes those, and a snapshot may be
-	// newer than the view's base.
+	// wholeEvery is after how long all levels are listed, instead of asking for one level 0
+	// file after another: a snapshot may be newer than the view's base, and another program's
+	// retention may remove the next file sooner than [shipper.LeastKeepRaw].
 	wholeEvery = 2 * time.Minute
 
 	// listWithin is after how long without a question level 0 is listed, instead of asking
@@ -261,12 +261,12 @@ func (s *source) ask(ctx context.Context, v *view) (*view, error) {
 	s.mu.Lock()
 	asked, whole := s.asked, s.whole
 	s.mu.Unlock()
-	if time.Since(asked) < listWithin {
+	if time.Since(asked) < listWithin && time.Since(whole) < wholeEvery {
 		there, err := s.replica.Exists(ctx, format.FileInfo{Level: format.LevelRaw, MinTXID: v.txid + 1, MaxTXID: v.txid + 1})
 		if err != nil || !there {
 			return v, err
 		}
-		if time.Since(whole) < wholeEvery && len(v.files) < mostFiles {
+		if len(v.files) < mostFiles {
 			next, err := s.extend(ctx, v)
 			if next != nil || err != nil {
 				return next, err
@@ -311,8 +311,12 @@ func (s *source) replan(ctx context.Context, v *view) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	if newest := files.Newest(); newest < v.txid {
+	switch newest := files.Newest(); {
+	case newest < v.txid:
 		return nil, s.replica.PlanError(fmt.Errorf("its newest file is TXID %s, after TXID %s was read: it was written anew, or files were removed", newest, v.txid))
+	case newest == v.txid:
+		s.listedAll()
+		return v, nil
 	}
 	next, err := s.build(ctx, files, 0)
 	if err == nil {
