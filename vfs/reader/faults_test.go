@@ -142,7 +142,7 @@ func TestEveryRequestFails(t *testing.T) {
 		}
 		return happened, failed, err
 	}
-	for fault, atOnce := range map[string]int{"fail": 1, "missing": 1, "hang": 15, "stall": 15, "short": 1, "garbage": 1} { // a hang takes a timeout
+	for fault, atOnce := range map[string]int{"fail": 15, "missing": 1, "hang": 15, "stall": 15, "short": 15, "garbage": 1} { // those that wait for timeouts or retries
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			var failures atomic.Int64
