@@ -7,6 +7,7 @@
 package readers
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -122,7 +123,7 @@ func query(ctx context.Context, c *sql.Conn, q string) (string, error) {
 		places[i] = &values[i]
 	}
 	if !rows.Next() {
-		return "", errors.Join(rows.Err(), errors.New("no row"))
+		return "", cmp.Or(rows.Err(), errors.New("no row"))
 	}
 	if err := rows.Scan(places...); err != nil {
 		return "", err

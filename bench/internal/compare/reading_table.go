@@ -66,10 +66,14 @@ func (f *Reading) cells() []string {
 	for _, t := range f.Traffic {
 		requests, rounds, received = append(requests, float64(t.Requests)), append(rounds, float64(t.Rounds)), append(received, float64(t.Bytes))
 	}
+	atLeast := ""
+	if f.Over > 0 {
+		atLeast = "≥ "
+	}
 	bytes := func(n float64) string { return humanize.IBytes(uint64(n)) }
 	count := func(n float64) string { return fmt.Sprintf("%.0f", n) }
 	return []string{
-		cellOf(ms, func(n float64) string { return fmt.Sprintf("%.1f", n) }),
+		atLeast + cellOf(ms, func(n float64) string { return fmt.Sprintf("%.1f", n) }),
 		cellOf(requests, count), cellOf(rounds, count), cellOf(received, bytes), cellOf(f.Memory, bytes),
 	}
 }
