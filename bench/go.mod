@@ -78,6 +78,7 @@ require (
 	github.com/superfly/ltx v0.5.3 // indirect
 	github.com/tklauser/go-sysconf v0.4.0 // indirect
 	github.com/tklauser/numcpus v0.12.0 // indirect
+	github.com/walvfs/walvfs/bench/readers v0.0.0-00010101000000-000000000000
 	github.com/yusufpapurcu/wmi v1.2.4 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/contrib/detectors/gcp v1.45.0 // indirect
@@ -105,3 +106,5 @@ require (
 )
 
 replace github.com/walvfs/walvfs => ..
+
+replace github.com/walvfs/walvfs/bench/readers => ./readers

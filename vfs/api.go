@@ -69,7 +69,8 @@
 //
 //	PRAGMA walvfs_durability=sync  sets durability for this connection, or tells it
 //	PRAGMA walvfs_wait             waits until the replica has what this connection
-//	                               has committed, and returns the newest TXID
+//	                               has committed, and returns the newest TXID: a
+//	                               reader that sees it sees that commit; see TXID
 //	PRAGMA walvfs_txid             returns the newest TXID that the replica has
 //	PRAGMA walvfs_error            returns why this connection's newest transaction
 //	                               failed that did because of the replica, or none

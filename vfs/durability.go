@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -79,6 +80,55 @@ func Wait(ctx context.Context, conn *sqlite3.Conn) error {
 	return nil
 }
 
+// TXID is [Wait] for a connection's main database, and returns a TXID by which the replica has
+// what was waited for: a reader that sees this TXID, or a newer one, sees what the connection has
+// written. It is the newest TXID of the replica, so that a reader need not wait for it:
+//
+//	txid, err := vfs.TXID(ctx, conn)
+//	reader.Exec("PRAGMA walvfs_wait_txid='" + txid.String() + "'")
+//
+// It blocks, because a commit has no TXID before the replica has its upload. Several commits
+// become one TXID; until an upload is acknowledged, another writer, or an earlier upload that
+// arrives late, may get its TXID. If the connection has committed nothing, TXID waits for nothing
+// unless the replica's newest TXID is not known yet.
+//
+// Its errors are those of Wait, [ErrNotReplicated] if the main database is not replicated, and
+// [ErrNoTXID] if nothing was ever committed. For an attached database, PRAGMA walvfs_wait does
+// the same.
+func TXID(ctx context.Context, conn *sqlite3.Conn) (format.TXID, error) {
+	f, ok := mainFileOf(conn, "main")
+	if !ok {
+		return 0, fmt.Errorf("walvfs: the connection's main database: %w", ErrNotReplicated)
+	}
+	txid, err := f.awaitTXID(ctx)
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("walvfs: %s: %w", f.db.path, coded{identified(err), ErrUnconfirmed})
+	case txid == 0:
+		return 0, fmt.Errorf("walvfs: %s: %w", f.db.path, ErrNoTXID)
+	}
+	return txid, nil
+}
+
+// ErrNoTXID: nothing was committed to the database yet, so that its replica has no TXID.
+var ErrNoTXID = errors.New("the replica has no TXID before the first commit")
+
+// awaitTXID waits for what the connection has committed, and returns the replica's newest TXID,
+// 0 if it has none.
+func (f *mainFile) awaitTXID(ctx context.Context) (format.TXID, error) {
+	if err := f.wait(ctx); err != nil {
+		return 0, err
+	}
+	if txid := f.db.ship.Tip().TXID; txid > 0 {
+		return txid, nil
+	}
+	// The store was not asked yet, or has no TXID.
+	if err := f.db.ship.Wait(ctx, shipper.Commit{}); err != nil {
+		return 0, err
+	}
+	return f.db.ship.Tip().TXID, nil
+}
+
 // mainFiles yields the files of a connection's replicated databases.
 func mainFiles(conn *sqlite3.Conn) iter.Seq[*mainFile] {
 	return func(yield func(*mainFile) bool) {
@@ -87,16 +137,21 @@ func mainFiles(conn *sqlite3.Conn) iter.Seq[*mainFile] {
 			if name == "" {
 				return
 			}
-			pointer, err := conn.FileControl(name, sqlite3.FCNTL_FILE_POINTER)
-			if err != nil {
-				continue // temp, and it has no file yet
-			}
-			file, _ := pointer.(vfs.File)
-			if main, ok := vfsutil.UnwrapFile[*mainFile](file); ok && !yield(main) {
+			if main, ok := mainFileOf(conn, name); ok && !yield(main) {
 				return
 			}
 		}
 	}
+}
+
+// mainFileOf returns the file of a connection's database if that is replicated.
+func mainFileOf(conn *sqlite3.Conn, schema string) (*mainFile, bool) {
+	pointer, err := conn.FileControl(schema, sqlite3.FCNTL_FILE_POINTER)
+	if err != nil {
+		return nil, false // temp, and it has no file yet
+	}
+	file, _ := pointer.(vfs.File)
+	return vfsutil.UnwrapFile[*mainFile](file)
 }
 
 // wait waits for what the connection has committed since it last waited.

@@ -53,10 +53,11 @@ func (f *mainFile) ask(name, value string) (string, error) {
 	case "walvfs_wait":
 		ctx, cancel := f.patience()
 		defer cancel()
-		if err := f.wait(ctx); err != nil {
+		txid, err := f.awaitTXID(ctx)
+		if err != nil {
 			return "", fmt.Errorf("walvfs: %w", err)
 		}
-		return f.db.ship.Status().Tip.TXID.String(), nil
+		return txid.String(), nil
 	case "walvfs_durability":
 		switch strings.ToLower(value) {
 		case "":

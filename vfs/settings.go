@@ -2,12 +2,8 @@ package vfs
 
 import (
 	"cmp"
-	"errors"
 	"log/slog"
 	"net/url"
-	"os"
-	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/ncruces/go-sqlite3/vfs"
@@ -96,23 +92,14 @@ func (v *replicated) findReplica(path string, s *settings) error {
 	if s.replica = v.opts.Replicas[path]; s.replica != "" {
 		return nil
 	}
-	if base := os.Getenv(envBase); base != "" {
-		s.fromBase = true
-		var err error
-		s.replica, err = belowBase(base, filepath.Base(path))
-		return err
+	db, fromBase, err := config.Locate(path)
+	if err == nil {
+		err = db.CheckWrite()
 	}
-	file, err := readConfig(os.Getenv(config.EnvPath))
 	if err != nil {
 		return err
 	}
-	db, ok := file.DB(path)
-	if !ok {
-		return errors.New("there is no replica for this database (add &replica=URL to its URI, set WALVFS_REPLICA to a base URL, or name the database in walvfs.yml)")
-	}
-	if err := db.CheckWrite(); err != nil {
-		return err
-	}
+	s.fromBase = fromBase
 	s.replica, s.storage = db.URL, cmp.Or(v.opts.Storage, db.Options)
 	if v.opts.Interval == 0 && db.Interval != 0 {
 		s.interval = max(0, db.Interval)
@@ -124,13 +111,9 @@ func (v *replicated) findReplica(path string, s *settings) error {
 	return nil
 }
 
-// envBase is the environment variable of a URL that the replicas of all databases
-// are below.
-const envBase = "WALVFS_REPLICA"
-
 // baseHint follows a message about a replica that is another database's, whose URL
-// is from envBase.
-const baseHint = envBase + " tells databases apart by their file names only: add replica=URL to the URI of one of them, or name both in walvfs.yml instead"
+// is from the environment.
+const baseHint = config.EnvBase + " tells databases apart by their file names only: add replica=URL to the URI of one of them, or name both in walvfs.yml instead"
 
 // foreignHint continues a message about a replica that another database wrote.
 func (s settings) foreignHint() string {
@@ -138,28 +121,4 @@ func (s settings) foreignHint() string {
 		return "; " + baseHint
 	}
 	return ""
-}
-
-// belowBase returns the URL of the replica that a file has below a base URL.
-func belowBase(base, file string) (string, error) {
-	u, err := url.Parse(base)
-	if err != nil || u.Scheme == "" || u.Opaque != "" {
-		return "", errors.New(envBase + " is not a URL: expected file:///dir, s3://bucket/path or gs://bucket/path") // it may hold a secret
-	}
-	return u.JoinPath(url.PathEscape(file)).String(), nil
-}
-
-// configs are the configuration files that were read, by what named them: a process
-// may open thousands of databases.
-var configs sync.Map
-
-func readConfig(named string) (*config.Config, error) {
-	if c, ok := configs.Load(named); ok {
-		return c.(*config.Config), nil
-	}
-	c, err := config.Find(named)
-	if err == nil {
-		configs.Store(named, c)
-	}
-	return c, err
 }

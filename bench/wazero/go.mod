@@ -79,6 +79,7 @@ require (
 	github.com/superfly/ltx v0.5.3 // indirect
 	github.com/tklauser/go-sysconf v0.4.0 // indirect
 	github.com/tklauser/numcpus v0.12.0 // indirect
+	github.com/walvfs/walvfs/bench/readers v0.0.0-00010101000000-000000000000 // indirect
 	github.com/yusufpapurcu/wmi v1.2.4 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/contrib/detectors/gcp v1.45.0 // indirect
@@ -118,3 +119,5 @@ replace github.com/ncruces/go-sqlite3 => github.com/ncruces/go-sqlite3 v0.32.0
 
 // The command is not run here: it is built by .ci/run.
 tool github.com/walvfs/walvfs/cmd/walvfs
+
+replace github.com/walvfs/walvfs/bench/readers => ../readers

@@ -9,14 +9,19 @@
 //
 //	db, err := sql.Open("sqlite3", "file:app.db?vfs=replica&replica=s3://bucket/app")
 //
-// The replica is one that walvfs or Litestream writes. The name, app.db, is a label:
-// no local file of that name is read or written. Pages are fetched when SQLite asks for
+// The replica is one that walvfs or Litestream writes. The name, app.db, is a label,
+// by which a replica that the URI does not name is found: no local file of that name is
+// read or written. Pages are fetched when SQLite asks for
 // them.
 //
 // # URI parameters
 //
 //	replica=URL        what to read: file:///dir, s3://bucket/path or gs://bucket/path.
-//	                   Escape &, ? and % in it.
+//	                   Escape &, ? and % in it. Without it, the replica is the one that
+//	                   a writer has which opens the same name with vfs=replicated: below
+//	                   the base URL in the environment variable WALVFS_REPLICA, or what
+//	                   the configuration file that package config describes says, with
+//	                   its credentials.
 //	timestamp=         read the state of this time, such as 2026-01-02T15:04:05Z or
 //	                   2026-01-02 15:04, and stay there; without a zone it is UTC
 //	txid=              read the state of this TXID, up to 16 hexadecimal digits, and stay
@@ -69,18 +74,24 @@
 //	                                connection sees was last known to be the newest
 //	PRAGMA walvfs_wait_txid='...'   waits until the replica has a TXID, up to
 //	                                [Options.Timeout], and returns the TXID then seen
+//	PRAGMA walvfs_verify            reads every file of that TXID whole, and returns ok or
+//	                                what is damaged, a line for each file
 //	PRAGMA walvfs_error             returns why a read of this connection failed last, or
 //	                                none: most callers of SQLite see a code only
 //	PRAGMA walvfs_status            returns what is known of the replica, as JSON
 //
-// A connection cannot be moved while a transaction or a statement of it reads.
+// A connection cannot be moved while a transaction or a statement of it reads. An interrupted
+// connection stops waiting for the replica.
 //
 // # What is checked
 //
 // A file of up to 64 KiB is read whole, and its checksum is verified. Of a larger file,
 // single pages are read: the frame of a page must repeat its number and decompress to one
-// page. Only the checksum of the whole file proves more: "walvfs verify" reads and checks
-// every file. A damaged file is replaced by others, as a removed one is.
+// page. Only the checksum of the whole file proves more. PRAGMA walvfs_verify checks it for the
+// files that lead to the TXID that the connection sees: it downloads all of them, even if their
+// pages are cached, and the caches stay as they are. "walvfs verify" checks every file of the
+// replica, and that they agree. A damaged file is replaced by others, as a removed one is, for
+// all connections of the process from then on.
 //
 // # Pages
 //

@@ -3,8 +3,10 @@ package reader_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -13,21 +15,34 @@ import (
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
+	"github.com/walvfs/walvfs/vfs/reader"
 	"github.com/walvfs/walvfs/vfs/reader/internal/readertest"
 )
 
+var readersLog dbtest.LogLines
+
+func init() {
+	reader.Register("replica-logs", reader.Options{Logger: slog.New(slog.NewTextHandler(&readersLog, nil))})
+}
+
 // Readers in transactions, beside a writer that commits, vacuums, compacts, and whose
 // files are deleted as soon as others lead to the newest TXID: each transaction sees one
-// committed state, and none is older than the one before.
+// committed state, and none is older than the one before. It goes on until files were gone
+// under a transaction, and others had the pages.
 func TestReadersBesideAWriter(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 512)
+	dbtest.Exec(t, w.Conn, "INSERT INTO pad SELECT NULL, randomblob(900) FROM generate_series(1, 1300)") // more than the cache
 	w.commit(2)
+	logged := strings.Replace(uri(store, "cache_memory=1MiB"), "vfs=replica&", "vfs=replica-logs&", 1)
+	heals := func() int { return len(readersLog.With("replica file cannot be used, taking others")) }
 	done := make(chan struct{})
 	var wg sync.WaitGroup
+	stop := sync.OnceFunc(func() { close(done); wg.Wait() })
+	defer stop()
 	var reads, failed [3]int
 	for i := range reads {
-		conn, err := sqlite3.Open(uri(store, "cache_memory=1MiB"))
+		conn, err := sqlite3.Open(logged)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -56,14 +71,37 @@ func TestReadersBesideAWriter(t *testing.T) {
 			}
 		})
 	}
-	for range 12 {
-		w.commit(2)
+	slow := dbtest.Open(t, logged)
+	kept, lost := 0, 0
+	for round := 0; round < 8 || kept == 0; round++ {
+		if round == 500 {
+			t.Fatalf("no transaction has seen files go and others come; %d were left without any", lost)
+		}
+		const all = "SELECT count(*) || ' ' || sum(length(data)) || ' ' || max(data) FROM pad"
+		want, before := dbtest.Query(t, w.Conn, all), heals()
+		tip := w.commit(0)
+		dbtest.Exec(t, slow, "PRAGMA walvfs_wait_txid='"+tip.String()+"'", "BEGIN")
+		dbtest.Query(t, slow, "SELECT count(*) FROM account")
+		if round%2 > 0 {
+			w.commit(2)
+		}
 		w.compact()
-		retain(t, store)
+		retain(t, store, tip)
+		switch got, err := text(slow, all); {
+		case errors.Is(err, sqlite3.IOERR_READ):
+			lost++
+		case err != nil || got != want:
+			t.Fatalf("a transaction that began before sees other rows: %v", err)
+		case heals() > before:
+			kept++
+		}
+		if !slow.GetAutocommit() {
+			dbtest.Exec(t, slow, "ROLLBACK")
+		}
+		w.commit(1)
 	}
-	close(done)
-	wg.Wait()
-	t.Logf("%v transactions, %v whose files were gone", reads, failed)
+	stop()
+	t.Logf("%v transactions, %v whose files were gone; in the slow one, %d times others had the pages, %d times none", reads, failed, kept, lost)
 	for i := range reads {
 		if reads[i] == 0 || failed[i] > reads[i] {
 			t.Errorf("reader %d: %d transactions, %d failed", i, reads[i], failed[i])
@@ -94,6 +132,11 @@ func readBank(conn *sqlite3.Conn) (state string, err error) {
 		if err != nil {
 			return "", err
 		}
+		if strings.Contains(got, "get page") || strings.Contains(got, "get the page") { // which quick_check goes on after
+			if cause, err := text(conn, "PRAGMA walvfs_error"); err != nil || strings.Contains(cause, "no other files lead to TXID") {
+				return "", errors.Join(sqlite3.IOERR_READ, err)
+			}
+		}
 		if got != q.want {
 			return "", fmt.Errorf("%s: %s, want %s", q.sql, got, q.want)
 		}
@@ -116,9 +159,9 @@ func text(conn *sqlite3.Conn, sql string) (string, error) {
 	return s, stmt.Err()
 }
 
-// retain deletes all files that the newest TXID does not need, but for the newest level 0
-// file, which no writer deletes.
-func retain(t *testing.T, store *storagetest.Memory) {
+// retain deletes all files that the newest TXID does not need, but for level 0 files after a
+// TXID, which no writer deletes at once.
+func retain(t *testing.T, store *storagetest.Memory, after format.TXID) {
 	t.Helper()
 	all := files(t, store)
 	plan, err := all.Plan(0)
@@ -126,7 +169,7 @@ func retain(t *testing.T, store *storagetest.Memory) {
 		t.Fatal(err)
 	}
 	for _, f := range all {
-		if f.MaxTXID == plan.TXID() && f.Level == 0 || slices.ContainsFunc(plan.Apply, func(g format.FileInfo) bool { return g == f.FileInfo }) {
+		if f.MinTXID > after && f.Level == 0 || slices.ContainsFunc(plan.Apply, func(g format.FileInfo) bool { return g == f.FileInfo }) {
 			continue
 		}
 		if err := store.Delete(t.Context(), store.Layout().Key(f.Level, f.MinTXID, f.MaxTXID)); err != nil {

@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -22,9 +23,10 @@ type conn struct {
 	view     *view // does not change while the lock is held, but for the files that it reads
 	fixed    bool  // stays at its TXID
 	page     []byte
-	cause    error       // of the last read that failed, nil if none did
-	stream   stream      // how it goes through the database
-	seen     format.TXID // that the stream is of
+	cause    error                                       // of the last read that failed, nil if none did
+	stream   stream                                      // how it goes through the database
+	seen     format.TXID                                 // that the stream is of
+	db       interface{ GetInterrupt() context.Context } // nil until it is open
 }
 
 var (
@@ -32,9 +34,27 @@ var (
 	_ vfs.FileLockState = (*conn)(nil)
 )
 
+// SetDB implements an interface that package vfs does not export.
+func (c *conn) SetDB(db any) { c.db, _ = db.(interface{ GetInterrupt() context.Context }) }
+
+// interrupt is done when the connection's statement is interrupted.
+func (c *conn) interrupt() context.Context {
+	if c.db != nil {
+		if ctx := c.db.GetInterrupt(); ctx != nil {
+			return ctx
+		}
+	}
+	return context.Background()
+}
+
+// context bounds one wait of SQLite's.
+func (c *conn) context() (context.Context, context.CancelFunc) {
+	return c.source.context(c.interrupt())
+}
+
 // move has the connection see another moment, from now on.
 func (c *conn) move(t replica.Target) (err error) {
-	ctx, cancel := c.source.context()
+	ctx, cancel := c.context()
 	defer cancel()
 	var v *view
 	fixed := t != replica.Target{}
@@ -55,7 +75,7 @@ func (c *conn) Lock(lock vfs.LockLevel) error {
 		return sqlite3.READONLY
 	}
 	if c.lock == vfs.LOCK_NONE && !c.fixed {
-		ctx, cancel := c.source.context()
+		ctx, cancel := c.context()
 		defer cancel()
 		v, err := c.source.newest(ctx, c.interval)
 		if err != nil {
@@ -105,7 +125,7 @@ func (c *conn) ReadAt(b []byte, offset int64) (n int, err error) {
 
 // readPage returns a page, until the next call.
 func (c *conn) readPage(pgno uint32) ([]byte, error) {
-	ctx, cancel := c.source.context()
+	ctx, cancel := c.context()
 	defer cancel()
 	c.visit(pgno)
 	if len(c.page) != int(c.view.pageSize) {
@@ -150,6 +170,9 @@ func stamp(page []byte, v *view) {
 // failed is the error that SQLite gets. Most callers see its code alone, so that the
 // cause is also logged, and PRAGMA walvfs_error returns it.
 func (c *conn) failed(what string, err error, code sqlite3.ExtendedErrorCode) error {
+	if c.interrupt().Err() != nil {
+		return sqlite3.INTERRUPT
+	}
 	c.source.log.Error("replica cannot be read", "txid", c.view.txid, "error", err)
 	c.cause = fmt.Errorf("walvfs: %s of %s at TXID %s: %w", what, c.source.replica, c.view.txid, err)
 	return vfs.SystemError(c.cause, code)

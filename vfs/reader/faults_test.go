@@ -10,10 +10,12 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/ncruces/go-sqlite3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
@@ -53,7 +55,7 @@ func (f *faulty) List(ctx context.Context, prefix, after string) iter.Seq2[stora
 	}
 	return func(yield func(storage.Object, error) bool) {
 		err := dbtest.ErrInjected
-		if f.fault == "hang" {
+		if f.fault == "hang" || f.fault == "stall" {
 			<-ctx.Done()
 			err = ctx.Err()
 		}
@@ -82,14 +84,25 @@ func (f *faulty) Open(ctx context.Context, key string, offset, length int64) (io
 	if err != nil {
 		return nil, attrs, err
 	}
-	if f.fault == "short" {
+	switch f.fault {
+	case "short":
 		b = b[:len(b)/2]
-	} else {
+	case "stall":
+		return io.NopCloser(io.MultiReader(bytes.NewReader(b[:len(b)/2]), stalled{ctx})), attrs, nil
+	default:
 		for i := range b {
 			b[i] = byte(rand.Uint32())
 		}
 	}
 	return io.NopCloser(bytes.NewReader(b)), attrs, nil
+}
+
+// stalled gives nothing until its request ends.
+type stalled struct{ ctx context.Context }
+
+func (s stalled) Read([]byte) (int, error) {
+	<-s.ctx.Done()
+	return 0, s.ctx.Err()
 }
 
 // Whatever goes wrong with whichever request, an open, a query and a move to a newer state
@@ -113,35 +126,49 @@ func TestEveryRequestFails(t *testing.T) {
 		conn := dbtest.Open(t, uri(store, "txid="+txid))
 		want[txid] = dbtest.Query(t, conn, sum)
 	}
-	for _, fault := range []string{"fail", "missing", "hang", "short", "garbage"} {
+	// breaks reports whether there was an n-th request, after something was wrong with it.
+	breaks := func(fault string, n int) (happened, failed bool, err error) {
+		f := &faulty{Store: store, fault: fault, left: n}
+		name := fmt.Sprintf("faulty-%s-%d", fault, n)
+		dbtest.Memories.Store(name, f)
+		defer dbtest.Memories.Delete(name)
+		open := strings.Replace(uri(dbtest.ReplicaURL("memory://"+name)), "vfs=replica&", "vfs=replica-faults&", 1)
+		err = work(open, before.String(), tip.String(), want, sum)
+		happened, failed = f.happened(), err != nil
+		for try := 1; err != nil && !errors.Is(err, errWrong); try++ { // a slow machine may have no answer in time
+			if err = work(open, before.String(), tip.String(), want, sum); err != nil && try == 20 {
+				return happened, failed, fmt.Errorf("after it: %w", err)
+			}
+		}
+		return happened, failed, err
+	}
+	for fault, atOnce := range map[string]int{"fail": 15, "missing": 1, "hang": 15, "stall": 15, "short": 15, "garbage": 1} { // those that wait for timeouts or retries
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			failures, step := 0, 1
-			if fault == "hang" {
-				step = 4 // each waits for a timeout
-			}
-			for n := 0; ; n += step {
-				f := &faulty{Store: store, fault: fault, left: n}
-				name := fmt.Sprintf("faulty-%s-%d", fault, n)
-				dbtest.Memories.Store(name, f)
-				defer dbtest.Memories.Delete(name)
-				open := strings.Replace(uri(dbtest.ReplicaURL("memory://"+name)), "vfs=replica&", "vfs=replica-faults&", 1)
-				err := work(open, before.String(), tip.String(), want, sum)
-				if errors.Is(err, errWrong) {
-					t.Fatalf("request %d: %v", n, err)
+			var failures atomic.Int64
+			for n, over := 0, new(atomic.Bool); !over.Load(); n += atOnce {
+				var g errgroup.Group
+				for i := range atOnce {
+					g.Go(func() error {
+						n := n + i
+						happened, failed, err := breaks(fault, n)
+						if !happened {
+							over.Store(true)
+						}
+						if failed {
+							failures.Add(1)
+						}
+						if err != nil {
+							return fmt.Errorf("request %d: %w", n, err)
+						}
+						return nil
+					})
 				}
-				if err != nil {
-					failures++
+				if err := g.Wait(); err != nil {
+					t.Fatal(err)
 				}
-				done := !f.happened()
-				for try := 1; err != nil; try++ { // a slow machine may have no answer in time
-					if err = work(open, before.String(), tip.String(), want, sum); err != nil && try == 20 {
-						t.Fatalf("after a fault in request %d: %v", n, err)
-					}
-				}
-				if done {
-					t.Logf("%d requests, %d failures", n, failures)
-					return
+				if over.Load() {
+					t.Logf("up to %d requests, %d failures", n+atOnce, failures.Load())
 				}
 			}
 		})

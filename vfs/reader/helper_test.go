@@ -111,7 +111,7 @@ func (w *writer) levels() {
 		for _, f := range files(w.t, w.store) {
 			n[f.Level]++
 		}
-		return n[0] > 20 && n[1] > 0 && n[2] > 0 && n[9] > 1
+		return n[0] > 20 && n[1] > 0 && n[2] > 0 && n[3] > 0 && n[9] > 1
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 // A file is an LTX file of the replica, and where its pages are.
 type file struct {
 	info     format.FileInfo
+	written  int64 // of its listing
 	header   format.LTXHeader
 	checksum format.Checksum // of the whole file: tells it from every other one
 
@@ -83,6 +84,7 @@ func (s *source) load(ctx context.Context, at replica.File) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.written = key.written
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.files[key] = weak.Make(f)
@@ -240,6 +242,7 @@ func (s *source) damaged(info format.FileInfo, err error) error {
 // build returns the view of a TXID, 0 for the newest. Files that are damaged or gone are
 // replaced by others that lead to the same TXID.
 func (s *source) build(ctx context.Context, files replica.Files, txid format.TXID) (*view, error) {
+	files, txid = s.fit(files, txid)
 	var first error
 	for {
 		plan, err := files.Plan(txid)
@@ -268,6 +271,25 @@ func (s *source) build(ctx context.Context, files replica.Files, txid format.TXI
 	}
 }
 
+// fit returns the files without those that are known to be damaged, if the others lead to the
+// same TXID: most pages of a damaged file can be read.
+func (s *source) fit(files replica.Files, txid format.TXID) (replica.Files, format.TXID) {
+	s.mu.Lock()
+	rest := slices.DeleteFunc(slices.Clone(files), func(f replica.File) bool { return s.unfit[listed(f)] })
+	s.mu.Unlock()
+	if len(rest) == len(files) {
+		return files, txid
+	}
+	plan, err := files.Plan(txid)
+	if err != nil {
+		return files, txid
+	}
+	if _, err := rest.Plan(plan.TXID()); err != nil {
+		return files, txid
+	}
+	return rest, plan.TXID()
+}
+
 // badFile returns the file that an error says is damaged or gone.
 func badFile(err error) (format.FileInfo, bool) {
 	if e, ok := errors.AsType[*replica.Damaged](err); ok {
@@ -277,6 +299,11 @@ func badFile(err error) (format.FileInfo, bool) {
 		return e.File, true
 	}
 	return format.FileInfo{}, false
+}
+
+func isBad(err error) bool {
+	_, bad := badFile(err)
+	return bad
 }
 
 // assemble loads the files of a plan, side by side. Those before the last whole database

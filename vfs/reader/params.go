@@ -1,6 +1,7 @@
 package reader
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/vfs/config"
 	"github.com/walvfs/walvfs/vfs/internal/uri"
 )
 
@@ -134,10 +136,20 @@ func (s *settings) apply(params url.Values) error {
 	switch {
 	case len(errs) > 0:
 		return errors.Join(errs...)
-	case s.replica == "":
-		return errors.New("no replica is named (add replica=URL)")
 	case s.target.TXID != 0 && !s.target.Timestamp.IsZero():
 		return errors.New("both txid and timestamp are given (keep one of them)")
+	}
+	return nil
+}
+
+// locate finds the replica of a database if neither its URI nor the options name it.
+func (s *settings) locate(path string) error {
+	if s.replica == "" {
+		db, _, err := config.Locate(path)
+		if err != nil {
+			return err
+		}
+		s.replica, s.storage = db.URL, cmp.Or(s.storage, db.Options)
 	}
 	return storage.Check(s.replica)
 }

@@ -24,7 +24,10 @@ func (c *conn) Pragma(name, value string) (string, error) {
 	switch {
 	case strings.HasPrefix(name, "walvfs_"):
 		answer, err := c.ask(name, value)
-		if err != nil {
+		switch {
+		case err != nil && c.interrupt().Err() != nil:
+			return "", sqlite3.INTERRUPT
+		case err != nil:
 			err = fmt.Errorf("walvfs: PRAGMA %s: %w", uri.Shown(name), err)
 		}
 		return answer, err
@@ -64,6 +67,8 @@ func (c *conn) ask(name, value string) (string, error) {
 		return "", errors.New("it takes no value")
 	}
 	switch name {
+	case "walvfs_verify":
+		return c.verify()
 	case "walvfs_lag":
 		return fmt.Sprintf("%.3f", c.status().Lag), nil
 	case "walvfs_error":
@@ -75,7 +80,7 @@ func (c *conn) ask(name, value string) (string, error) {
 		b, err := json.Marshal(c.status())
 		return string(b), err
 	}
-	return "", errors.New("it is unknown (a replica has walvfs_error, walvfs_lag, walvfs_status, walvfs_time, walvfs_txid and walvfs_wait_txid)")
+	return "", errors.New("it is unknown (a replica has walvfs_error, walvfs_lag, walvfs_status, walvfs_time, walvfs_txid, walvfs_verify and walvfs_wait_txid)")
 }
 
 var errReads = errors.New("the connection cannot be moved while a transaction reads (end the transaction, or close the rows of its query)")
@@ -106,8 +111,8 @@ func (c *conn) waitFor(value string) (string, error) {
 	case c.fixed:
 		return "", fmt.Errorf("the connection stays at TXID %s (PRAGMA walvfs_txid=latest has it go on)", c.view.txid)
 	}
-	for deadline := time.Now().Add(c.source.timeout); ; time.Sleep(waitInterval) {
-		ctx, cancel := c.source.context()
+	for deadline := time.Now().Add(c.source.timeout); ; c.sleep(waitInterval) {
+		ctx, cancel := c.context()
 		v, err := c.source.newest(ctx, min(c.interval, waitInterval))
 		cancel()
 		if err != nil {
@@ -117,6 +122,9 @@ func (c *conn) waitFor(value string) (string, error) {
 		if c.view.txid >= txid {
 			return c.view.txid.String(), nil
 		}
+		if err := c.interrupt().Err(); err != nil {
+			return "", err
+		}
 		if time.Now().Before(deadline) {
 			continue
 		}
@@ -124,6 +132,14 @@ func (c *conn) waitFor(value string) (string, error) {
 			return "", err
 		}
 		return "", fmt.Errorf("the replica has TXID %s after %s", c.view.txid, c.source.timeout)
+	}
+}
+
+// sleep ends when the connection is interrupted, too.
+func (c *conn) sleep(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-c.interrupt().Done():
 	}
 }
 

@@ -1,6 +1,7 @@
 package reader_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -64,6 +65,48 @@ func TestTransactionsMoveOn(t *testing.T) {
 			}
 		}
 		readertest.RequireRestored(t, conn, store, 0)
+	}
+}
+
+// A transaction keeps its view while other connections move on, page by page: neither SQLite's
+// cache nor ours holds what it reads, and every page has changed, or is cut off, by then.
+func TestTransactionsKeepTheirView(t *testing.T) {
+	store := dbtest.NewReplica(t)
+	w := newWriter(t, store, 1024)
+	dbtest.Exec(t, w.Conn, "INSERT INTO pad SELECT NULL, randomblob(900) FROM generate_series(1, 1600)")
+	w.commit(1)
+	conn := dbtest.Open(t, uri(store, "cache_memory=1MiB"))
+	other := dbtest.Open(t, uri(store, "cache_memory=1MiB"))
+	dbtest.Exec(t, conn, "PRAGMA cache_size=4")
+	const sum = "SELECT count(*) || ' ' || max(data) || ' ' || sum(id * length(data)) FROM pad NOT INDEXED"
+	for _, change := range []string{
+		"UPDATE pad SET data = randomblob(890)",
+		"DELETE FROM pad WHERE id % 4 > 0; VACUUM",
+		"INSERT INTO pad SELECT NULL, randomblob(900) FROM generate_series(1, 1600)",
+	} {
+		want := dbtest.Query(t, w.Conn, sum)
+		dbtest.Exec(t, conn, "BEGIN")
+		first := dbtest.Query(t, conn, "PRAGMA page_count")
+		before := readertest.Pages(t, conn)
+		dbtest.Exec(t, w.Conn, change)
+		dbtest.Settled(t, w.path)
+		if got := dbtest.Query(t, other, sum); got != dbtest.Query(t, w.Conn, sum) || got == want {
+			t.Fatalf("%s: another connection does not see it", change)
+		}
+		if got := dbtest.Query(t, conn, sum); got != want {
+			t.Errorf("%s: the transaction sees other rows", change)
+		}
+		if got := dbtest.Query(t, conn, "PRAGMA integrity_check"); got != "ok" {
+			t.Errorf("%s: integrity_check: %s", change, got)
+		}
+		if got := dbtest.Query(t, conn, "PRAGMA page_count"); got != first {
+			t.Errorf("%s: %s pages, and %s before", change, got, first)
+		}
+		if !bytes.Equal(before, readertest.Pages(t, conn)) {
+			t.Errorf("%s: other pages", change)
+		}
+		dbtest.Exec(t, conn, "COMMIT")
+		readertest.RequireRestored(t, other, store, 0)
 	}
 }
 
@@ -181,7 +224,7 @@ func TestParameters(t *testing.T) {
 			t.Errorf("%s: %v", params, err)
 		}
 	}
-	if _, err := sqlite3.Open("file:x.db?vfs=replica"); err == nil || !strings.Contains(err.Error(), "add replica=URL") {
+	if _, err := sqlite3.Open("file:x.db?vfs=replica"); err == nil || !strings.Contains(err.Error(), "add &replica=URL") {
 		t.Errorf("without a replica: %v", err)
 	}
 }

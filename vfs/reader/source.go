@@ -30,6 +30,7 @@ type source struct {
 	mu     sync.Mutex
 	files  map[listedFile]weak.Pointer[file] // that views have
 	swept  int                               // how many files there were after those without views were forgotten
+	unfit  map[listedFile]bool               // that were read whole and found to be damaged
 	latest *view                             // the newest state that is known, nil before the first one
 	asked  time.Time                         // when the last question began that was answered
 	whole  time.Time                         // when all levels were listed
@@ -106,8 +107,20 @@ func (s *source) release() error {
 }
 
 // context bounds one wait of SQLite's.
-func (s *source) context() (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(context.Background(), s.timeout, fmt.Errorf("no answer in %s", s.timeout))
+func (s *source) context(parent context.Context) (context.Context, context.CancelFunc) {
+	return within(parent, s.timeout)
+}
+
+// errNoAnswer is the cause of a context that ends because of the store. One that ends
+// otherwise was interrupted.
+var errNoAnswer = errors.New("no answer")
+
+func within(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w in %s", errNoAnswer, timeout))
+}
+
+func interrupted(ctx context.Context) bool {
+	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), errNoAnswer)
 }
 
 // at returns the view of a moment.
@@ -126,9 +139,9 @@ func (s *source) at(ctx context.Context, t replica.Target) (*view, error) {
 }
 
 const (
-	// wholeEvery is after how long a newer state is planned from all levels, instead of
-	// one level 0 file after another: retention removes those, and a snapshot may be
-	// newer than the view's base.
+	// wholeEvery is after how long all levels are listed, instead of asking for one level 0
+	// file after another: a snapshot may be newer than the view's base, and another program's
+	// retention may remove the next file sooner than [shipper.LeastKeepRaw].
 	wholeEvery = 2 * time.Minute
 
 	// listWithin is after how long without a question level 0 is listed, instead of asking
@@ -157,12 +170,15 @@ func (s *source) newest(ctx context.Context, interval time.Duration) (*view, err
 	if v := s.fresh(arrived.Add(-interval)); v != nil {
 		return v, nil
 	}
-	soon, cancel := context.WithTimeout(ctx, askTimeout)
+	soon, cancel := within(ctx, askTimeout)
 	defer cancel()
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-soon.Done():
+		if interrupted(ctx) {
+			return nil, context.Cause(ctx)
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.latest != nil {
@@ -200,9 +216,12 @@ func (s *source) askNow(ctx context.Context, interval time.Duration) (*view, err
 	if known == nil {
 		next, err = s.first(ctx)
 	} else {
-		ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer in %s", askTimeout))
-		next, err = s.ask(ctx, known)
+		soon, cancel := within(ctx, askTimeout)
+		next, err = s.ask(soon, known)
 		cancel()
+	}
+	if err != nil && interrupted(ctx) {
+		return nil, err // which says nothing about the store
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -242,12 +261,12 @@ func (s *source) ask(ctx context.Context, v *view) (*view, error) {
 	s.mu.Lock()
 	asked, whole := s.asked, s.whole
 	s.mu.Unlock()
-	if time.Since(asked) < listWithin {
+	if time.Since(asked) < listWithin && time.Since(whole) < wholeEvery {
 		there, err := s.replica.Exists(ctx, format.FileInfo{Level: format.LevelRaw, MinTXID: v.txid + 1, MaxTXID: v.txid + 1})
 		if err != nil || !there {
 			return v, err
 		}
-		if time.Since(whole) < wholeEvery && len(v.files) < mostFiles {
+		if len(v.files) < mostFiles {
 			next, err := s.extend(ctx, v)
 			if next != nil || err != nil {
 				return next, err
@@ -292,8 +311,12 @@ func (s *source) replan(ctx context.Context, v *view) (*view, error) {
 	if err != nil {
 		return nil, err
 	}
-	if newest := files.Newest(); newest < v.txid {
+	switch newest := files.Newest(); {
+	case newest < v.txid:
 		return nil, s.replica.PlanError(fmt.Errorf("its newest file is TXID %s, after TXID %s was read: it was written anew, or files were removed", newest, v.txid))
+	case newest == v.txid:
+		s.listedAll()
+		return v, nil
 	}
 	next, err := s.build(ctx, files, 0)
 	if err == nil {
@@ -323,8 +346,11 @@ func (s *source) heal(ctx context.Context, v *view, out []format.FileInfo, bad e
 		return nil, errors.Join(bad, err)
 	}
 	next, err := s.build(ctx, files.Without(out...), v.txid)
+	if e, ok := errors.AsType[*storage.Error](err); ok && e.Op != "plan" && !isBad(err) {
+		return nil, errors.Join(bad, err)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("%w; no other files lead to TXID %s (begin a new transaction)", bad, v.txid)
+		return nil, fmt.Errorf("%w; %w %s (begin a new transaction)", bad, errNoOthers, v.txid)
 	}
 	s.log.Warn("replica file cannot be used, taking others", "error", bad)
 	s.mu.Lock()
@@ -334,6 +360,8 @@ func (s *source) heal(ctx context.Context, v *view, out []format.FileInfo, bad e
 	}
 	return next, nil
 }
+
+var errNoOthers = errors.New("no other files lead to TXID")
 
 // uses reports whether a view was made with a file.
 func (v *view) uses(info format.FileInfo) bool {

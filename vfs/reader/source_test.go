@@ -59,3 +59,35 @@ func TestHistoriesAreNotMixed(t *testing.T) {
 	s.asked = time.Now()
 	readAll(t, s, longer)
 }
+
+// A program that removes level 0 files at once takes the next file away before it was asked for:
+// all levels are listed now and then, and the state is not replaced if it is still the newest.
+func TestNextFileIsGone(t *testing.T) {
+	store := &storagetest.Memory{Name: "app"}
+	state := history(t, store, 3, 40)
+	s := testSource(store)
+	readAll(t, s, state)
+	known := s.latest
+	s.whole = time.Now().Add(-2 * wholeEvery)
+	if v, err := s.newest(t.Context(), 0); err != nil || v != known {
+		t.Errorf("without news: another view of TXID %s, %v", v.txid, err)
+	}
+	for txid := format.TXID(4); txid <= 5; txid++ {
+		for i := range state {
+			if i%int(txid) == 0 {
+				state[i] = txid
+			}
+		}
+		put(t, store, 0, encode(t, txid, txid, 40, state))
+	}
+	put(t, store, 1, encode(t, 4, 5, 40, state))
+	if err := store.Delete(t.Context(), store.Layout().Key(0, 4, 4)); err != nil {
+		t.Fatal(err)
+	}
+	opens, lists := counted(store)
+	if _, err := s.newest(t.Context(), 0); err != nil || opens.Load() != 1 || lists.Load() != 0 {
+		t.Errorf("%d reads and %d listings, %v", opens.Load(), lists.Load(), err)
+	}
+	s.whole = time.Now().Add(-2 * wholeEvery)
+	readAll(t, s, state)
+}

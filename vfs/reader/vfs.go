@@ -49,11 +49,14 @@ func (r *reader) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File,
 }
 
 func (r *reader) open(name *vfs.Filename) (*conn, error) {
+	label := name.String()
 	cfg := r.opts.settings()
 	if err := cfg.apply(name.URIParameters()); err != nil {
 		return nil, err
 	}
-	label := name.String()
+	if err := cfg.locate(label); err != nil {
+		return nil, err
+	}
 	if err := names.take(label); err != nil {
 		return nil, err
 	}

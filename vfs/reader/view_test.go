@@ -7,8 +7,11 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/ncruces/go-sqlite3/vfs"
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/replica"
@@ -183,6 +186,73 @@ func TestCutOffPagesDoNotComeBack(t *testing.T) {
 		}
 		if at, err := v.find(context.Background(), 4); err != nil || at.file.header.MaxTXID != 4 {
 			t.Errorf("page 4: %v, %v", at, err)
+		}
+	}
+}
+
+// encodeSized is encode with another page size, of pages that hold nothing.
+func encodeSized(t *testing.T, pageSize uint32, minTXID, maxTXID format.TXID, commit uint32, pages ...uint32) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	enc, err := format.NewEncoder(&b, format.LTXHeader{PageSize: pageSize, Commit: commit, MinTXID: minTXID, MaxTXID: maxTXID, Timestamp: 1000 * int64(maxTXID)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pgno := range pages {
+		if err := enc.Page(pgno, make([]byte, pageSize)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := enc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// A file of another page size cannot follow: it is gone around, at an open and beside a known
+// state, and without others it is an error.
+func TestPageSizesAreNotMixed(t *testing.T) {
+	store := &storagetest.Memory{Name: "app"}
+	put(t, store, 0, encode(t, 1, 1, 4, []format.TXID{1, 1, 1, 1}))
+	s := testSource(store)
+	known, err := s.newest(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, store, 0, encodeSized(t, 2*testPageSize, 2, 2, 4, 1))
+	if v, err := s.newest(t.Context(), 0); err != nil || v != known || !errors.Is(s.lastError(), format.ErrCorrupt) || !strings.Contains(s.lastError().Error(), "page size") {
+		t.Errorf("beside a known state: TXID %v, %v, %v", v, err, s.lastError())
+	}
+	if _, err := testSource(store).newest(t.Context(), 0); !errors.Is(err, format.ErrCorrupt) || !strings.Contains(err.Error(), "page size") {
+		t.Errorf("at an open: %v", err)
+	}
+	state := []format.TXID{2, 1, 1, 2}
+	put(t, store, 9, encode(t, 1, 2, 4, state))
+	readAll(t, testSource(store), state)
+}
+
+// A transaction keeps its view if SQLite locks the file once more, as it does after an unlock
+// that failed.
+func TestLockKeepsTheView(t *testing.T) {
+	store := &storagetest.Memory{Name: "app"}
+	history(t, store, 3, 40)
+	s := testSource(store)
+	c := &conn{source: s}
+	for want := format.TXID(3); want < 6; want++ {
+		lock := func() {
+			t.Helper()
+			if err := c.Lock(vfs.LOCK_SHARED); err != nil || c.view.txid != want {
+				t.Fatalf("TXID %s, want %s: %v", c.view.txid, want, err)
+			}
+		}
+		lock()
+		put(t, store, 0, encode(t, want+1, want+1, 40, make([]format.TXID, 40)))
+		if v, err := s.newest(t.Context(), 0); err != nil || v.txid != want+1 {
+			t.Fatalf("another connection sees TXID %s, %v", v.txid, err)
+		}
+		lock()
+		if err := c.Unlock(vfs.LOCK_NONE); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

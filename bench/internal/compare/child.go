@@ -60,6 +60,9 @@ type outcome struct {
 // runChild is main for an application.
 func runChild(in io.Reader, out io.Writer) error {
 	slog.SetLogLoggerLevel(slog.LevelWarn)
+	if os.Getenv(roleVariable) == readingRole {
+		return readHere(in, out)
+	}
 	orders := json.NewDecoder(in)
 	var s spec
 	if err := orders.Decode(&s); err != nil {

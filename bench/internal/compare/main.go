@@ -21,6 +21,9 @@ func Main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	if len(os.Args) > 1 && os.Args[1] == "reading" {
+		exit(reading(ctx, os.Args[2:], os.Stdout))
+	}
 	exit(bench(ctx, os.Args[1:], os.Stdout))
 }
 

@@ -53,6 +53,26 @@ func TestStores(t *testing.T) {
 	}
 }
 
+// A writer and a reader find a replica and its credentials in one configuration file.
+func TestConfiguredCredentials(t *testing.T) {
+	r := storagetest.S3(t)
+	path := filepath.Join(t.TempDir(), "app.db")
+	file := filepath.Join(t.TempDir(), "walvfs.yml")
+	text := fmt.Sprintf("dbs:\n- path: %s\n  replica:\n    url: %s\n    endpoint: %s\n    force-path-style: true\n    region: %s\n    access-key-id: %s\n    secret-access-key: %s\n",
+		path, r.URL, r.Endpoint, r.Options.Region, r.Options.AccessKeyID, r.Options.SecretAccessKey)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("WALVFS_REPLICA", "")
+	t.Setenv("WALVFS_CONFIG", file)
+	w := dbtest.Open(t, "file:"+path+"?vfs=replicated&interval=0s")
+	dbtest.Exec(t, w, dbtest.BankSchema...)
+	dbtest.Settled(t, path)
+	w.Close()
+	conn := dbtest.Open(t, "file:"+path+"?vfs=replica")
+	readertest.RequireRestored(t, conn, r.Open(t), 0)
+}
+
 // requireEveryTXID compares the restorable TXIDs of a replica, or as many of them.
 func requireEveryTXID(t *testing.T, r *storagetest.Replica, store storage.Store, most int) {
 	t.Helper()

@@ -1,0 +1,131 @@
+package compare
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/walvfs/walvfs/bench/readers"
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
+	_ "github.com/walvfs/walvfs/vfs/reader"
+)
+
+// localFile is the peer that the others' answers are compared with.
+const localFile = "local-file"
+
+// readingPeer is a way to read a replica.
+type readingPeer struct {
+	Name   string
+	About  string
+	module string // below readers, empty for this program
+	tags   string // that the module is built with
+	binary string // that it was built to
+}
+
+// readingPeers are all of them. Each module of another program has its own dependencies.
+var readingPeers = []readingPeer{
+	{Name: localFile, About: "go-sqlite3 and the database itself: there is no replica"},
+	{Name: "walvfs", About: "vfs=replica as it is by default"},
+	{Name: "ncruces", About: "the VFS of github.com/ncruces/litestream, in Go", module: "ncruces"},
+	{Name: "litestream", About: "the VFS of Litestream v0.5.18, with SQLite in C", module: "litestream", tags: "vfs"},
+}
+
+// build builds the peers that are wanted, and notes why one cannot take part.
+func (o *readingOptions) build(l *lender, missing map[string]string) (peers []readingPeer) {
+	_, here, _, _ := runtime.Caller(0)
+	dir := l.directory("")
+	for _, p := range readingPeers {
+		if p.Name != localFile && !chosen(o.peers.chosen, p.Name, true) {
+			continue
+		}
+		if p.module != "" {
+			p.binary = filepath.Join(dir, p.Name)
+			cmd := exec.CommandContext(l.Context(), "go", "build", "-tags="+p.tags, "-o", p.binary, ".")
+			cmd.Dir = filepath.Join(filepath.Dir(here), "../../readers", p.module)
+			if text, err := cmd.CombinedOutput(); err != nil {
+				missing[p.Name] = fmt.Sprintf("it cannot be built: %v: %s", err, strings.TrimSpace(string(text)))
+				continue
+			}
+		}
+		peers = append(peers, p)
+	}
+	return peers
+}
+
+// readingRole in the environment, as [roleVariable], makes this program one that reads.
+const readingRole = "reading"
+
+// readerProcess is a process that reads.
+type readerProcess struct {
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	orders  *json.Encoder
+	answers *json.Decoder
+}
+
+// start starts a process that reads a replica, or the database if there is none.
+func (p readingPeer) start(ctx context.Context, d *readingData, far *storagetest.Replica) (*readerProcess, error) {
+	program, arg := p.binary, far.URL
+	if p.module == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		program = self
+		if p.Name == localFile {
+			arg = "file:" + d.path
+		}
+	} else {
+		arg += "?" + url.Values{"endpoint": {far.Endpoint}, "region": {far.Options.Region}, "forcePathStyle": {"true"}}.Encode()
+	}
+	cmd := exec.CommandContext(ctx, program, arg)
+	cmd.Env = append(append(os.Environ(), far.Env...), roleVariable+"="+readingRole)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	return &readerProcess{cmd, in, json.NewEncoder(in), json.NewDecoder(out)}, cmd.Start()
+}
+
+// do has an order carried out.
+func (p *readerProcess) do(o readers.Order) (a readers.Answer, err error) {
+	if err = p.orders.Encode(o); err == nil {
+		err = p.answers.Decode(&a)
+	}
+	if err != nil {
+		err = fmt.Errorf("the reader ended: %w", err)
+	}
+	return a, err
+}
+
+func (p *readerProcess) close() error { return errors.Join(p.in.Close(), p.cmd.Wait()) }
+
+// readHere is the whole life of a process of this program that reads.
+func readHere(in io.Reader, out io.Writer) error {
+	source := os.Args[1]
+	p := readers.Program{
+		Open: func() (*sql.DB, error) {
+			if strings.HasPrefix(source, "file:") {
+				return sql.Open("sqlite3", source+"?mode=ro")
+			}
+			return sql.Open("sqlite3", "file:reading.db?vfs=replica&replica="+url.QueryEscape(source))
+		},
+		Move: func(at time.Time) string { return "PRAGMA walvfs_time='" + at.UTC().Format(time.RFC3339Nano) + "'" },
+	}
+	return p.Serve(in, out)
+}

@@ -1,0 +1,3 @@
+module github.com/walvfs/walvfs/bench/readers
+
+go 1.26.0
