@@ -36,7 +36,6 @@ type readingPeer struct {
 var readingPeers = []readingPeer{
 	{Name: localFile, About: "go-sqlite3 and the database itself: there is no replica"},
 	{Name: "walvfs", About: "vfs=replica as it is by default"},
-	{Name: "ncruces", About: "the VFS of github.com/ncruces/litestream, in Go", module: "ncruces"},
 	{Name: "litestream", About: "the VFS of Litestream v0.5.18, with SQLite in C", module: "litestream", tags: "vfs"},
 }
 
