@@ -107,7 +107,12 @@ func (s *source) release() error {
 
 // context bounds one wait of SQLite's.
 func (s *source) context() (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(context.Background(), s.timeout, fmt.Errorf("no answer in %s", s.timeout))
+	return s.within(context.Background())
+}
+
+// within bounds a wait.
+func (s *source) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("no answer in %s", s.timeout))
 }
 
 // at returns the view of a moment.
@@ -300,6 +305,27 @@ func (s *source) replan(ctx context.Context, v *view) (*view, error) {
 		s.listedAll()
 	}
 	return next, err
+}
+
+// readPage reads a page of a view into page. Instead of a view whose files are damaged or
+// gone, it leaves another one of the same TXID.
+func (s *source) readPage(ctx context.Context, v **view, pgno uint32, page []byte) error {
+	for out := []format.FileInfo(nil); ; {
+		err := s.pages.read(ctx, *v, pgno, page)
+		if err == nil {
+			return nil
+		}
+		bad, ok := badFile(err)
+		if !ok {
+			return err
+		}
+		out = append(out, bad)
+		next, err := s.heal(ctx, *v, out, err)
+		if err != nil {
+			return err
+		}
+		*v = next
+	}
 }
 
 // heal returns a view of the same TXID that does without files, which reads found to be
