@@ -1,6 +1,7 @@
 package diff_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
+	"github.com/walvfs/walvfs/vfs/reader/diff"
 )
 
 // The difference of any two states of a random history is the one that a comparison of
@@ -40,6 +42,7 @@ var tables = map[string]string{
 	"plain": "CREATE TABLE plain (x, y)",
 	"pair":  "CREATE TABLE pair (p, q, v, PRIMARY KEY (p, q)) WITHOUT ROWID",
 	"upper": "CREATE TABLE upper (k TEXT COLLATE NOCASE, n REAL, v, PRIMARY KEY (k, n))",
+	"audit": "CREATE TABLE audit (what, row)",
 }
 
 // randomHistory makes a history of some states.
@@ -55,7 +58,10 @@ func randomHistory(t *testing.T, rt *rapid.T) *history {
 	for _, name := range slices.Sorted(mapsKeys(tables)) {
 		h.exec(tables[name])
 	}
-	h.exec("CREATE INDEX plain_x ON plain (x)")
+	h.exec("CREATE INDEX plain_x ON plain (x)",
+		"CREATE TRIGGER deleted AFTER DELETE ON named BEGIN INSERT INTO audit VALUES ('deleted', old.k); END",
+		"CREATE TRIGGER inserted AFTER INSERT ON alias BEGIN INSERT INTO audit VALUES ('inserted', new.id); END",
+		"CREATE TRIGGER updated AFTER UPDATE ON plain BEGIN INSERT INTO audit VALUES ('updated', new.rowid); END")
 	for range rapid.IntRange(0, 4).Draw(rt, "before") {
 		h.change(rt)
 	}
@@ -90,7 +96,7 @@ func mapsKeys[V any](m map[string]V) func(func(string) bool) {
 
 // change does something that applications do, or their administrators.
 func (h *history) change(rt *rapid.T) {
-	table := rapid.SampledFrom(slices.Sorted(mapsKeys(tables))).Draw(rt, "table")
+	table := rapid.SampledFrom([]string{"alias", "named", "pair", "plain", "upper"}).Draw(rt, "table")
 	from := rapid.IntRange(1, 300).Draw(rt, "from row")
 	n := rapid.SampledFrom([]int{1, 3, 40, 300}).Draw(rt, "rows")
 	size := rapid.SampledFrom([]int{3, 40, 400, 3000}).Draw(rt, "size")
@@ -103,7 +109,7 @@ func (h *history) change(rt *rapid.T) {
 	rows := fmt.Sprintf("generate_series(%d, %d)", from, from+n-1)
 	between := fmt.Sprintf("BETWEEN %d AND %d", from, from+n-1)
 	var sql string
-	switch rapid.IntRange(0, 13).Draw(rt, "change") {
+	switch rapid.IntRange(0, 14).Draw(rt, "change") {
 	case 0, 1, 2, 3:
 		sql = map[string]string{
 			"alias": "INSERT OR IGNORE INTO alias SELECT value, value % 7, 'b' || value, CAST(" + value + " AS BLOB) FROM " + rows,
@@ -144,14 +150,51 @@ func (h *history) change(rt *rapid.T) {
 		return
 	case 13: // other rowids, same keys
 		sql = map[string]string{
-			"alias": "DELETE FROM alias WHERE id % 3 = 0",
+			"alias": fmt.Sprintf("UPDATE alias SET b = 'x' || id WHERE id %s; UPDATE OR IGNORE alias SET b = 'b' || (%d - id) WHERE id %[1]s", between, 2*from+n-1),
 			"named": "INSERT OR REPLACE INTO named(k, v) SELECT k, v FROM named WHERE rowid " + between,
 			"plain": "INSERT INTO plain(x, y) SELECT x, y FROM plain WHERE rowid " + between,
 			"pair":  "REPLACE INTO pair SELECT p, q, v || 'r' FROM pair WHERE q " + between,
 			"upper": "REPLACE INTO upper SELECT lower(k), n, v FROM upper WHERE rowid " + between,
 		}[table]
+	case 14:
+		h.insertValues(rt)
+		return
 	}
 	h.exec(sql)
+}
+
+// insertValues inserts values of all types that are hard to write down.
+func (h *history) insertValues(rt *rapid.T) {
+	st, _, err := h.conn.Prepare("INSERT INTO plain(x, y) VALUES (?, ?)")
+	if err != nil {
+		rt.Fatal(err)
+	}
+	defer st.Close()
+	for i := range 2 {
+		switch rapid.IntRange(0, 5).Draw(rt, "type") {
+		case 0:
+			err = st.BindInt64(i+1, rapid.Int64().Draw(rt, "integer"))
+		case 1:
+			if v := rapid.Float64().Draw(rt, "real"); v != 0 { // SQLite has no negative zero
+				err = st.BindFloat(i+1, v)
+			}
+		case 2:
+			err = st.BindText(i+1, rapid.String().Draw(rt, "text"))
+		case 3:
+			err = st.BindText(i+1, string(rapid.SliceOf(rapid.Byte()).Draw(rt, "bytes as text")))
+		case 4:
+			err = st.BindBlob(i+1, rapid.SliceOf(rapid.Byte()).Draw(rt, "blob"))
+		case 5:
+			err = st.BindText(i+1, strings.Repeat("a\x00'\r\n;", rapid.IntRange(0, 700).Draw(rt, "lines")))
+		}
+		if err != nil {
+			rt.Fatal(err)
+		}
+	}
+	st.Step()
+	if err := st.Err(); err != nil {
+		rt.Fatal(err)
+	}
 }
 
 // writeBlob changes some bytes of the largest blob in place.
@@ -209,6 +252,37 @@ func (h *history) requireDiff(t *testing.T, from, to format.TXID) {
 			h.t.Fatalf("TXID %s to %s, table %s: got %d changes, want %d\n%s", from, to, table, len(have), len(want), firstDifference(have, want))
 		}
 	}
+	if from != to {
+		h.requireUndo(from, to, a, b)
+	}
+}
+
+// requireUndo fails unless the statements that undo a difference turn the later database
+// into the earlier one.
+func (h *history) requireUndo(from, to format.TXID, a, b *sqlite3.Conn) {
+	h.t.Helper()
+	var sql strings.Builder
+	var undone []string
+	h.compare(from, to, func(d *diff.Diff) {
+		tables := slices.DeleteFunc(slices.Clone(d.Tables), (*diff.Table).Altered)
+		for _, t := range tables {
+			undone = append(undone, t.Name)
+		}
+		if _, err := d.Undo(context.Background(), &sql, tables); err != nil {
+			h.t.Fatal(err)
+		}
+	})
+	if _, err := b.Config(sqlite3.DBCONFIG_ENABLE_TRIGGER, false); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := b.Exec(sql.String()); err != nil {
+		h.t.Fatalf("%v\n%s", err, cut(sql.String()))
+	}
+	for _, table := range undone {
+		if left := naiveDiff(h.t, table, a, b); len(left) > 0 {
+			h.t.Fatalf("TXID %s to %s, table %s: %d changes are left, such as %s", from, to, table, len(left), cut(left[0]))
+		}
+	}
 }
 
 func firstDifference(have, want []string) string {
@@ -229,8 +303,8 @@ func cut(s string) string { return s[:min(len(s), 300)] }
 
 // naiveDiff reads all rows of both databases.
 func naiveDiff(t fataler, table string, a, b *sqlite3.Conn) (changes []string) {
-	key := map[string]string{"alias": "id", "named": "k", "plain": "rowid", "pair": "p || '/' || q", "upper": "k || '/' || n"}[table]
-	columns := map[string]string{"alias": "*", "named": "k, v", "plain": "*", "pair": "*", "upper": "*"}[table]
+	key := map[string]string{"alias": "id", "named": "k", "plain": "rowid", "pair": "p || '/' || q", "upper": "k || '/' || n", "audit": "rowid"}[table]
+	columns := map[string]string{"alias": "*", "named": "k, v", "plain": "*", "pair": "*", "upper": "*", "audit": "*"}[table]
 	read := func(conn *sqlite3.Conn) map[string][]any {
 		t.Helper()
 		rows := map[string][]any{}
