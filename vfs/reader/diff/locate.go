@@ -118,9 +118,14 @@ func (s *side) locate(ctx context.Context, tables []*Table, root func(*Table) ui
 	return found, nil
 }
 
-// owners finds the tables that changed pages of the later state belong to. The tables
-// whose rows have as many columns are looked at first, since a page is in one b-tree only,
-// and a root that need not be read saves a request.
+// samples is how many pages are looked for in all tables. Most changes are of few tables,
+// so that these mostly have the other pages, too.
+const samples = 4
+
+// owners finds the tables that changed pages of the later state belong to: a page is in one
+// b-tree only. It reads what is above a page in its own b-tree, and as little as it can in
+// others: tables whose rows have as many columns come first, and of these those that have
+// the samples.
 func (s *side) owners(ctx context.Context, tables []*Table, probes []probe) (map[uint32]position, error) {
 	root := func(t *Table) uint32 { return t.roots[later] }
 	found := map[uint32]position{}
@@ -140,6 +145,19 @@ func (s *side) owners(ctx context.Context, tables []*Table, probes []probe) (map
 			likely[p.columns] = true
 		}
 	}
+	counts := map[*Table]int{}
+	look := func(tables []*Table, probes []probe) error {
+		if len(tables) == 0 || len(probes) == 0 {
+			return nil
+		}
+		more, err := s.locate(ctx, tables, root, probes)
+		for pgno, p := range more {
+			found[pgno] = p
+			counts[p.table]++
+		}
+		left = slices.DeleteFunc(left, func(p probe) bool { _, ok := found[p.pgno]; return ok })
+		return err
+	}
 	var first, rest []*Table
 	for _, t := range tables {
 		if likely[t.stored] {
@@ -149,15 +167,20 @@ func (s *side) owners(ctx context.Context, tables []*Table, probes []probe) (map
 		}
 	}
 	for _, some := range [][]*Table{first, rest} {
-		if len(left) == 0 || len(some) == 0 {
-			continue
+		var few []probe
+		for i := range min(samples, len(left)) {
+			few = append(few, left[i*len(left)/samples%len(left)])
 		}
-		more, err := s.locate(ctx, some, root, left)
-		if err != nil {
+		if err := look(some, few); err != nil {
 			return nil, err
 		}
-		maps.Copy(found, more)
-		left = slices.DeleteFunc(left, func(p probe) bool { _, ok := found[p.pgno]; return ok })
+		slices.SortStableFunc(some, func(a, b *Table) int { return counts[b] - counts[a] })
+		n := 0
+		for ; n < len(some) && counts[some[n]] > 0; n++ {
+			if err := look(some[n:n+1], left); err != nil {
+				return nil, err
+			}
+		}
 		if len(left) == 0 {
 			break
 		}
@@ -166,6 +189,9 @@ func (s *side) owners(ctx context.Context, tables []*Table, probes []probe) (map
 			return nil, err
 		}
 		left = slices.DeleteFunc(left, func(p probe) bool { return free.Contains(p.pgno) })
+		if err := look(some[n:], left); err != nil {
+			return nil, err
+		}
 	}
 	return found, nil
 }
