@@ -14,6 +14,7 @@ type cli struct {
 	Adopt   adoptCmd   `cmd:"" help:"Let a database take its replica over that equals it: a copy, or one that Litestream replicated."`
 	Verify  verifyCmd  `cmd:"" help:"Read a whole replica and check it."`
 	Drill   drillCmd   `cmd:"" help:"Restore to a temporary place and check the database."`
+	Query   queryCmd   `cmd:"" help:"Run SQL on a replica, at any moment, without restoring it."`
 	Ls      lsCmd      `cmd:"" help:"List the files of a replica, by level."`
 	Info    infoCmd    `cmd:"" help:"Show a replica's newest state, what can be restored, sizes and costs."`
 	Dump    dumpCmd    `cmd:"" help:"Show what is in an LTX file."`

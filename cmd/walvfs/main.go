@@ -26,8 +26,9 @@ func main() {
 // app is what every command gets: its surroundings.
 type app struct {
 	ctx    context.Context // done on SIGINT and SIGTERM
-	stdout io.Writer       // results
-	stderr io.Writer       // progress, warnings and errors
+	stdin  io.Reader
+	stdout io.Writer // results
+	stderr io.Writer // progress, warnings and errors
 	getenv func(string) string
 }
 
@@ -37,7 +38,7 @@ func run(args []string, stdout, stderr io.Writer, getenv func(string) string) in
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal kills: the first one's clean-up may hang
 
-	a := &app{ctx: ctx, stdout: stdout, stderr: stderr, getenv: getenv}
+	a := &app{ctx: ctx, stdin: os.Stdin, stdout: stdout, stderr: stderr, getenv: getenv}
 	command, status := parse(args, a)
 	if command == nil {
 		return status
