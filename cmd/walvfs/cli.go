@@ -15,6 +15,7 @@ type cli struct {
 	Verify  verifyCmd  `cmd:"" help:"Read a whole replica and check it."`
 	Drill   drillCmd   `cmd:"" help:"Restore to a temporary place and check the database."`
 	Query   queryCmd   `cmd:"" help:"Run SQL on a replica, at any moment, without restoring it."`
+	Diff    diffCmd    `cmd:"" help:"Show which rows changed between two moments, and undo it."`
 	Ls      lsCmd      `cmd:"" help:"List the files of a replica, by level."`
 	Info    infoCmd    `cmd:"" help:"Show a replica's newest state, what can be restored, sizes and costs."`
 	Dump    dumpCmd    `cmd:"" help:"Show what is in an LTX file."`

@@ -66,7 +66,7 @@ func (s *State) Page(ctx context.Context, pgno uint32) ([]byte, error) {
 	if pgno == 0 || pgno > s.view.commit {
 		return nil, fmt.Errorf("read page %d of TXID %s: %w: the database has %d pages", pgno, s.view.txid, format.ErrCorrupt, s.view.commit)
 	}
-	ctx, cancel := s.source.within(ctx)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.source.timeout, fmt.Errorf("no answer in %s", s.source.timeout))
 	defer cancel()
 	page := make([]byte, s.view.pageSize)
 	err := s.source.readPage(ctx, &s.view, pgno, page)

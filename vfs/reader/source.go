@@ -107,12 +107,7 @@ func (s *source) release() error {
 
 // context bounds one wait of SQLite's.
 func (s *source) context() (context.Context, context.CancelFunc) {
-	return s.within(context.Background())
-}
-
-// within bounds a wait.
-func (s *source) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("no answer in %s", s.timeout))
+	return context.WithTimeoutCause(context.Background(), s.timeout, fmt.Errorf("no answer in %s", s.timeout))
 }
 
 // at returns the view of a moment.

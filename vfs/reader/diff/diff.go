@@ -18,8 +18,9 @@ const (
 
 // A Diff is the difference of two states of a replica.
 type Diff struct {
-	Schema []SchemaChange // by name
-	Tables []*Table       // that can be compared, by name
+	Schema  []SchemaChange // by name
+	Tables  []*Table       // that can be compared, by name
+	Virtual []string       // virtual tables: what they store is in others, their shadow tables
 
 	sides   [2]*side
 	changed *roaring.Bitmap // pages that may differ, nil if that is not known

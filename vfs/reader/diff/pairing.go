@@ -141,3 +141,47 @@ func (p *pairing) compare(a, b *record) error {
 	}
 	return nil
 }
+
+// A KeyField is a part of what identifies a row.
+type KeyField struct {
+	Name  string
+	Value any
+	Rowid bool // it is the rowid, and no column
+}
+
+// RowKey returns what identifies a row: its primary key or, without one or with a NULL in
+// it, its rowid.
+func (t *Table) RowKey(c Change) (key []KeyField) {
+	i, values, rowid := later, c.New, c.NewRowid
+	if c.Op == Deleted {
+		i, values, rowid = earlier, c.Old, c.OldRowid
+	}
+	for _, k := range t.Key {
+		v := values[t.column(i, k)]
+		if v == nil {
+			key = nil
+			break
+		}
+		key = append(key, KeyField{Name: k, Value: v})
+	}
+	if key == nil {
+		key = []KeyField{{t.Rowid, rowid, true}}
+	}
+	return key
+}
+
+// A Field is a column that differs.
+type Field struct {
+	Name     string
+	Old, New any
+}
+
+// Fields returns the columns of a changed row that differ.
+func (t *Table) Fields(c Change) (fields []Field) {
+	for _, p := range t.common {
+		if old, now := c.Old[p[earlier]], c.New[p[later]]; !equal(old, now) {
+			fields = append(fields, Field{t.Columns[later][p[later]], old, now})
+		}
+	}
+	return fields
+}

@@ -146,7 +146,11 @@ func (d *Diff) readSchemas() error {
 		}
 		t.match()
 		d.all = append(d.all, t)
-		if !internal(t.Name) && t.kind[earlier] != virtualTable && t.kind[later] != virtualTable {
+		switch {
+		case internal(t.Name):
+		case t.kind[earlier] == virtualTable, t.kind[later] == virtualTable:
+			d.Virtual = append(d.Virtual, t.Name)
+		default:
 			d.Tables = append(d.Tables, t)
 		}
 	}

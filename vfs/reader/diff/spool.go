@@ -24,6 +24,7 @@ func (s *spool) WriteString(b string) (int, error) {
 			return 0, err
 		}
 		s.file = f
+		os.Remove(f.Name()) // as soon as it can be: on Windows, when it is closed
 	}
 	if s.memory.Len() > 0 {
 		if _, err := s.memory.WriteTo(s.file); err != nil {

@@ -189,16 +189,8 @@ func (u *undo) unique(t *Table) (columns map[string]bool, err error) {
 // where returns the condition that finds the row of the later state.
 func (t *Table) where(c Change) string {
 	var terms []string
-	for _, k := range t.Key {
-		v := c.New[t.column(later, k)]
-		if v == nil {
-			terms = nil
-			break
-		}
-		terms = append(terms, Quote(k)+" = "+Literal(v))
-	}
-	if terms == nil {
-		return fmt.Sprintf("%s = %d", t.Rowid, c.NewRowid)
+	for _, k := range t.RowKey(c) {
+		terms = append(terms, Quote(k.Name)+" = "+Literal(k.Value))
 	}
 	return strings.Join(terms, " AND ")
 }
@@ -222,15 +214,11 @@ func (t *Table) insert(c Change) string {
 // inserted: others have to make room before.
 func (t *Table) set(c Change, unique map[string]bool) (update string, again bool) {
 	var sets []string
-	for _, p := range t.common {
-		if equal(c.Old[p[earlier]], c.New[p[later]]) {
-			continue
-		}
-		name := t.Columns[later][p[later]]
-		if unique[strings.ToLower(name)] {
+	for _, f := range t.Fields(c) {
+		if unique[strings.ToLower(f.Name)] {
 			return "", true
 		}
-		sets = append(sets, Quote(name)+" = "+Literal(c.Old[p[earlier]]))
+		sets = append(sets, Quote(f.Name)+" = "+Literal(f.Old))
 	}
 	return fmt.Sprintf("UPDATE %s SET %s WHERE %s;\n", Quote(t.Name), strings.Join(sets, ", "), t.where(c)), false
 }
