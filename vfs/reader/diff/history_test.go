@@ -67,18 +67,24 @@ func (h *history) exec(sql ...string) {
 func (h *history) commit(sql ...string) format.TXID {
 	h.t.Helper()
 	h.exec(sql...)
-	now, err := os.ReadFile(h.path)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.states = append(h.states, now)
-	txid := format.TXID(len(h.states))
+	txid := h.state()
 	if txid > 1 {
 		h.put(format.LevelRaw, txid, txid)
 	} else {
 		h.put(format.LevelSnapshot, 1, 1)
 	}
 	return txid
+}
+
+// state notes the state, and returns its TXID.
+func (h *history) state() format.TXID {
+	h.t.Helper()
+	now, err := os.ReadFile(h.path)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.states = append(h.states, now)
+	return format.TXID(len(h.states))
 }
 
 // put writes a file.
