@@ -145,9 +145,9 @@ func TestUndoOfTables(t *testing.T) {
 // there is one, and otherwise by reading the tables, which is said. It makes no difference
 // in which order the tail was written.
 func TestTails(t *testing.T) {
-	scattered := []string{ // the freelist leads from the last page to the first
-		"INSERT INTO t SELECT value, zeroblob(20000) FROM generate_series(101, 150)",
-		"DELETE FROM t WHERE id > 100", "INSERT INTO t VALUES (33, zeroblob(300000))"}
+	scattered := []string{ // its pages are between those of others
+		"INSERT INTO t SELECT value, zeroblob(6000) FROM generate_series(101, 400)",
+		"DELETE FROM t WHERE id > 100 AND id % 2", "INSERT INTO t VALUES (33, zeroblob(300000))"}
 	inOrder := []string{"INSERT INTO t VALUES (33, zeroblob(300000))"}
 	for _, c := range []struct {
 		vacuum int
