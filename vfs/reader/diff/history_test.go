@@ -37,6 +37,8 @@ type history struct {
 	path   string
 	conn   *sqlite3.Conn
 	states [][]byte // of TXID 1, 2, ...
+
+	columns int // that were added
 }
 
 // newHistory has the store hold what it held.
