@@ -33,10 +33,12 @@ func (w *diffText) schema(s diff.SchemaChange) error {
 	case s.New == "":
 		what = "dropped"
 	}
-	fmt.Fprintf(w.out, "\n%s %s: %s\n", s.Kind, s.Name, what)
+	fmt.Fprintf(w.out, "\n%s %s: %s\n", s.Kind, shownText(s.Name), what)
 	for _, sql := range []struct{ sign, text string }{{"-", s.Old}, {"+", s.New}} {
 		if sql.text != "" {
-			fmt.Fprintf(w.out, "%s %s\n", sql.sign, strings.ReplaceAll(sql.text, "\n", "\n"+sql.sign+" "))
+			for line := range strings.Lines(sql.text) {
+				fmt.Fprintf(w.out, "%s %s\n", sql.sign, shownText(strings.TrimRight(line, "\r\n")))
+			}
 		}
 	}
 	return nil
@@ -45,7 +47,7 @@ func (w *diffText) schema(s diff.SchemaChange) error {
 func (w *diffText) row(t *diff.Table, c diff.Change) error {
 	if w.last != t.Name {
 		w.last = t.Name
-		fmt.Fprintf(w.out, "\ntable %s\n", t.Name)
+		fmt.Fprintf(w.out, "\ntable %s\n", shownText(t.Name))
 	}
 	var b strings.Builder
 	switch c.Op {
@@ -56,11 +58,11 @@ func (w *diffText) row(t *diff.Table, c diff.Change) error {
 	case diff.Changed:
 		var key, fields []string
 		for _, f := range t.RowKey(c) {
-			key = append(key, f.Name+" = "+shortValue(f.Value, 0))
+			key = append(key, shownText(f.Name)+" = "+shortValue(f.Value, 0))
 		}
 		for _, f := range t.Fields(c) {
 			at := firstDifference(f.Old, f.New)
-			fields = append(fields, f.Name+" "+shortValue(f.Old, at)+" -> "+shortValue(f.New, at))
+			fields = append(fields, shownText(f.Name)+" "+shortValue(f.Old, at)+" -> "+shortValue(f.New, at))
 		}
 		b.WriteString("~ " + strings.Join(key, ", ") + ": " + strings.Join(fields, ", "))
 	}
@@ -80,13 +82,13 @@ func (w *diffText) values(t *diff.Table, c diff.Change, now bool) string {
 		fields = append(fields, key[0].Name+" = "+shortValue(key[0].Value, 0))
 	}
 	for i, name := range columns {
-		fields = append(fields, name+" = "+shortValue(values[i], 0))
+		fields = append(fields, shownText(name)+" = "+shortValue(values[i], 0))
 	}
 	return strings.Join(fields, ", ")
 }
 
 func (w *diffText) counts(n diffCounts) error {
-	_, err := fmt.Fprintf(w.out, "%s: %s inserted, %s changed, %s deleted\n", n.Table,
+	_, err := fmt.Fprintf(w.out, "%s: %s inserted, %s changed, %s deleted\n", shownText(n.Table),
 		humanize.Comma(n.Inserted), humanize.Comma(n.Updated), humanize.Comma(n.Deleted))
 	return err
 }
@@ -119,7 +121,10 @@ func shortValue(v any, at int) string {
 		from := max(0, min(at-beforeThat/2, len(x)-mostValue/2))
 		v = x[from : from+mostValue/2]
 	}
-	shown := strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(diff.Literal(v))
+	shown := diff.Literal(v)
+	if text, ok := v.(string); ok {
+		shown = "'" + shownText(strings.ReplaceAll(text, "'", "''")) + "'"
+	}
 	if unit == "" {
 		return shown
 	}
