@@ -103,13 +103,16 @@ func (c *diffCmd) run(a *app) (err error) {
 		return err
 	}
 	c.say(a, "comparing %s at %s with %s", store, states.From, states.To)
-	d, err := diff.New(a.ctx, from, to, diff.Options{Note: func(note string) { c.say(a, "%s", note) }})
+	d, err := diff.New(a.ctx, from, to, diff.Options{Tables: c.Tables, Note: func(note string) { c.say(a, "%s", shownText(note)) }})
 	if err != nil {
 		return err
 	}
 	tables, err := c.choose(d)
 	if err != nil {
 		return err
+	}
+	if len(c.Tables) == 0 && len(d.Virtual) > 0 {
+		c.say(a, "comparing what virtual tables store in their shadow tables: %s", shownText(strings.Join(d.Virtual, ", ")))
 	}
 	if c.SQL {
 		return c.undo(a, d, tables)
@@ -224,9 +227,9 @@ func (c *diffCmd) undo(a *app, d *diff.Diff, tables []*diff.Table) error {
 	if err != nil {
 		return err
 	}
-	for _, s := range d.Schema {
+	for _, s := range c.schema(d, tables) {
 		if s.Kind != "table" && !belongs(s, tables) || s.Old != "" && s.New != "" {
-			c.say(a, "%s %s is other at the first state, which the statements do not undo", s.Kind, s.Name)
+			c.say(a, "not undone: %s %s differs between the two states", s.Kind, shownText(s.Name))
 		}
 	}
 	if rows == 0 {
@@ -252,14 +255,29 @@ func (c *diffCmd) print(a *app, d *diff.Diff, tables []*diff.Table, states *diff
 	if err := out.begin(states); err != nil {
 		return err
 	}
-	for _, s := range d.Schema {
-		if len(c.Tables) > 0 && !slices.ContainsFunc(tables, func(t *diff.Table) bool { return strings.EqualFold(t.Name, s.On) }) {
-			continue
-		}
+	for _, s := range c.schema(d, tables) {
 		if err := out.schema(s); err != nil {
 			return err
 		}
 	}
+	err := c.printRows(a, d, tables, out)
+	if e := out.end(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// schema returns the changes of the schema, or those of the tables that are named.
+func (c *diffCmd) schema(d *diff.Diff, tables []*diff.Table) (changes []diff.SchemaChange) {
+	for _, s := range d.Schema {
+		if len(c.Tables) == 0 || slices.ContainsFunc(tables, func(t *diff.Table) bool { return strings.EqualFold(t.Name, s.On) }) {
+			changes = append(changes, s)
+		}
+	}
+	return changes
+}
+
+func (c *diffCmd) printRows(a *app, d *diff.Diff, tables []*diff.Table, out diffWriter) error {
 	none := true
 	for _, t := range tables {
 		n := diffCounts{Type: "table", Table: t.Name}
@@ -278,7 +296,7 @@ func (c *diffCmd) print(a *app, d *diff.Diff, tables []*diff.Table, states *diff
 	if none {
 		c.say(a, "no rows differ")
 	}
-	return out.end()
+	return nil
 }
 
 // A diffWriter prints a difference.

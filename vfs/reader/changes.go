@@ -19,7 +19,8 @@ import (
 )
 
 // A State is the database that a connection sees, page by page. It is for programs that
-// know SQLite's file format, and can be used until the connection is closed.
+// know SQLite's file format, and can be used until the connection is closed, by one
+// goroutine at a time.
 type State struct {
 	source *source
 	view   *view
@@ -142,8 +143,8 @@ func (s *source) between(ctx context.Context, from, to *view) (*roaring.Bitmap, 
 		}
 		v := from
 		for _, f := range files {
-			if err := v.precedes(f); err != nil {
-				return nil, nil, s.damaged(f.info, err)
+			if v.precedes(f) != nil { // the page size changed, and changed back
+				return nil, nil, nil
 			}
 			for e := range f.index.All() {
 				changed.Add(e.Number)

@@ -3,6 +3,8 @@ package diff
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/ncruces/go-sqlite3"
@@ -30,6 +32,10 @@ type Diff struct {
 
 // Options say how to compare.
 type Options struct {
+	// Tables are those whose rows are going to be asked for, nil if it may be any. It saves
+	// reading others where the changes alone do not tell which rows changed.
+	Tables []string
+
 	// Note is told what costs more than the changes do, nil if nobody is.
 	Note func(string)
 }
@@ -60,6 +66,9 @@ func New(ctx context.Context, from, to *sqlite3.Conn, opts Options) (*Diff, erro
 	if err := d.readSchemas(); err != nil {
 		return nil, cause(ctx, err)
 	}
+	for _, t := range d.all {
+		t.wanted = opts.Tables == nil || slices.ContainsFunc(opts.Tables, func(name string) bool { return strings.EqualFold(name, t.Name) })
+	}
 	a, b := d.sides[earlier].state, d.sides[later].state
 	whole := ""
 	switch {
@@ -83,21 +92,11 @@ func New(ctx context.Context, from, to *sqlite3.Conn, opts Options) (*Diff, erro
 		}
 		return d, nil
 	}
-	for _, t := range d.Tables {
-		if t.why != "" {
-			d.byContent(t, t.why)
-		}
-	}
 	if err := d.analyse(ctx); err != nil {
 		return nil, fmt.Errorf("compare TXID %s with %s: %w", a.TXID(), b.TXID(), cause(ctx, err))
 	}
 	return d, nil
 }
 
-// byContent has a table be read as a whole.
-func (d *Diff) byContent(t *Table, why string) {
-	t.paged = false
-	if !internal(t.Name) {
-		d.note(fmt.Sprintf("table %s: %s; reading all of it", t.Name, why))
-	}
-}
+// byContent has the table be read as a whole, which is said when it is.
+func (t *Table) byContent(why string) { t.paged, t.why = false, why }

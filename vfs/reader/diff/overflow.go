@@ -294,7 +294,7 @@ func (x *explainer) scan(ctx context.Context, guess func(context.Context) (*roar
 	}
 	s := x.diff.sides[later]
 	for _, t := range x.diff.all {
-		if !t.paged || x.changes.loose.IsEmpty() {
+		if !t.paged || !t.wanted || x.changes.loose.IsEmpty() {
 			continue
 		}
 		err := s.leaves(ctx, t.roots[later], func(leaf uint32, n node) error {
@@ -361,7 +361,7 @@ func (d *Diff) withoutRowid(ctx context.Context, c *changes) error {
 			}
 		}
 		if touched {
-			d.byContent(t, "it has no rowid")
+			t.byContent("it has no rowid")
 		} else {
 			t.paged = true
 		}

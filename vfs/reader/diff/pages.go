@@ -75,7 +75,7 @@ func (d *Diff) analyse(ctx context.Context) error {
 		}
 		f, err := d.walk(ctx, t, both[t])
 		if errors.Is(err, errMany) {
-			d.byContent(t, "so much of it changed that it is read as a whole")
+			t.byContent("so much of it changed that it is read as a whole")
 			continue
 		}
 		if err != nil {

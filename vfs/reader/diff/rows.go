@@ -30,6 +30,9 @@ type Change struct {
 
 // Rows calls fn with the rows of a table that differ.
 func (d *Diff) Rows(ctx context.Context, t *Table, fn func(Change) error) error {
+	if !t.paged && t.why != "" {
+		d.note(fmt.Sprintf("table %s: %s; reading all of it", t.Name, t.why))
+	}
 	err := d.rows(ctx, t, fn)
 	if err = cause(ctx, err); err != nil {
 		return fmt.Errorf("compare table %s: %w", t.Name, err)

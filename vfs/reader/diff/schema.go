@@ -41,7 +41,8 @@ type Table struct {
 	stored     int    // columns of a row on a leaf of the later state
 	common     []pair // of columns that both states have
 	paged      bool   // its rows that may differ are candidates
-	why        string // it is not paged
+	why        string // it is not paged, if that is its own doing
+	wanted     bool   // its rows may be asked for
 	candidates []candidate
 }
 
@@ -129,7 +130,9 @@ func (d *Diff) readSchemas() error {
 			if o.name == "" {
 				o = old
 			}
-			d.Schema = append(d.Schema, SchemaChange{o.kind, o.name, o.on, old.sql, now.sql})
+			if !internal(o.name) {
+				d.Schema = append(d.Schema, SchemaChange{o.kind, o.name, o.on, old.sql, now.sql})
+			}
 		}
 		if old.kind != "table" && now.kind != "table" {
 			continue
@@ -259,6 +262,6 @@ func (t *Table) match() {
 	// Columns were added or dropped at the end, and a row on a leaf means the same.
 	n := min(len(a.columns), len(b.columns))
 	if a.generated || b.generated || a.alias != b.alias || !slices.Equal(a.columns[:n], b.columns[:n]) {
-		t.paged, t.why = false, "its columns differ"
+		t.byContent("its columns differ")
 	}
 }
