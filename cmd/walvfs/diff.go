@@ -35,9 +35,9 @@ type diffCmd struct {
 
 // Help is shown below the synopsis.
 func (*diffCmd) Help() string {
-	return `It compares two states in place and restores nothing. It reads the pages that changed and those that lead to them, so that a few rows of a large table take a few requests. Where that cannot be, it reads whole tables, and says why on the standard error: if no files but snapshots lead from one state to the other, if most of the database changed, as after VACUUM, and for tables WITHOUT ROWID that changed. A large value that was overwritten in place, with one of the same size, has it read the tables that may hold it, unless the database has auto_vacuum.
+	return `It compares two states in place and restores nothing. It reads the pages that changed and those that lead to them, so that a few rows of a large table take a few requests. Where that cannot be, it reads whole tables, and says why on the standard error: if no files but snapshots lead from one state to the other, if a quarter of the database changed, as after VACUUM, and for tables WITHOUT ROWID that changed. A large value that was overwritten in place, with one of the same size, has it read the tables that may hold it, unless the database has auto_vacuum.
 
-A line begins with + for a row that was inserted, with - for one that was deleted, and with ~ for one that changed. A row is the same one if its primary key is the same; without a primary key, or with a NULL in it, if its rowid is. Generated columns and the tables of SQLite itself are left out. Of a virtual table, its shadow tables are compared. Long values are shortened.
+A line begins with + for a row that was inserted, with - for one that was deleted, and with ~ for one that changed. A row is the same one if its primary key is the same; without a primary key, or with a NULL in it, if its rowid is. Of a table whose columns differ, the columns that both states have are compared. Generated columns and the tables of SQLite itself are left out. Of a virtual table, its shadow tables are compared. Long values are shortened.
 
 With --json, each line is an object. Its type is "states" for the first line; "schema"; "insert", "update" or "delete" for a row, with its "key" and all its "old" and "new" columns; "table" for the numbers at the end of a table. An integer has all of its digits, up to 64 bits; a blob is {"base64": "AP8="}; a text that is not UTF-8 is {"text_base64": "..."}.
 
@@ -207,12 +207,12 @@ func (c *diffCmd) choose(d *diff.Diff) ([]*diff.Table, error) {
 	}
 	var tables []*diff.Table
 	for _, name := range c.Tables {
-		i := slices.IndexFunc(d.Tables, func(t *diff.Table) bool { return strings.EqualFold(t.Name, name) })
+		i := slices.IndexFunc(d.Tables, func(t *diff.Table) bool { return diff.SameName(t.Name, name) })
 		switch {
 		case i >= 0 && !slices.Contains(tables, d.Tables[i]):
 			tables = append(tables, d.Tables[i])
 		case i >= 0:
-		case slices.ContainsFunc(d.Virtual, func(v string) bool { return strings.EqualFold(v, name) }):
+		case slices.ContainsFunc(d.Virtual, func(v string) bool { return diff.SameName(v, name) }):
 			return nil, fmt.Errorf("compare table %s: it is a virtual table (name the tables that it keeps its rows in, which begin with %[1]s_)", name)
 		default:
 			return nil, fmt.Errorf("compare table %s: neither state has it", name)
@@ -242,7 +242,7 @@ func (c *diffCmd) undo(a *app, d *diff.Diff, tables []*diff.Table) error {
 // dropped.
 func belongs(s diff.SchemaChange, tables []*diff.Table) bool {
 	return slices.ContainsFunc(tables, func(t *diff.Table) bool {
-		return strings.EqualFold(t.Name, s.On) && (t.Created() || t.Dropped())
+		return diff.SameName(t.Name, s.On) && (t.Created() || t.Dropped())
 	})
 }
 
@@ -270,7 +270,7 @@ func (c *diffCmd) print(a *app, d *diff.Diff, tables []*diff.Table, states *diff
 // schema returns the changes of the schema, or those of the tables that are named.
 func (c *diffCmd) schema(d *diff.Diff, tables []*diff.Table) (changes []diff.SchemaChange) {
 	for _, s := range d.Schema {
-		if len(c.Tables) == 0 || slices.ContainsFunc(tables, func(t *diff.Table) bool { return strings.EqualFold(t.Name, s.On) }) {
+		if len(c.Tables) == 0 || slices.ContainsFunc(tables, func(t *diff.Table) bool { return diff.SameName(t.Name, s.On) }) {
 			changes = append(changes, s)
 		}
 	}

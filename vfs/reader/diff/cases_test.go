@@ -233,6 +233,31 @@ func TestAddedColumns(t *testing.T) {
 	}
 }
 
+// SQLite tells names that differ in the case of letters beyond ASCII, and takes others for
+// the same. A table is one, although its name is spelled in another way, and all names of
+// the rowid can be columns but one.
+func TestNames(t *testing.T) {
+	h := testHistory(t)
+	from := h.commit("CREATE TABLE É (a, É, é)", "CREATE TABLE é (rowid, oid)", "CREATE TABLE x (a)", "INSERT INTO É VALUES (1, 2, 3)", "INSERT INTO é VALUES (4, 5)", "INSERT INTO x VALUES (6)")
+	to := h.commit("UPDATE É SET é = 30", "UPDATE é SET oid = 50", "ALTER TABLE x RENAME TO y", "ALTER TABLE y RENAME TO X", "UPDATE x SET A = 60")
+	got := h.compare(from, to, nil)
+	for table, want := range map[string]string{"É": "update int64:1|int64:2|int64:3 int64:1|int64:2|int64:30", "é": "update int64:4|int64:5 int64:4|int64:50", "X": "update int64:6 int64:60"} {
+		if rows := got.rows[table]; len(rows) != 1 || rows[0] != want {
+			t.Errorf("%s: %q, want %q", table, rows, want)
+		}
+	}
+	sql, err := h.undo(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := h.restored(to, dbtest.MemoryDir(t))
+	defer conn.Close()
+	dbtest.Exec(t, conn, sql)
+	if got := dbtest.Query(t, conn, "SELECT É.é || é.oid || x.a FROM É, é, x"); got != "356" {
+		t.Errorf("undone: %s", got)
+	}
+}
+
 // A context that ends ends the comparison, with its cause.
 func TestInterrupted(t *testing.T) {
 	h := testHistory(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/ncruces/go-sqlite3"
@@ -67,7 +66,7 @@ func New(ctx context.Context, from, to *sqlite3.Conn, opts Options) (*Diff, erro
 		return nil, cause(ctx, err)
 	}
 	for _, t := range d.all {
-		t.wanted = opts.Tables == nil || slices.ContainsFunc(opts.Tables, func(name string) bool { return strings.EqualFold(name, t.Name) })
+		t.wanted = opts.Tables == nil || slices.ContainsFunc(opts.Tables, func(name string) bool { return SameName(name, t.Name) })
 	}
 	a, b := d.sides[earlier].state, d.sides[later].state
 	whole := ""
@@ -76,8 +75,8 @@ func New(ctx context.Context, from, to *sqlite3.Conn, opts Options) (*Diff, erro
 		whole = "the page size changed"
 	case d.changed == nil:
 		whole = fmt.Sprintf("no files but whole databases lead from TXID %s to %s", a.TXID(), b.TXID())
-	case d.changed.GetCardinality() > max(worthwhile, uint64(b.Pages())/2):
-		whole = "most of the database changed"
+	case d.changed.GetCardinality() > max(worthwhile, uint64(b.Pages())/4):
+		whole = fmt.Sprintf("%d of %d pages changed", d.changed.GetCardinality(), b.Pages())
 	}
 	if whole != "" {
 		d.note(whole + "; reading all tables")

@@ -65,7 +65,7 @@
 // # What is read as a whole
 //
 // Tables are read in their order, in both states, if the files do not say what changed, if
-// most of the database did, or if the columns of a table changed other than at their end.
+// a quarter of the database did, or if the columns of a table changed other than at their end.
 // A table WITHOUT ROWID is read if its schema or root changed, if a changed page is in its
 // b-tree, or if a changed overflow page may be: the argument of (1) and (3) says that one
 // of these is so if its rows changed.

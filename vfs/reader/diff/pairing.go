@@ -36,7 +36,7 @@ func (d *Diff) newPairing(t *Table, fn func(Change) error) (*pairing, error) {
 // column returns the place of a column in the columns of a state.
 func (t *Table) column(i int, name string) int {
 	for n, c := range t.Columns[i] {
-		if strings.EqualFold(c, name) {
+		if SameName(c, name) {
 			return n
 		}
 	}

@@ -100,6 +100,19 @@ func equal(a, b any) bool {
 // Quote returns a name as SQL.
 func Quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
+// SameName reports whether SQLite takes two names for the same: it knows the case of ASCII
+// letters only.
+func SameName(a, b string) bool { return fold(a) == fold(b) }
+
+func fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, name)
+}
+
 // selectFrom returns the statement that reads the rows of a table, the rowid first.
 func (t *Table) selectFrom(i int) string {
 	what := []string{"0"}

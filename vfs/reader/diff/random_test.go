@@ -33,6 +33,14 @@ func TestRandomHistories(t *testing.T) {
 		to := rapid.IntRange(from, last).Draw(rt, "to")
 		h.requireDiff(t, moments[from], moments[to])
 		h.requireDiff(t, moments[from], moments[last])
+
+		// Without the files between them.
+		h.store = dbtest.NewReplica(t)
+		h.put(format.LevelSnapshot, 1, moments[from])
+		if from != to {
+			h.put(format.LevelSnapshot, 1, moments[to])
+		}
+		h.requireDiff(t, moments[from], moments[to])
 	})
 }
 

@@ -99,14 +99,14 @@ func (s *side) schema() (map[string]object, error) {
 	objects := map[string]object{}
 	err := query(s.db, schemaQuery, nil, func(st *sqlite3.Stmt) error {
 		o := object{st.ColumnText(0), st.ColumnText(1), st.ColumnText(2), st.ColumnText(3), uint32(st.ColumnInt64(4))}
-		objects[strings.ToLower(o.name)] = o
+		objects[fold(o.name)] = o
 		return nil
 	})
 	return objects, err
 }
 
 // internal reports whether SQLite keeps a table for itself.
-func internal(name string) bool { return strings.HasPrefix(strings.ToLower(name), "sqlite_") }
+func internal(name string) bool { return strings.HasPrefix(fold(name), "sqlite_") }
 
 // readSchemas finds the tables of both states.
 func (d *Diff) readSchemas() error {
@@ -177,10 +177,10 @@ func (t *Table) read(i int, db *sqlite3.Conn, o object) error {
 	err := query(db, "SELECT name, type, coalesce(dflt_value, ''), pk, hidden FROM pragma_table_xinfo(?, 'main')", []any{o.name}, func(st *sqlite3.Stmt) error {
 		const virtualColumn, storedColumn = 2, 3
 		c := column{st.ColumnText(0), st.ColumnText(1), st.ColumnText(2)}
-		names = append(names, strings.ToLower(c.name))
+		names = append(names, fold(c.name))
 		if pk := st.ColumnInt(3); pk > 0 {
 			keys[pk] = c.name
-			integer = strings.EqualFold(c.kind, "INTEGER")
+			integer = SameName(c.kind, "INTEGER")
 		}
 		switch st.ColumnInt(4) {
 		case virtualColumn:
@@ -244,12 +244,12 @@ func (t *Table) match() {
 		return
 	}
 	for i, c := range a.columns {
-		if j := slices.IndexFunc(b.columns, func(d column) bool { return strings.EqualFold(c.name, d.name) }); j >= 0 {
+		if j := slices.IndexFunc(b.columns, func(d column) bool { return SameName(c.name, d.name) }); j >= 0 {
 			t.common = append(t.common, pair{i, j})
 		}
 	}
 	t.Rowid = b.rowid
-	if slices.EqualFunc(a.key, b.key, strings.EqualFold) {
+	if slices.EqualFunc(a.key, b.key, SameName) {
 		t.Key = b.key
 	}
 	if t.kind[earlier] != rowidTable || t.kind[later] != rowidTable {

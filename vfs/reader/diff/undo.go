@@ -107,7 +107,7 @@ CREATE TRIGGER walvfs_test.fires AFTER INSERT ON trial BEGIN SELECT RAISE(ROLLBA
 func (u *undo) triggers(tables []*Table) (found bool, err error) {
 	err = query(u.d.sides[later].db, "SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger'", nil, func(st *sqlite3.Stmt) error {
 		on := st.ColumnText(0)
-		found = found || slices.ContainsFunc(tables, func(t *Table) bool { return !t.Created() && !t.Dropped() && strings.EqualFold(t.Name, on) })
+		found = found || slices.ContainsFunc(tables, func(t *Table) bool { return !t.Created() && !t.Dropped() && SameName(t.Name, on) })
 		return nil
 	})
 	return found, err
@@ -169,11 +169,11 @@ func (u *undo) unique(t *Table) (columns map[string]bool, err error) {
 	add := func(name string) {
 		if t.column(later, name) < 0 { // an expression, the rowid or a generated column
 			for _, c := range t.Columns[later] {
-				columns[strings.ToLower(c)] = true
+				columns[fold(c)] = true
 			}
 			return
 		}
-		columns[strings.ToLower(name)] = true
+		columns[fold(name)] = true
 	}
 	err = query(u.d.sides[later].db, "SELECT l.partial, coalesce(i.name, '') FROM pragma_index_list(?, 'main') l, pragma_index_info(l.name, 'main') i WHERE l.\"unique\"", []any{t.Name}, func(st *sqlite3.Stmt) error {
 		name := st.ColumnText(1)
@@ -215,7 +215,7 @@ func (t *Table) insert(c Change) string {
 func (t *Table) set(c Change, unique map[string]bool) (update string, again bool) {
 	var sets []string
 	for _, f := range t.Fields(c) {
-		if unique[strings.ToLower(f.Name)] {
+		if unique[fold(f.Name)] {
 			return "", true
 		}
 		sets = append(sets, Quote(f.Name)+" = "+Literal(f.Old))
