@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ncruces/go-sqlite3"
+	"github.com/ncruces/go-sqlite3/ext/fts5"
 	"pgregory.net/rapid"
 
 	"github.com/walvfs/walvfs/format"
@@ -213,6 +214,121 @@ func TestUntouched(t *testing.T) {
 	to := h.commit("UPDATE t SET v = -v WHERE id = 7")
 	if got := h.compare(from, to, nil); len(got.rows) != 1 || len(got.rows["t"]) != 1 || len(got.notes) > 0 {
 		t.Errorf("%v, notes %q", got.rows, got.notes)
+	}
+}
+
+// The same goes for a row of a table WITHOUT ROWID, which is read as a whole.
+func TestTailsWithoutRowid(t *testing.T) {
+	for _, vacuum := range []int{0, 1} {
+		h := testHistory(t)
+		from := h.commit(
+			fmt.Sprintf("PRAGMA auto_vacuum=%d", vacuum),
+			"CREATE TABLE w (k INTEGER PRIMARY KEY, v) WITHOUT ROWID", "CREATE TABLE t (v)", "INSERT INTO t VALUES (zeroblob(9000))",
+			"INSERT INTO w SELECT value, zeroblob(20000) FROM generate_series(1, 50)")
+		to := h.commit("UPDATE w SET v = CAST(zeroblob(19999) || 'x' AS BLOB) WHERE k = 33")
+		got := h.compare(from, to, nil)
+		if rows := got.rows["w"]; len(rows) != 1 || !strings.HasPrefix(rows[0], "update int64:33|") || len(got.rows) > 1 {
+			t.Errorf("auto_vacuum=%d: %d rows, and in %d tables", vacuum, len(rows), len(got.rows))
+		}
+	}
+}
+
+// A table whose kind or key changed is compared by what identifies its rows in both states.
+func TestChangedKinds(t *testing.T) {
+	h := testHistory(t)
+	from := h.commit(
+		"CREATE TABLE loses (k TEXT PRIMARY KEY, v)", "INSERT INTO loses VALUES ('a', 1), ('b', 2), (NULL, 3)",
+		"CREATE TABLE other (k TEXT PRIMARY KEY, v)", "INSERT INTO other VALUES ('a', 1)",
+		"CREATE TABLE sorted (k TEXT PRIMARY KEY, v) WITHOUT ROWID", "INSERT INTO sorted VALUES ('a', 1), ('B', 2), ('c', 3)")
+	to := h.commit(
+		"DROP TABLE loses", "CREATE TABLE loses (k TEXT PRIMARY KEY, v) WITHOUT ROWID", "INSERT INTO loses VALUES ('b', 20), ('c', 4)",
+		"DROP TABLE other", "CREATE TABLE other (k TEXT, v PRIMARY KEY) WITHOUT ROWID", "INSERT INTO other VALUES ('a', 1)",
+		"DROP TABLE sorted", "CREATE TABLE sorted (k TEXT COLLATE NOCASE PRIMARY KEY, v) WITHOUT ROWID", "INSERT INTO sorted VALUES ('a', 1), ('B', 20), ('d', 4)")
+	got := h.compare(from, to, nil)
+	for table, want := range map[string][]string{
+		"loses":  {"delete string:a|int64:1 -", "delete <nil>:<nil>|int64:3 -", "insert - string:c|int64:4", "update string:b|int64:2 string:b|int64:20"},
+		"other":  {"delete string:a|int64:1 -", "insert - string:a|int64:1"},
+		"sorted": {"delete string:c|int64:3 -", "insert - string:d|int64:4", "update string:B|int64:2 string:B|int64:20"},
+	} {
+		rows := got.rows[table]
+		slices.Sort(rows)
+		slices.Sort(want)
+		if !slices.Equal(rows, want) {
+			t.Errorf("%s: %q, want %q", table, rows, want)
+		}
+	}
+}
+
+// Rows with a NULL in their key are told by their rowids.
+func TestNullKeys(t *testing.T) {
+	h := testHistory(t)
+	from := h.commit("CREATE TABLE t (k TEXT PRIMARY KEY, v)", "INSERT INTO t VALUES (NULL, 1), (NULL, 2), (NULL, 3), ('a', 4)")
+	to := h.commit("UPDATE t SET v = 20 WHERE v = 2", "DELETE FROM t WHERE v = 3", "INSERT INTO t VALUES (NULL, 5)")
+	got := h.compare(from, to, nil)
+	if want := []string{"update <nil>:<nil>|int64:2 <nil>:<nil>|int64:20", "update <nil>:<nil>|int64:3 <nil>:<nil>|int64:5"}; !slices.Equal(got.rows["t"], want) &&
+		!slices.Equal(got.rows["t"], []string{want[0], "delete <nil>:<nil>|int64:3 -", "insert - <nil>:<nil>|int64:5"}) {
+		t.Errorf("%q", got.rows["t"])
+	}
+	sql, err := h.undo(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := h.restored(to, dbtest.MemoryDir(t))
+	defer conn.Close()
+	dbtest.Exec(t, conn, sql)
+	if got := dbtest.Query(t, conn, "SELECT group_concat(v) FROM (SELECT v FROM t ORDER BY v)"); got != "1,2,3,4" {
+		t.Errorf("undone: %s", got)
+	}
+}
+
+// Values that are unique by an expression or under a condition go back to the rows that
+// had them, although others have them now.
+func TestUndoOfUniqueValues(t *testing.T) {
+	for _, index := range []string{"t (lower(v))", "t (v) WHERE kept", "t (g)", "t (v)"} {
+		h := testHistory(t)
+		from := h.commit("CREATE TABLE t (id INTEGER PRIMARY KEY, v, kept, g AS (lower(v)))", "CREATE UNIQUE INDEX u ON "+index,
+			"INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 1), (3, 'c', 0)")
+		to := h.commit("UPDATE t SET v = 'x' WHERE id = 1", "UPDATE t SET v = 'a' WHERE id = 2", "UPDATE t SET v = 'b' WHERE id = 1", "UPDATE t SET kept = 1 WHERE id = 3")
+		sql, err := h.undo(from, to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := h.restored(to, dbtest.MemoryDir(t))
+		defer conn.Close()
+		dbtest.Exec(t, conn, sql)
+		if got := dbtest.Query(t, conn, "SELECT group_concat(id || v || kept) FROM (SELECT * FROM t ORDER BY id)"); got != "1a1,2b1,3c0" {
+			t.Errorf("%s: undone: %s", index, got)
+		}
+	}
+}
+
+// What a virtual table stores is compared, and undone, in its shadow tables. It takes no
+// module.
+func TestVirtualTables(t *testing.T) {
+	h := testHistory(t)
+	if err := fts5.Register(h.conn); err != nil {
+		t.Fatal(err)
+	}
+	from := h.commit("CREATE VIRTUAL TABLE docs USING fts5(body)", "INSERT INTO docs VALUES ('red apple'), ('green pear')")
+	to := h.commit("DELETE FROM docs WHERE rowid = 1", "INSERT INTO docs VALUES ('blue plum')")
+	var virtual []string
+	got := h.compare(from, to, func(d *diff.Diff) { virtual = d.Virtual })
+	if len(got.rows["docs_content"]) != 2 || !slices.Equal(virtual, []string{"docs"}) {
+		t.Errorf("%q, virtual %q", got.rows["docs_content"], virtual)
+	}
+	sql, err := h.undo(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := h.restored(to, dbtest.MemoryDir(t))
+	defer conn.Close()
+	dbtest.Exec(t, conn, sql)
+	if err := fts5.Register(conn); err != nil {
+		t.Fatal(err)
+	}
+	dbtest.Exec(t, conn, "INSERT INTO docs(docs) VALUES ('integrity-check')")
+	if got := dbtest.Query(t, conn, "SELECT (SELECT count(*) FROM docs('apple')) || (SELECT count(*) FROM docs('plum'))"); got != "10" {
+		t.Errorf("undone: %s", got)
 	}
 }
 

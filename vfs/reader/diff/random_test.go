@@ -105,7 +105,7 @@ func mapsKeys[V any](m map[string]V) func(func(string) bool) {
 // change does something that applications do, or their administrators.
 func (h *history) change(rt *rapid.T) {
 	table := rapid.SampledFrom([]string{"alias", "named", "pair", "plain", "upper"}).Draw(rt, "table")
-	from := rapid.SampledFrom([]int{1, 1, 1, 2, 40, 150, 300}).Draw(rt, "from row")
+	from := rapid.SampledFrom([]int{1, 1, 1, 2, 40, 150, 300, -20, 1 << 60}).Draw(rt, "from row")
 	n := rapid.SampledFrom([]int{1, 3, 40, 300}).Draw(rt, "rows")
 	size := rapid.SampledFrom([]int{3, 40, 400, 3000}).Draw(rt, "size")
 	if n > 3 {
