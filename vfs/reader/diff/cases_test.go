@@ -302,6 +302,23 @@ func TestUndoOfUniqueValues(t *testing.T) {
 	}
 }
 
+// The same goes for values that are unique under a condition that changed.
+func TestUndoOfConditions(t *testing.T) {
+	h := testHistory(t)
+	from := h.commit("CREATE TABLE t (id INTEGER PRIMARY KEY, v, kept)", "CREATE UNIQUE INDEX u ON t (v) WHERE kept", "INSERT INTO t VALUES (1, 'a', 1), (2, 'a', 0)")
+	to := h.commit("UPDATE t SET kept = 0 WHERE id = 1", "UPDATE t SET kept = 1 WHERE id = 2")
+	sql, err := h.undo(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := h.restored(to, dbtest.MemoryDir(t))
+	defer conn.Close()
+	dbtest.Exec(t, conn, sql)
+	if got := dbtest.Query(t, conn, "SELECT group_concat(id || kept) FROM (SELECT * FROM t ORDER BY id)"); got != "11,20" {
+		t.Errorf("undone: %s", got)
+	}
+}
+
 // What a virtual table stores is compared, and undone, in its shadow tables. It takes no
 // module.
 func TestVirtualTables(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
@@ -27,18 +28,25 @@ func TestCost(t *testing.T) {
 		sql  string
 		rows int
 		most int64
+
+		snapshot bool // the later state is one
 	}{
-		{"rows side by side", "UPDATE many SET v = 'x' || v WHERE id BETWEEN 5000 AND 5099", 100, 40},
-		{"rows far from each other", "UPDATE many SET v = 'y' || v WHERE id % 300 = 0", 50, 130},
-		{"rows at the end", "INSERT INTO many SELECT value, 'z' FROM generate_series(20001, 20100)", 100, 40},
-		{"rows that are gone", "DELETE FROM many WHERE id BETWEEN 7000 AND 7099", 100, 40},
-		{"rows of two tables", "DELETE FROM many WHERE id = 1; DELETE FROM other WHERE id = 15000", 2, 40},
+		{"rows side by side", "UPDATE many SET v = 'x' || v WHERE id BETWEEN 5000 AND 5099", 100, 40, false},
+		{"rows far from each other", "UPDATE many SET v = 'y' || v WHERE id % 300 = 0", 50, 130, false},
+		{"rows of a new snapshot", "UPDATE many SET v = 'w' || v WHERE id % 300 = 1", 50, 150, true},
+		{"rows at the end", "INSERT INTO many SELECT value, 'z' FROM generate_series(20001, 20100)", 100, 40, false},
+		{"rows that are gone", "DELETE FROM many WHERE id BETWEEN 7000 AND 7099", 100, 40, false},
+		{"rows of two tables", "DELETE FROM many WHERE id = 1; DELETE FROM other WHERE id = 15000", 2, 40, false},
 	} {
 		before := h.commit("PRAGMA user_version=1") // so that the one before is not what was read last
 		after := h.commit(c.sql)
+		if c.snapshot {
+			h.put(format.LevelSnapshot, 1, after)
+		}
 		requests.Store(0)
 		got := h.compare(before, after, nil)
 		n := requests.Load()
+		t.Logf("%s: %d requests", c.name, n)
 		if rows := len(got.rows["many"]) + len(got.rows["other"]); rows != c.rows {
 			t.Errorf("%s: %d rows, want %d", c.name, rows, c.rows)
 		}
