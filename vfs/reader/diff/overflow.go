@@ -57,7 +57,7 @@ func (x *explainer) explain(ctx context.Context) error {
 			if d.sides[later].vacuum {
 				return x.pointers(ctx)
 			}
-			d.note(fmt.Sprintf("%d pages of large rows changed in place; reading the tables to find the rows", loose.GetCardinality()))
+			d.note(fmt.Sprintf("%d pages of large rows may have changed in place; reading the tables to find the rows", loose.GetCardinality()))
 			if err := x.scan(ctx, x.heads); err != nil || loose.IsEmpty() {
 				return err
 			}
@@ -205,7 +205,7 @@ func (s *side) chains(ctx context.Context, tails []tail, fn func(t tail, pgno ui
 
 // pointers finds the rows by the pointer map.
 func (x *explainer) pointers(ctx context.Context) error {
-	const first, later2 = 3, 4
+	const first, following = 3, 4
 	s := x.diff.sides[later]
 	heads := map[uint32]uint32{} // first overflow page of a tail by the page that leads there
 	for _, pgno := range x.changes.loose.ToArray() {
@@ -215,7 +215,7 @@ func (x *explainer) pointers(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if steps == 0 || int(pgno-at)*5 > s.usable {
+			if steps == 0 || pgno <= at || int(pgno-at)*5 > s.usable {
 				return corrupt("the pointer map of TXID %s goes round at page %d", s.state.TXID(), pgno)
 			}
 			entry := page[5*(pgno-at-1):]
@@ -223,7 +223,7 @@ func (x *explainer) pointers(ctx context.Context) error {
 			if entry[0] == first {
 				heads[pgno] = parent
 			}
-			if entry[0] != later2 {
+			if entry[0] != following {
 				break
 			}
 			pgno = parent
