@@ -135,6 +135,7 @@ func (s *source) between(ctx context.Context, from, to *view) (*roaring.Bitmap, 
 		}
 		files, err := s.loadAll(ctx, listed, chain)
 		if bad, ok := badFile(err); ok {
+			s.log.Warn("replica file cannot be used, taking others", "error", err)
 			listed = listed.Without(bad)
 			continue
 		}

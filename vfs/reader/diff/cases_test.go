@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 	"github.com/walvfs/walvfs/vfs/reader/diff"
 )
@@ -202,6 +203,42 @@ func TestWhole(t *testing.T) {
 		}
 		if len(got.notes) != 1 || !strings.Contains(got.notes[0], c.note) {
 			t.Errorf("%s: notes %q", c.name, got.notes)
+		}
+	}
+}
+
+// A file between the two states that is damaged, or that is removed while it is read, is
+// replaced by others. Without others, the tables are read as a whole.
+func TestLostFiles(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		compacted bool
+		lose      func(h *history)
+	}{
+		{"damaged", true, func(h *history) { h.damage(format.LevelRaw, 3, 3) }},
+		{"damaged alone", false, func(h *history) { h.damage(format.LevelRaw, 3, 3) }},
+		{"removed while it is read", true, func(h *history) {
+			h.store.SetBefore(func(_ context.Context, op, key string) error {
+				if op == "open" && key == h.store.Layout().Key(format.LevelRaw, 3, 3) {
+					return storage.ErrNotExist
+				}
+				return nil
+			})
+		}},
+	} {
+		h := testHistory(t)
+		from := h.commit("CREATE TABLE t (id INTEGER PRIMARY KEY, v)", "INSERT INTO t SELECT value, randomblob(100) FROM generate_series(1, 500)")
+		h.commit("UPDATE t SET v = 1 WHERE id = 100")
+		h.commit("UPDATE t SET v = 2 WHERE id = 200")
+		to := h.commit("UPDATE t SET v = 3 WHERE id = 300")
+		h.put(format.LevelSnapshot, 1, to)
+		if c.compacted {
+			h.put(1, 2, to)
+		}
+		c.lose(h)
+		got := h.compare(from, to, nil)
+		if len(got.rows["t"]) != 3 || (len(got.notes) == 0) != c.compacted {
+			t.Errorf("%s: %d rows, notes %q", c.name, len(got.rows["t"]), got.notes)
 		}
 	}
 }

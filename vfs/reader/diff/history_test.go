@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -126,6 +127,25 @@ func (h *history) put(level int, from, to format.TXID) {
 // remove deletes a file.
 func (h *history) remove(level int, from, to format.TXID) {
 	h.store.Delete(context.Background(), h.store.Layout().Key(level, from, to))
+}
+
+// damage changes a byte in the middle of a file.
+func (h *history) damage(level int, from, to format.TXID) {
+	h.t.Helper()
+	ctx, key := context.Background(), h.store.Layout().Key(level, from, to)
+	body, attrs, err := h.store.Open(ctx, key, 0, -1)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	b, err := io.ReadAll(body)
+	if err == nil {
+		b[len(b)/2] ^= 1
+		h.remove(level, from, to)
+		err = h.store.Create(ctx, key, bytes.NewReader(b), attrs)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // moment opens the replica at a TXID.
