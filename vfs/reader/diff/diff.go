@@ -44,7 +44,7 @@ type Options struct {
 const worthwhile = 10_000
 
 // New compares what two connections to one replica see, the first of which is at an older
-// state. Both stay where they are and are used by the difference alone until they are
+// state. It begins a transaction on both, and the difference uses them until they are
 // closed. If the context ends, what they do ends.
 func New(ctx context.Context, from, to *sqlite3.Conn, opts Options) (*Diff, error) {
 	d := &Diff{sides: [2]*side{{db: from}, {db: to}}, note: opts.Note}
@@ -60,6 +60,9 @@ func New(ctx context.Context, from, to *sqlite3.Conn, opts Options) (*Diff, erro
 		s.db.SetInterrupt(ctx)
 		if err := s.open(ctx); err != nil {
 			return nil, err
+		}
+		if err := s.db.Exec("BEGIN"); err != nil { // one for all statements: each would read page 1
+			return nil, cause(ctx, err)
 		}
 	}
 	if err := d.readSchemas(); err != nil {
