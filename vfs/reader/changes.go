@@ -104,6 +104,7 @@ func Changes(ctx context.Context, from, to *sqlite3.Conn) (*roaring.Bitmap, erro
 	if a.view.txid > b.view.txid || b.lock != 0 {
 		return nil, errors.New("walvfs: compare two states: the later one is older, or is being read")
 	}
+	a.source.loadIndex(a.view.base) // most of the pages that will be wanted are there
 	changed, v, err := a.source.between(ctx, a.view, b.view)
 	if err != nil {
 		return nil, fmt.Errorf("compare TXID %s with %s: %w", a.view.txid, b.view.txid, err)
