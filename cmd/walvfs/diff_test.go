@@ -79,10 +79,10 @@ func TestShortValue(t *testing.T) {
 		{int64(math.MinInt64), 0, "-9223372036854775808"},
 		{5.0, 0, "5.0"},
 		{"it's\n\x1b[2J\u009b", 0, `'it''s\n\x1b[2J\u009b'`},
-		{[]byte{0, 255}, 0, "x'00ff'"},
+		{[]byte{0, 255}, 0, "X'00ff'"},
 		{long, 0, "'" + strings.Repeat("é", 50) + "'… (3000 characters)"},
 		{long[:2000] + "x" + long, 2000, "'" + strings.Repeat("é", 10) + "x" + strings.Repeat("é", 39) + "'… (4001 characters)"},
-		{append(make([]byte, 500), 7), 500, "x'" + strings.Repeat("00", 49) + "07'… (501 bytes)"},
+		{append(make([]byte, 500), 7), 500, "X'" + strings.Repeat("00", 49) + "07'… (501 bytes)"},
 	} {
 		if got := shortValue(c.value, c.at); got != c.want {
 			t.Errorf("%s\nwant %s", got, c.want)
@@ -115,7 +115,7 @@ func TestDiffOfApplication(t *testing.T) {
 	from := commit(db, "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT, n); INSERT INTO users VALUES (1, 'ann', 9223372036854775807), (2, 'bob', NULL), (3, 'eve', x'00ff')")
 	to := commit(db, "DELETE FROM users WHERE id = 3; UPDATE users SET name = 'bobby' WHERE id = 2; INSERT INTO users VALUES (4, 'dan', 0.5)")
 	out, status := runCommand("diff", "-q", "--from-txid", from, r.URL)
-	const want = "\n\ntable users\n~ id = 2: name 'bob' -> 'bobby'\n- id = 3, name = 'eve', n = x'00ff'\n+ id = 4, name = 'dan', n = 0.5\nusers: 1 inserted, 1 changed, 1 deleted\n"
+	const want = "\n\ntable users\n~ id = 2: name 'bob' -> 'bobby'\n- id = 3, name = 'eve', n = X'00ff'\n+ id = 4, name = 'dan', n = 0.5\nusers: 1 inserted, 1 changed, 1 deleted\n"
 	if status != statusOK || !strings.HasSuffix(out, want) {
 		t.Errorf("status %d: %s", status, out)
 	}

@@ -21,7 +21,7 @@ func Literal(v any) string {
 	case string:
 		return text(v)
 	case []byte:
-		return "x'" + hex.EncodeToString(v) + "'"
+		return "X'" + hex.EncodeToString(v) + "'"
 	}
 	return "NULL"
 }
@@ -44,7 +44,7 @@ func real(v float64) string {
 // take a carriage return or bytes that are no UTF-8 for something else.
 func text(v string) string {
 	if !utf8.ValidString(v) {
-		return "CAST(x'" + hex.EncodeToString([]byte(v)) + "' AS TEXT)"
+		return "CAST(X'" + hex.EncodeToString([]byte(v)) + "' AS TEXT)"
 	}
 	odd := func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r == 0x7f }
 	if !strings.ContainsFunc(v, odd) {

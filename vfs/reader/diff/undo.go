@@ -67,7 +67,7 @@ func (u *undo) write(ctx context.Context, tables []*Table) error {
 		return err
 	}
 	a, b := u.d.sides[earlier].state, u.d.sides[later].state
-	fmt.Fprintf(u.w, "-- From TXID %s of %s back to TXID %s of %s.\n", b.TXID(), b.Time().UTC().Format(time.RFC3339), a.TXID(), a.Time().UTC().Format(time.RFC3339))
+	fmt.Fprintf(u.w, "-- From TXID %s of %s back to TXID %s of %s.\n", b.TXID(), b.Time().UTC().Format(time.RFC3339Nano), a.TXID(), a.Time().UTC().Format(time.RFC3339Nano))
 	u.w.WriteString("-- Apply it to the state of the former: sqlite3 -bail ")
 	if triggers {
 		u.w.WriteString("-cmd '.dbconfig enable_trigger off' ")
