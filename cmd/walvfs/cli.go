@@ -16,6 +16,7 @@ type cli struct {
 	Drill   drillCmd   `cmd:"" help:"Restore to a temporary place and check the database."`
 	Query   queryCmd   `cmd:"" help:"Run SQL on a replica, at any moment, without restoring it."`
 	Points  pointsCmd  `cmd:"" help:"Show which moments can be restored, and how far apart they are."`
+	Diff    diffCmd    `cmd:"" help:"Show which rows changed between two moments, and undo it."`
 	Ls      lsCmd      `cmd:"" help:"List the files of a replica, by level."`
 	Info    infoCmd    `cmd:"" help:"Show a replica's newest state, what can be restored, sizes and costs."`
 	Dump    dumpCmd    `cmd:"" help:"Show what is in an LTX file."`

@@ -131,21 +131,8 @@ func (c *conn) readPage(pgno uint32) ([]byte, error) {
 	if len(c.page) != int(c.view.pageSize) {
 		c.page = make([]byte, c.view.pageSize)
 	}
-	for out := []format.FileInfo(nil); ; {
-		err := c.source.pages.read(ctx, c.view, pgno, c.page)
-		if err == nil {
-			break
-		}
-		bad, ok := badFile(err)
-		if !ok {
-			return nil, err
-		}
-		out = append(out, bad)
-		v, err := c.source.heal(ctx, c.view, out, err)
-		if err != nil {
-			return nil, err
-		}
-		c.view = v
+	if err := c.source.readPage(ctx, &c.view, pgno, c.page); err != nil {
+		return nil, err
 	}
 	c.learn(pgno, c.page)
 	if pgno == 1 {

@@ -176,6 +176,9 @@ func (s *source) loadIndex(f *file) {
 		if err == nil {
 			err = checkIndex(f, index)
 		}
+		if s.pages.ctx.Err() != nil {
+			return // the last connection was closed
+		}
 		if err != nil {
 			s.log.Warn("page index not loaded", "file", s.replica.Name(f.info), "error", err)
 			return // its windows are read as they are needed

@@ -325,6 +325,27 @@ func (s *source) replan(ctx context.Context, v *view) (*view, error) {
 	return next, err
 }
 
+// readPage reads a page of a view into page. Instead of a view whose files are damaged or
+// gone, it leaves another one of the same TXID.
+func (s *source) readPage(ctx context.Context, v **view, pgno uint32, page []byte) error {
+	for out := []format.FileInfo(nil); ; {
+		err := s.pages.read(ctx, *v, pgno, page)
+		if err == nil {
+			return nil
+		}
+		bad, ok := badFile(err)
+		if !ok {
+			return err
+		}
+		out = append(out, bad)
+		next, err := s.heal(ctx, *v, out, err)
+		if err != nil {
+			return err
+		}
+		*v = next
+	}
+}
+
 // heal returns a view of the same TXID that does without files, which reads found to be
 // damaged or gone, the last one with an error. Connections that find the same share the
 // new view.

@@ -49,6 +49,7 @@ func TestStores(t *testing.T) {
 			}
 			w.Close()
 			requireEveryTXID(t, r, store, 5)
+			requireDiffs(t, r, store, "pad")
 		})
 	}
 }
@@ -170,4 +171,5 @@ func TestLitestream(t *testing.T) {
 		t.Fatalf("litestream replicate: %v\n%s", err, &log)
 	}
 	requireEveryTXID(t, r, store, 15)
+	requireDiffs(t, r, store, "t")
 }

@@ -1,0 +1,109 @@
+package reader
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
+)
+
+// Pages that are not among those that may differ between two TXIDs are the same, and the
+// view that stands on the earlier one is that of the later TXID. It is not known what
+// differs only if no chain of files leads from one to the other.
+func TestChangesOfRandomHistories(t *testing.T) {
+	for seed := range uint64(8) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		store := &storagetest.Memory{Name: "app"}
+		const last = 16
+		states := [][]format.TXID{nil}    // by TXID: of each page, the TXID that changed it last
+		begins := map[format.TXID][]int{} // of files but snapshots, by the TXID that they end with
+		for txid := format.TXID(1); txid <= last; txid++ {
+			state := make([]format.TXID, 1+rng.IntN(40))
+			for i := range state {
+				if state[i] = txid; i < len(states[txid-1]) && rng.IntN(8) > 0 {
+					state[i] = states[txid-1][i]
+				}
+			}
+			states = append(states, state)
+			if txid == 1 || rng.IntN(5) == 0 {
+				put(t, store, format.LevelSnapshot, encode(t, 1, txid, uint32(len(state)), state))
+			}
+			for level := range 3 {
+				from := txid
+				if level > 0 {
+					from -= format.TXID(rng.IntN(min(int(txid), 4*level)))
+				}
+				if from == 1 || rng.IntN(3) == 0 {
+					continue
+				}
+				put(t, store, level, encode(t, from, txid, uint32(len(state)), state))
+				begins[txid] = append(begins[txid], int(from))
+			}
+		}
+		s := testSource(store)
+		files, err := s.replica.Files(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		points := files.Restorable()
+		for _, to := range points {
+			reach := map[format.TXID]bool{to: true} // TXIDs from which a chain leads to it
+			for txid := to; txid > 0; txid-- {
+				for _, from := range begins[txid] {
+					for before := format.TXID(from - 1); reach[txid] && before < txid; before++ {
+						reach[before] = true
+					}
+				}
+			}
+			for _, from := range points {
+				if from <= to {
+					requireChanges(t, s, files, from, to, states, reach[from])
+				}
+			}
+		}
+	}
+}
+
+func requireChanges(t *testing.T, s *source, files replica.Files, from, to format.TXID, states [][]format.TXID, known bool) {
+	t.Helper()
+	a, err := s.build(t.Context(), files, from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s.build(t.Context(), files, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed, v, err := s.between(t.Context(), a, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if (changed != nil) != known || (v != nil) != known {
+		t.Fatalf("TXID %s to %s: known %t, want %t", from, to, changed != nil, known)
+	}
+	if !known {
+		return
+	}
+	requireState(t, s, v, states[to])
+	for i := range min(len(states[from]), len(states[to])) {
+		if states[from][i] != states[to][i] && !changed.Contains(uint32(i+1)) {
+			t.Fatalf("TXID %s to %s: page %d is not among those that differ", from, to, i+1)
+		}
+	}
+}
+
+// A connection that is not one to a replica has no state.
+func TestStateOfOthers(t *testing.T) {
+	conn, err := sqlite3.Open(":memory:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := StateOf(conn); err == nil {
+		t.Error("a database in memory has a state")
+	}
+}
