@@ -13,6 +13,7 @@ import (
 // has, these are commands:
 //
 //	sql FILE SQL           run statements on a database, which is made if need be
+//	apply FILE SCRIPT      the same of the statements in a file
 //	ask FILE SQL ANSWER    compare the first column of the first row
 //	hold FILE SQL          the same as sql, and stay in the transaction that it
 //	                       leaves until the script ends
@@ -36,6 +37,7 @@ func runSQLScripts(t *testing.T, dir string) {
 			"wait-for":  waitFor,
 			"integrity": integrity,
 			"sql":       runSQL,
+			"apply":     applySQL,
 			"ask":       askSQL,
 			"wait-ask":  waitAsk,
 			"hold":      holdSQL,
@@ -55,6 +57,11 @@ func runSQL(ts *testscript.TestScript, neg bool, args []string) {
 	db := openSQL(ts, args[0])
 	defer db.Close()
 	ts.Check(db.Exec(args[1]))
+}
+
+// applySQL runs the statements in a file.
+func applySQL(ts *testscript.TestScript, neg bool, args []string) {
+	runSQL(ts, neg, []string{args[0], ts.ReadFile(args[1])})
 }
 
 func holdSQL(ts *testscript.TestScript, neg bool, args []string) {

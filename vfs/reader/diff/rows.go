@@ -43,9 +43,9 @@ func (d *Diff) Rows(ctx context.Context, t *Table, fn func(Change) error) error 
 func (d *Diff) rows(ctx context.Context, t *Table, fn func(Change) error) error {
 	switch {
 	case t.Created():
-		return d.all1(t, later, fn)
+		return d.wholeState(t, later, fn)
 	case t.Dropped():
-		return d.all1(t, earlier, fn)
+		return d.wholeState(t, earlier, fn)
 	case t.kind[earlier] == rowidTable && t.kind[later] == rowidTable:
 		p, err := d.newPairing(t, fn)
 		defer p.close()
@@ -61,14 +61,14 @@ func (d *Diff) rows(ctx context.Context, t *Table, fn func(Change) error) error 
 	case len(t.Key) > 0:
 		return d.byKey(t, fn)
 	}
-	if err := d.all1(t, earlier, fn); err != nil {
+	if err := d.wholeState(t, earlier, fn); err != nil {
 		return err
 	}
-	return d.all1(t, later, fn)
+	return d.wholeState(t, later, fn)
 }
 
-// all1 reports the rows of one state as all deleted or inserted.
-func (d *Diff) all1(t *Table, i int, fn func(Change) error) error {
+// wholeState reports the rows of one state as all deleted or inserted.
+func (d *Diff) wholeState(t *Table, i int, fn func(Change) error) error {
 	c, err := d.cursor(i, t.selectFrom(i))
 	defer c.close()
 	for err == nil && c.now != nil {
