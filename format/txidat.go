@@ -24,7 +24,7 @@ import (
 // TXID if t is before it, with a [*GapError] if no TXID at all can be restored,
 // and with timeOf's error.
 func TXIDAt(files []FileInfo, t time.Time, timeOf func(FileInfo) (time.Time, error)) (TXID, error) {
-	points, err := timePoints(files)
+	points, err := TimePoints(files)
 	if err != nil {
 		return 0, err
 	}
@@ -76,9 +76,10 @@ func (d *dates) well(i int) time.Time {
 	return d.of(bad + 1 + sort.Search(good-bad-1, func(k int) bool { return !d.ahead(bad + 1 + k) }))
 }
 
-// timePoints returns, for each TXID that a time can name, ascending, the file
-// that tells its time.
-func timePoints(files []FileInfo) ([]FileInfo, error) {
+// TimePoints returns, for each TXID that a time can name, ascending, the file
+// that tells its time: those that [TXIDAt] may ask for, with a binary search as
+// [sort.Search] does it, and the newest. It fails as TXIDAt does.
+func TimePoints(files []FileInfo) ([]FileInfo, error) {
 	reached := Restorable(files)
 	if len(reached) == 0 {
 		_, err := Plan(files, 0)

@@ -38,6 +38,8 @@ type life struct {
 	faults atomic.Int64 // one of so many requests fails, 0 for none
 	calls  atomic.Int64
 	bad    []span // when requests failed
+
+	idle time.Duration // how old the replica's tip was when the shipper was opened
 }
 
 // Over months, whatever happens, each point in time that the policy promises can be
@@ -107,6 +109,9 @@ func (l *life) live(faulty bool) {
 }
 
 func (l *life) open() {
+	if n := len(l.db.made); n > 0 {
+		l.idle = time.Since(l.db.made[n-1].Time)
+	}
 	l.s = shipper.New(l.db, l.store, shipper.Options{Interval: time.Second, Policy: shipper.DefaultPolicy(), SpoolDir: l.dir})
 	l.s.Wake()
 }
@@ -213,6 +218,8 @@ func (l *life) checkKept() {
 	// made either.
 	const window = 300 * time.Hour
 	late := 2*time.Hour + l.longestPause(window)
+	// What has passed before the start is not known to have: the clock may have jumped.
+	late += l.idle
 	for _, s := range l.bad {
 		if time.Since(s.end) < window {
 			late += s.took

@@ -24,6 +24,8 @@ type Order struct {
 	At   time.Time // move the first connection to the state of this time, unless it is zero
 	SQL  string    // then make this query on the first connection, unless it is empty
 
+	Since, Until time.Time // if not zero: count the rows that differ between these, and nothing else
+
 	Limit time.Duration // for all of it
 }
 
@@ -42,6 +44,10 @@ type Program struct {
 
 	// Move is the statement that moves a connection to a time.
 	Move func(at time.Time) string
+
+	// Diff counts the rows that differ between two times. It is nil if that takes more than
+	// a call.
+	Diff func(ctx context.Context, since, until time.Time) (rows int, err error)
 }
 
 // Serve carries out orders until there are no more.
@@ -77,6 +83,10 @@ type server struct {
 }
 
 func (s *server) do(ctx context.Context, o Order) (row string, err error) {
+	if !o.Since.IsZero() {
+		n, err := s.program.Diff(ctx, o.Since, o.Until)
+		return fmt.Sprint(n), err
+	}
 	if s.db == nil {
 		if s.db, err = s.program.Open(); err != nil {
 			return "", err

@@ -94,11 +94,16 @@ func (r *Replica) TXIDAt(ctx context.Context, files Files, at time.Time) (format
 	for {
 		var failed error
 		whole := files.Without(bad...)
-		txid, err := format.TXIDAt(whole.Infos(), at, func(f format.FileInfo) (time.Time, error) {
-			h, err := r.Header(ctx, f)
-			if err != nil {
-				failed = err
-				return time.Time{}, err
+		infos := whole.Infos()
+		known := r.headersFor(ctx, infos, at)
+		txid, err := format.TXIDAt(infos, at, func(f format.FileInfo) (time.Time, error) {
+			h, ok := known[f]
+			if !ok {
+				var err error
+				if h, err = r.Header(ctx, f); err != nil {
+					failed = err
+					return time.Time{}, err
+				}
 			}
 			return time.UnixMilli(h.Timestamp), nil
 		})

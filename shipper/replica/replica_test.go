@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/walvfs/walvfs/format"
@@ -97,6 +98,34 @@ func TestTXIDAt(t *testing.T) {
 			t.Errorf("at %d: TXID %s, %v", n, txid, err)
 		}
 	}
+}
+
+// To find a time among a thousand files takes a few requests one after the other.
+func TestTXIDAtInFewRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &storagetest.Memory{}
+		r := replica.New(store, replica.Options{})
+		const n = 1000
+		put(t, store, "", store.Layout(), 9, encode(t, 1, 1, 1, 1))
+		for txid := format.TXID(2); txid <= n; txid++ {
+			put(t, store, "", store.Layout(), 0, encode(t, txid, txid, 1, 1))
+		}
+		files, err := r.Files(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		store.SetBefore(func(context.Context, string, string) error {
+			time.Sleep(30 * time.Millisecond)
+			return nil
+		})
+		for txid := format.TXID(1); txid <= n; txid += 37 {
+			began := time.Now()
+			got, err := r.TXIDAt(t.Context(), files, time.UnixMilli(int64(txid)*1_000_000+1))
+			if rounds := time.Since(began) / (30 * time.Millisecond); err != nil || got != txid || rounds > 3 {
+				t.Fatalf("TXID %s: %s, %v, after %d rounds", txid, got, err, rounds)
+			}
+		}
+	})
 }
 
 // A time that has not come names no state yet, unless the replica's own clock is past it.

@@ -26,12 +26,13 @@ const readingPageSize = 4096
 // commits after it. A row of table item takes a quarter of a page, of random bytes; table word is
 // a WITHOUT ROWID table that was filled in random order; the row of table moment is the TXID.
 type readingData struct {
-	path  string // of the database, as its last commit left it
-	bytes int64
-	rows  int64 // of item
-	words int64
-	times []time.Time // by TXID
-	near  *storagetest.Replica
+	path    string // of the database, as its last commit left it
+	bytes   int64
+	rows    int64 // of item
+	changed int   // rows that the last commit changed
+	words   int64
+	times   []time.Time // by TXID
+	near    *storagetest.Replica
 
 	answers map[string]string // by query, of the local file
 }
@@ -158,11 +159,15 @@ func (d *readingData) commits(ctx context.Context, conn *sqlite3.Conn, store sto
 	for txid := format.TXID(2); int(txid) <= n+1; txid++ {
 		var sql strings.Builder
 		fmt.Fprintf(&sql, "BEGIN; UPDATE moment SET txid = %d; ", txid)
+		changed := map[int64]bool{}
 		for range max(5, min(100, d.rows/4000)) {
-			fmt.Fprintf(&sql, "UPDATE item SET data = randomblob(1000) WHERE id = %d; ", 1+rng.Int64N(d.rows))
+			id := 1 + rng.Int64N(d.rows)
+			fmt.Fprintf(&sql, "UPDATE item SET data = randomblob(1000) WHERE id = %d; ", id)
+			changed[id] = true
 		}
 		fmt.Fprintf(&sql, "INSERT INTO item SELECT value, randomblob(1000) FROM generate_series(%d, %d); COMMIT", d.rows+1, d.rows+50)
 		d.rows += 50
+		d.changed = len(changed) + 50 + 1
 		if err := conn.Exec(sql.String()); err != nil {
 			return err
 		}

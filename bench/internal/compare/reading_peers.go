@@ -15,13 +15,19 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ncruces/go-sqlite3"
+
 	"github.com/walvfs/walvfs/bench/readers"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	_ "github.com/walvfs/walvfs/vfs/reader"
+	"github.com/walvfs/walvfs/vfs/reader/diff"
 )
 
 // localFile is the peer that the others' answers are compared with.
 const localFile = "local-file"
+
+// walvfsReader is the only peer that compares two moments.
+const walvfsReader = "walvfs"
 
 // readingPeer is a way to read a replica.
 type readingPeer struct {
@@ -35,7 +41,7 @@ type readingPeer struct {
 // readingPeers are all of them. Each module of another program has its own dependencies.
 var readingPeers = []readingPeer{
 	{Name: localFile, About: "go-sqlite3 and the database itself: there is no replica"},
-	{Name: "walvfs", About: "vfs=replica as it is by default"},
+	{Name: walvfsReader, About: "vfs=replica as it is by default"},
 	{Name: "litestream", About: "the VFS of Litestream v0.5.18, with SQLite in C", module: "litestream", tags: "vfs"},
 }
 
@@ -125,6 +131,29 @@ func readHere(in io.Reader, out io.Writer) error {
 			return sql.Open("sqlite3", "file:reading.db?vfs=replica&replica="+url.QueryEscape(source))
 		},
 		Move: func(at time.Time) string { return "PRAGMA walvfs_time='" + at.UTC().Format(time.RFC3339Nano) + "'" },
+		Diff: func(ctx context.Context, since, until time.Time) (int, error) { return diffRows(ctx, source, since, until) },
 	}
 	return p.Serve(in, out)
+}
+
+// diffRows does what walvfs diff does, and counts.
+func diffRows(ctx context.Context, source string, since, until time.Time) (rows int, err error) {
+	var conns [2]*sqlite3.Conn
+	for i, at := range []time.Time{since, until} {
+		uri := url.Values{"vfs": {"replica"}, "replica": {source}, "timestamp": {at.UTC().Format(time.RFC3339Nano)}}
+		if conns[i], err = sqlite3.OpenContext(ctx, "file:diff.db?"+uri.Encode()); err != nil {
+			return 0, err
+		}
+		defer conns[i].Close()
+	}
+	d, err := diff.New(ctx, conns[0], conns[1], diff.Options{})
+	if err != nil {
+		return 0, err
+	}
+	for _, t := range d.Tables {
+		if err := d.Rows(ctx, t, func(diff.Change) error { rows++; return nil }); err != nil {
+			return 0, err
+		}
+	}
+	return rows, nil
 }

@@ -59,6 +59,14 @@ func (s *readingSession) run(ctx context.Context, main, scattered *readingData) 
 	}); err != nil {
 		return err
 	}
+	if s.peer.Name == walvfsReader {
+		last := len(main.times) - 1
+		if err := s.session(ctx, main, func() error {
+			return s.expect(readingStep{"diff of the last commit", readers.Order{Since: main.times[last-1], Until: main.times[last]}}, fmt.Sprint(main.changed))
+		}); err != nil {
+			return err
+		}
+	}
 	rows := s.options.scan / (readingPageSize / 4)
 	if err := s.session(ctx, main, func() error {
 		if err := s.do(main, readingStep{"", readers.Order{Open: 1, SQL: first}}); err != nil {

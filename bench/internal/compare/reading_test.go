@@ -26,7 +26,7 @@ func TestReading(t *testing.T) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Files != 6 || r.Size < 15<<20 || len(r.Missing) > 0 || len(r.Readings) != 6+9 {
+	if r.Files != 6 || r.Size < 15<<20 || len(r.Missing) > 0 || len(r.Readings) != 6+10 {
 		t.Errorf("%+v", r)
 	}
 	for _, f := range r.Readings {

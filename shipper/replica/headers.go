@@ -1,0 +1,99 @@
+package replica
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/walvfs/walvfs/format"
+)
+
+// searchDepth is how many steps of a search for a time have their headers read side by
+// side, all that these steps may come to: up to 15, and 4 requests in a row become one.
+const searchDepth = 4
+
+// headersFor reads the headers that a search for a time asks for, in a few rounds. What
+// cannot be read is left out: the search finds out why, if it asks for it.
+func (r *Replica) headersFor(ctx context.Context, infos []format.FileInfo, at time.Time) map[format.FileInfo]format.LTXHeader {
+	points, err := format.TimePoints(infos)
+	if err != nil {
+		return nil
+	}
+	read := &headers{replica: r, known: map[format.FileInfo]format.LTXHeader{}}
+	low, high := 0, len(points) // between these is the first point after the time
+	probes := []int{high - 1}   // and the newest one is asked for
+	for low < high {
+		probes = midpoints(probes, low, high, searchDepth)
+		slices.Sort(probes)
+		read.side(ctx, points, slices.Compact(probes))
+		probes = nil
+		for range searchDepth {
+			if low >= high {
+				break
+			}
+			mid := int(uint(low+high) >> 1)
+			switch when, ok := read.timeOf(points[mid]); {
+			case !ok:
+				return read.known
+			case when.After(at):
+				high = mid
+			default:
+				low = mid + 1
+			}
+		}
+	}
+	return read.known
+}
+
+// midpoints appends where the next steps of a binary search may look.
+func midpoints(to []int, low, high, steps int) []int {
+	if low >= high || steps == 0 {
+		return to
+	}
+	mid := int(uint(low+high) >> 1)
+	to = append(to, mid)
+	to = midpoints(to, low, mid, steps-1)
+	return midpoints(to, mid+1, high, steps-1)
+}
+
+// headers are those that were read.
+type headers struct {
+	replica *Replica
+
+	mu    sync.Mutex
+	known map[format.FileInfo]format.LTXHeader
+}
+
+// side reads headers of some points, side by side.
+func (h *headers) side(ctx context.Context, points []format.FileInfo, some []int) {
+	var g errgroup.Group
+	for _, i := range some {
+		f := points[i]
+		if _, ok := h.timeOf(f); ok {
+			continue
+		}
+		g.Go(func() error {
+			if header, err := h.replica.Header(ctx, f); err == nil {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				h.known[f] = header
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+}
+
+// timeOf returns when a file was cut, if that is known.
+func (h *headers) timeOf(f format.FileInfo) (time.Time, bool) {
+	if !f.Time.IsZero() {
+		return f.Time, true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	header, ok := h.known[f]
+	return time.UnixMilli(header.Timestamp), ok
+}
