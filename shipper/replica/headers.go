@@ -2,6 +2,7 @@ package replica
 
 import (
 	"context"
+	"math/bits"
 	"slices"
 	"sync"
 	"time"
@@ -14,6 +15,13 @@ import (
 // searchDepth is how many steps of a search for a time have their headers read side by
 // side, all that these steps may come to: up to 15, and 4 requests in a row become one.
 const searchDepth = 4
+
+// HeadersFor returns about how many headers are read to find a time among so many TXIDs.
+func HeadersFor(txids int) int {
+	const atOnce = 1<<searchDepth - 1
+	rounds := (bits.Len(uint(txids)) + searchDepth - 1) / searchDepth
+	return min(txids, atOnce*rounds+1)
+}
 
 // headersFor reads the headers that a search for a time asks for, in a few rounds. What
 // cannot be read is left out: the search finds out why, if it asks for it.

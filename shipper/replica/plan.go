@@ -50,8 +50,8 @@ type Target struct {
 const maxPlans = 5
 
 // Plan lists the replica and chooses the files that lead to a target. For a timestamp it
-// also reads headers, about log2 as many as there are TXIDs, once more if retention
-// removed a file meanwhile, and passes over files whose header cannot be right.
+// also reads headers, as many as [HeadersFor] says, once more if retention removed a file
+// meanwhile, and passes over files whose header cannot be right.
 func (r *Replica) Plan(ctx context.Context, t Target) (p Plan, err error) {
 	if t.TXID != 0 && !t.Timestamp.IsZero() {
 		return p, r.PlanError(errors.New("both a TXID and a timestamp were asked for"))

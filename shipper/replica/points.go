@@ -19,7 +19,7 @@ type Point struct {
 
 // Between returns the TXIDs that can be restored whose time is not before from and not
 // after to, ascending. A zero time is no bound, and a time after now bounds nothing. Each
-// bound takes about log2 as many headers as there are TXIDs.
+// bound takes as many headers as [HeadersFor] says.
 func (r *Replica) Between(ctx context.Context, files Files, from, to time.Time) ([]format.TXID, error) {
 	txids := files.Restorable()
 	upTo := func(at time.Time) (n int, err error) {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/bits"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -60,7 +59,7 @@ func Prepare(ctx context.Context, store storage.Store, target string, opts Optio
 		p.Reads++
 	}
 	if !opts.Timestamp.IsZero() {
-		p.Reads += bits.Len(uint(len(p.Plan.Listed.Restorable()))) // headers
+		p.Reads += replica.HeadersFor(len(p.Plan.Listed.Restorable()))
 	}
 	return p, nil
 }
