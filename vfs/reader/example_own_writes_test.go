@@ -1,4 +1,4 @@
-package vfs_test
+package reader_test
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 
 // A program reads its own write from the replica, as another machine would with the TXID that it
 // was sent.
-func ExampleTXID() {
+func Example_ownWrites() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
 		log.Fatal(err)
