@@ -131,7 +131,9 @@ func readHere(in io.Reader, out io.Writer) error {
 			return sql.Open("sqlite3", "file:reading.db?vfs=replica&replica="+url.QueryEscape(source))
 		},
 		Move: func(at time.Time) string { return "PRAGMA walvfs_time='" + at.UTC().Format(time.RFC3339Nano) + "'" },
-		Diff: func(ctx context.Context, since, until time.Time) (int, error) { return diffRows(ctx, source, since, until) },
+		Diff: func(ctx context.Context, since, until time.Time) (int, error) {
+			return diffRows(ctx, source, since, until)
+		},
 	}
 	return p.Serve(in, out)
 }
