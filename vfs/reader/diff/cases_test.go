@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ncruces/go-sqlite3/ext/fts5"
-
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
@@ -193,36 +191,6 @@ func TestNullKeys(t *testing.T) {
 	defer conn.Close()
 	dbtest.Exec(t, conn, sql)
 	if got := dbtest.Query(t, conn, "SELECT group_concat(v) FROM (SELECT v FROM t ORDER BY v)"); got != "1,2,3,4" {
-		t.Errorf("undone: %s", got)
-	}
-}
-
-// What a virtual table stores is compared, and undone, in its shadow tables. It takes no
-// module.
-func TestVirtualTables(t *testing.T) {
-	h := testHistory(t)
-	if err := fts5.Register(h.conn); err != nil {
-		t.Fatal(err)
-	}
-	from := h.commit("CREATE VIRTUAL TABLE docs USING fts5(body)", "INSERT INTO docs VALUES ('red apple'), ('green pear')")
-	to := h.commit("DELETE FROM docs WHERE rowid = 1", "INSERT INTO docs VALUES ('blue plum')")
-	var virtual []string
-	got := h.compare(from, to, func(d *diff.Diff) { virtual = d.Virtual })
-	if len(got.rows["docs_content"]) != 2 || !slices.Equal(virtual, []string{"docs"}) {
-		t.Errorf("%q, virtual %q", got.rows["docs_content"], virtual)
-	}
-	sql, err := h.undo(from, to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn := h.restored(to, dbtest.MemoryDir(t))
-	defer conn.Close()
-	dbtest.Exec(t, conn, sql)
-	if err := fts5.Register(conn); err != nil {
-		t.Fatal(err)
-	}
-	dbtest.Exec(t, conn, "INSERT INTO docs(docs) VALUES ('integrity-check')")
-	if got := dbtest.Query(t, conn, "SELECT (SELECT count(*) FROM docs('apple')) || (SELECT count(*) FROM docs('plum'))"); got != "10" {
 		t.Errorf("undone: %s", got)
 	}
 }
