@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -71,19 +70,9 @@ func (c *diffCmd) Validate() error {
 	return c.check()
 }
 
-func (c *diffCmd) Run(a *app) error {
-	done := make(chan error, 1)
-	go func() { done <- c.run(a) }()
-	select {
-	case err := <-done:
-		return err
-	case <-a.ctx.Done(): // a page may take long to come, and the process ends
-		return context.Cause(a.ctx)
-	}
-}
+func (c *diffCmd) Run(a *app) error { return a.readInPlace(c.run) }
 
 func (c *diffCmd) run(a *app) (err error) {
-	defer outOfMemory(&err)
 	store, _, err := c.open(a)
 	if err != nil {
 		return err

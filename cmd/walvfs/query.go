@@ -68,19 +68,9 @@ func (c *queryCmd) Validate() error {
 	return c.check()
 }
 
-func (c *queryCmd) Run(a *app) error {
-	done := make(chan error, 1)
-	go func() { done <- c.run(a) }()
-	select {
-	case err := <-done:
-		return err
-	case <-a.ctx.Done(): // a page may take long to come, and the process ends
-		return context.Cause(a.ctx)
-	}
-}
+func (c *queryCmd) Run(a *app) error { return a.readInPlace(c.run) }
 
 func (c *queryCmd) run(a *app) (err error) {
-	defer outOfMemory(&err)
 	sql, err := c.read(a)
 	if err != nil {
 		return err
@@ -241,4 +231,22 @@ func parseParams(flags []string) (map[string]string, error) {
 		params[name] = value
 	}
 	return params, nil
+}
+
+// readInPlace runs what reads a replica through SQLite. It does not wait for that to end if
+// the user ends it: a page may take long to come, and the process ends.
+func (a *app) readInPlace(run func(a *app) error) error {
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		defer func() { done <- err }()
+		defer outOfMemory(&err)
+		err = run(a)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-a.ctx.Done():
+		return context.Cause(a.ctx)
+	}
 }
