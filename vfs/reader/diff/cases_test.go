@@ -183,13 +183,7 @@ func TestNullKeys(t *testing.T) {
 		!slices.Equal(got.rows["t"], []string{want[0], "delete <nil>:<nil>|int64:3 -", "insert - <nil>:<nil>|int64:5"}) {
 		t.Errorf("%q", got.rows["t"])
 	}
-	sql, err := h.undo(from, to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn := h.restored(to, dbtest.MemoryDir(t))
-	defer conn.Close()
-	dbtest.Exec(t, conn, sql)
+	conn := h.undone(t, from, to)
 	if got := dbtest.Query(t, conn, "SELECT group_concat(v) FROM (SELECT v FROM t ORDER BY v)"); got != "1,2,3,4" {
 		t.Errorf("undone: %s", got)
 	}
@@ -225,13 +219,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s: %q, want %q", table, rows, want)
 		}
 	}
-	sql, err := h.undo(from, to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn := h.restored(to, dbtest.MemoryDir(t))
-	defer conn.Close()
-	dbtest.Exec(t, conn, sql)
+	conn := h.undone(t, from, to)
 	if got := dbtest.Query(t, conn, "SELECT É.é || é.oid || x.a FROM É, é, x"); got != "356" {
 		t.Errorf("undone: %s", got)
 	}

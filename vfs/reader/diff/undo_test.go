@@ -25,6 +25,19 @@ func (h *history) undo(from, to format.TXID, tables ...string) (sql string, err 
 	return sql, err
 }
 
+// undone returns the database of a state after its difference to an older one was undone.
+func (h *history) undone(t *testing.T, from, to format.TXID) *sqlite3.Conn {
+	t.Helper()
+	sql, err := h.undo(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := h.restored(to, dbtest.MemoryDir(t))
+	t.Cleanup(func() { conn.Close() })
+	dbtest.Exec(t, conn, sql)
+	return conn
+}
+
 // runAll runs statements one after another, also after one that fails, as the shell does
 // without -bail.
 func runAll(t *testing.T, conn *sqlite3.Conn, sql string) (errs []error) {
@@ -141,13 +154,7 @@ func TestUndoOfUniqueValues(t *testing.T) {
 		from := h.commit("CREATE TABLE t (id INTEGER PRIMARY KEY, v, kept, g AS (lower(v)))", "CREATE UNIQUE INDEX u ON "+index,
 			"INSERT INTO t VALUES (1, 'a', 1), (2, 'b', 1), (3, 'c', 0)")
 		to := h.commit("UPDATE t SET v = 'x' WHERE id = 1", "UPDATE t SET v = 'a' WHERE id = 2", "UPDATE t SET v = 'b' WHERE id = 1", "UPDATE t SET kept = 1 WHERE id = 3")
-		sql, err := h.undo(from, to)
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn := h.restored(to, dbtest.MemoryDir(t))
-		defer conn.Close()
-		dbtest.Exec(t, conn, sql)
+		conn := h.undone(t, from, to)
 		if got := dbtest.Query(t, conn, "SELECT group_concat(id || v || kept) FROM (SELECT * FROM t ORDER BY id)"); got != "1a1,2b1,3c0" {
 			t.Errorf("%s: undone: %s", index, got)
 		}
@@ -159,13 +166,7 @@ func TestUndoOfConditions(t *testing.T) {
 	h := testHistory(t)
 	from := h.commit("CREATE TABLE t (id INTEGER PRIMARY KEY, v, kept)", "CREATE UNIQUE INDEX u ON t (v) WHERE kept", "INSERT INTO t VALUES (1, 'a', 1), (2, 'a', 0)")
 	to := h.commit("UPDATE t SET kept = 0 WHERE id = 1", "UPDATE t SET kept = 1 WHERE id = 2")
-	sql, err := h.undo(from, to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn := h.restored(to, dbtest.MemoryDir(t))
-	defer conn.Close()
-	dbtest.Exec(t, conn, sql)
+	conn := h.undone(t, from, to)
 	if got := dbtest.Query(t, conn, "SELECT group_concat(id || kept) FROM (SELECT * FROM t ORDER BY id)"); got != "11,20" {
 		t.Errorf("undone: %s", got)
 	}
