@@ -30,11 +30,12 @@ func (goneError) Is(target error) bool { return target == storage.ErrNoBucket }
 
 // checkRoot fails if the directory is gone. See the package comment.
 func (s *Store) checkRoot() error {
+	seen := s.seen.Load() // before it is looked for: another writer may create it meanwhile
 	_, err := os.Stat(s.root)
 	switch {
 	case err == nil:
 		s.seen.Store(true)
-	case errors.Is(err, fs.ErrNotExist) && s.seen.Load():
+	case errors.Is(err, fs.ErrNotExist) && seen:
 		return goneError{}
 	}
 	return nil // what else is wrong, the operation finds

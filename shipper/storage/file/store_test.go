@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
@@ -218,6 +219,25 @@ func TestGone(t *testing.T) {
 	}
 	if got := keys(t, s); got != "a/b" {
 		t.Errorf("keys %q", got)
+	}
+}
+
+// TestBegun: a directory that another writer creates at the same moment is not gone.
+func TestBegun(t *testing.T) {
+	for range 2000 {
+		s := openTest(t)
+		var g errgroup.Group
+		for range 4 {
+			g.Go(s.checkRoot)
+		}
+		g.Go(func() error { return os.Mkdir(s.root, 0o700) })
+		for range 4 {
+			g.Go(s.checkRoot)
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		os.Remove(s.root)
 	}
 }
 
