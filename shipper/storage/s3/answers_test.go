@@ -183,3 +183,33 @@ func TestPasses(t *testing.T) {
 		}
 	}
 }
+
+// TestLastByteWaits: the service has all of an object but its last byte while the object
+// may not be created yet, and a refusal ends the request once and for all.
+func TestLastByteWaits(t *testing.T) {
+	const size = 10_000
+	refusal := errors.New("disk failed")
+	for _, err := range []error{nil, refusal} {
+		var requests atomic.Int32
+		arrived, whole := make(chan struct{}), make(chan error, 1)
+		s := openFake(t, func(w http.ResponseWriter, r *http.Request) {
+			requests.Add(1)
+			if _, err := io.CopyN(io.Discard, r.Body, size-1); err == nil {
+				close(arrived)
+			}
+			_, err := io.ReadFull(r.Body, make([]byte, 1))
+			whole <- err
+			w.Header().Set("ETag", `"x"`)
+		})
+		got := s.Create(t.Context(), "k", bytes.NewReader(make([]byte, size)), storage.Attrs{Ready: func() error {
+			<-arrived
+			return err
+		}})
+		if !errors.Is(got, err) || (got == nil) != (err == nil) {
+			t.Errorf("got %v, want %v", got, err)
+		}
+		if werr := <-whole; (werr == nil) != (err == nil) || requests.Load() != 1 {
+			t.Errorf("%v: the last byte came: %v; %d requests", err, werr == nil, requests.Load())
+		}
+	}
+}

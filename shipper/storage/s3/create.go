@@ -134,19 +134,26 @@ func (s *Store) put(g *driver.Guard, key string, body storage.Body, attrs storag
 	return wantETag(out.ETag)
 }
 
-// sendWhenReady has a request wait, once it is signed, until its object may be created.
+// sendWhenReady has a request keep its last byte, once it is signed, until its object may
+// be created: a service has the rest by then, and creates nothing of a body that is
+// shorter than its length says.
 func sendWhenReady(g *driver.Guard, attrs storage.Attrs) func(*s3.Options) {
-	wait := middleware.FinalizeMiddlewareFunc("sendWhenReady", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
+	hold := middleware.FinalizeMiddlewareFunc("sendWhenReady", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
 		out middleware.FinalizeOutput, meta middleware.Metadata, err error,
 	) {
-		if err := g.Await(attrs); err != nil {
+		if r, ok := in.Request.(*smithyhttp.Request); ok && r.GetStream() != nil && r.ContentLength > 0 {
+			in.Request, err = r.SetStream(g.Hold(r.GetStream(), r.ContentLength-1, attrs))
+		} else {
+			err = g.Await(attrs)
+		}
+		if err != nil {
 			return out, meta, err
 		}
 		return next.HandleFinalize(ctx, in)
 	})
 	return func(o *s3.Options) {
 		o.APIOptions = append(o.APIOptions, func(stack *middleware.Stack) error {
-			return stack.Finalize.Add(wait, middleware.After)
+			return stack.Finalize.Add(hold, middleware.After)
 		})
 	}
 }

@@ -61,13 +61,52 @@ func (g *Guard) Stop() {
 	g.cancel(nil)
 }
 
-// Err says that the operation stalled if that is what err comes from. Without
-// it a caller would take the guard's cancellation for its own.
+// Err says that the operation stalled, or that its object may not be created, if that is
+// what err comes from. Without it a caller would take the guard's cancellation for its own.
 func (g *Guard) Err(err error) error {
-	if s, ok := context.Cause(g.ctx).(stalled); ok && err != nil {
-		return s
+	switch cause := context.Cause(g.ctx).(type) {
+	case stalled:
+		if err != nil {
+			return cause
+		}
+	case refused:
+		if err != nil {
+			return cause.error
+		}
 	}
 	return err
+}
+
+type refused struct{ error }
+
+// Hold reads a stream, but waits before it goes on after n bytes until the object may be
+// created. If it may not, the operation ends.
+func (g *Guard) Hold(r io.Reader, n int64, attrs storage.Attrs) io.Reader {
+	return &held{Reader: r, left: n, guard: g, attrs: attrs}
+}
+
+type held struct {
+	io.Reader
+	left  int64 // bytes to read before it waits
+	ready bool
+	guard *Guard
+	attrs storage.Attrs
+}
+
+func (h *held) Read(p []byte) (int, error) {
+	if h.left == 0 && !h.ready {
+		if err := h.guard.Await(h.attrs); err != nil {
+			h.guard.cancel(refused{err})
+			return 0, err
+		}
+		h.ready = true
+	}
+	if !h.ready {
+		p = p[:min(int64(len(p)), h.left)]
+	}
+	n, err := h.Reader.Read(p)
+	h.left -= int64(n)
+	return n, err
 }
 
 // Body reads a body from its beginning to its end and takes every read as

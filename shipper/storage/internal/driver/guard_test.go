@@ -9,8 +9,11 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/walvfs/walvfs/shipper/storage"
 )
 
 func TestGuard(t *testing.T) {
@@ -87,6 +90,27 @@ func TestRoot(t *testing.T) {
 	for path, want := range map[string]string{"": "", "/": "", "/a": "a", "/a/b/": "a/b", "//a//b": "a/b", "/../a": "a"} {
 		if got := Root(&url.URL{Path: path}); got != want {
 			t.Errorf("%q: got %q, want %q", path, got, want)
+		}
+	}
+}
+
+// TestHold: a stream stops before the byte that makes the object, and goes on or ends as
+// Ready says.
+func TestHold(t *testing.T) {
+	for _, refusal := range []error{nil, errors.New("disk failed")} {
+		g := NewGuard(t.Context(), time.Hour)
+		defer g.Stop()
+		asked := 0
+		r := g.Hold(strings.NewReader("0123456789"), 9, storage.Attrs{Ready: func() error { asked++; return refusal }})
+		if err := iotest.TestReader(io.LimitReader(r, 9), []byte("012345678")); err != nil || asked != 0 {
+			t.Errorf("%v, asked %d times", err, asked)
+		}
+		rest, err := io.ReadAll(r)
+		if asked != 1 || !errors.Is(err, refusal) || err == nil && string(rest) != "9" {
+			t.Errorf("got %q, %v, asked %d times", rest, err, asked)
+		}
+		if (g.Context().Err() != nil) != (refusal != nil) || !errors.Is(g.Err(g.Context().Err()), refusal) {
+			t.Errorf("operation: %v", g.Err(g.Context().Err()))
 		}
 	}
 }
