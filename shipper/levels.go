@@ -21,17 +21,18 @@ type levels struct {
 	look   *job     // finds out whether the replica is still what it was
 	retain *job     // deletes what is not kept
 
-	mu       sync.Mutex
-	log      int             // counts begins: what is from another log than the replica's now does not count
-	from     format.TXID     // the tip at the start: sets hold only what came after it, until known
-	fromTime time.Time       // of the tip at the start
-	begun    time.Time       // the start, by a clock that does not jump
-	known    bool            // sets hold what was there at the start, too
-	firstAck time.Time       // when the first file was acknowledged
-	overdue  bool            // what earlier runs left is due by its age
-	held     held            // what the last listing had
-	base     format.FileInfo // a file that holds everything up to its end, and has to be there
-	vanished error           // files that had to be there were not; the next snapshot mends it
+	mu        sync.Mutex
+	log       int             // counts begins: what is from another log than the replica's now does not count
+	from      format.TXID     // the tip at the start: sets hold only what came after it, until known
+	fromTime  time.Time       // of the tip at the start
+	begun     time.Time       // the start, by a clock that does not jump
+	known     bool            // sets hold what was there at the start, too
+	firstAck  time.Time       // when the first file was acknowledged
+	overdue   bool            // what earlier runs left is due by its age
+	held      held            // what the last listing had
+	deletions int             // that began, and that ended
+	base      format.FileInfo // a file that holds everything up to its end, and has to be there
+	vanished  error           // files that had to be there were not; the next snapshot mends it
 }
 
 // A level is what one level lacks.

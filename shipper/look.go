@@ -17,7 +17,7 @@ var ErrVanished = errors.New("files of the replica have vanished: look for a lif
 // mended by a snapshot.
 func (s *Shipper) list(ctx context.Context) (replica.Files, error) {
 	had := s.Tip().TXID
-	settled, log := s.levels.settled(had)
+	asked := s.levels.listing(had)
 	files, err := s.listOnce(ctx)
 	if err == nil && !leads(files, had) {
 		// It may have been taken between two steps of somebody else's.
@@ -26,7 +26,7 @@ func (s *Shipper) list(ctx context.Context) (replica.Files, error) {
 	if err != nil {
 		return nil, err
 	}
-	if missing := s.levels.found(files, settled, log); missing > 0 {
+	if missing := s.levels.found(files, asked); missing > 0 {
 		err := fmt.Errorf("%w; %d files are missing, and the moments that need them cannot be restored any more", ErrVanished, missing)
 		s.log.Warn("older moments are lost", "error", err)
 		s.failedBeside(err)
@@ -40,7 +40,7 @@ func (s *Shipper) list(ctx context.Context) (replica.Files, error) {
 	}
 	err = fmt.Errorf("%w; the replica had TXID %s, and its %d files lead to TXID %s; a snapshot will replace what is missing",
 		ErrVanished, had, len(files), newest)
-	if s.levels.lose(err, log) {
+	if s.levels.lose(err, asked.log) {
 		s.log.Error("the replica is not whole", "error", err)
 		s.failedBeside(err)
 	}
@@ -60,9 +60,14 @@ func leads(files replica.Files, txid format.TXID) bool {
 	return len(points) > 0 && points[len(points)-1] >= txid
 }
 
-// settled returns the TXID up to which no file ends that is on its way, or will be; and
-// the log that the replica has now.
-func (l *levels) settled(tip format.TXID) (upTo format.TXID, log int) {
+// A listing is what is known when the store is asked for one.
+type listing struct {
+	upTo      format.TXID // no file that ends there or before is on its way, or will be
+	log       int         // that the replica has
+	deletions int         // that began, and that ended: odd during one
+}
+
+func (l *levels) listing(tip format.TXID) listing {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, v := range l.list {
@@ -70,7 +75,7 @@ func (l *levels) settled(tip format.TXID) (upTo format.TXID, log int) {
 			tip = min(tip, v.cut.max)
 		}
 	}
-	return max(tip, 1) - 1, l.log
+	return listing{max(tip, 1) - 1, l.log, l.deletions}
 }
 
 // held is how many files there were at the last listing that end no later than a TXID.
@@ -89,12 +94,12 @@ func holds(files replica.Files, upTo format.TXID) held {
 	return h
 }
 
-// found is told a listing, and up to where it holds all that is ever uploaded. It returns
-// how many files are gone since the last one.
-func (l *levels) found(files replica.Files, upTo format.TXID, log int) (missing int) {
+// found compares a listing with the last one, and returns how many files are gone. One
+// that was made while files were deleted cannot be compared: it has some of them or none.
+func (l *levels) found(files replica.Files, asked listing) (missing int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if log != l.log {
+	if asked.log != l.log {
 		return 0
 	}
 	for _, f := range files {
@@ -102,23 +107,29 @@ func (l *levels) found(files replica.Files, upTo format.TXID, log int) (missing 
 			l.base = f.FileInfo
 		}
 	}
+	if asked.deletions%2 == 1 || asked.deletions != l.deletions {
+		return 0
+	}
 	missing = l.held.files - holds(files, l.held.upTo).files
-	l.held = holds(files, upTo)
+	l.held = holds(files, asked.upTo)
 	return missing
 }
 
-// deletedSome is told that some of the files of the last listing may be gone.
-func (l *levels) deletedSome() {
+// deletes notes that files of the last listing are going to be deleted. The function that
+// it returns notes that they are gone, or that an error says which of them are.
+func (l *levels) deletes(files replica.Files) (ended func(err error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held = held{}
-}
-
-// deleted is told which of the files of the last listing are gone now.
-func (l *levels) deleted(files replica.Files) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.held.files -= holds(files, l.held.upTo).files
+	l.deletions++
+	return func(err error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.deletions++
+		l.held.files -= holds(files, l.held.upTo).files
+		if err != nil {
+			l.held = held{} // some of them may be there
+		}
+	}
 }
 
 // lose has a snapshot made at once. It reports whether that is new.

@@ -26,12 +26,13 @@ func (s *Shipper) retain(ctx context.Context) error {
 		keys[i] = s.replica.Key(f.FileInfo)
 	}
 	if len(keys) > 0 && elapsed(began) < lateAfter { // not asleep in between
-		if err := s.store.Delete(ctx, keys...); err != nil {
-			s.levels.deletedSome()
+		ended := s.levels.deletes(out)
+		err := s.store.Delete(ctx, keys...)
+		ended(err)
+		if err != nil {
 			return err
 		}
 		s.log.Debug("deleted what is not kept", "files", len(keys))
-		s.levels.deleted(out)
 		s.emit(Deleted{len(keys)})
 	}
 	s.levels.keeps(false, again, time.Now())
