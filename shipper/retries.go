@@ -1,6 +1,7 @@
 package shipper
 
 import (
+	"errors"
 	"log/slog"
 	"time"
 
@@ -16,11 +17,12 @@ const longestPause = 30 * time.Second
 const slowRetry = 10 * time.Second
 
 // retries are the pauses of a job after failures, and what the log is told of these: of
-// the first one, of one of another kind, and then ever more rarely.
+// the first one, of one that has another remedy, and then ever more rarely.
 type retries struct {
 	pauses *backoff.ExponentialBackOff
 	since  time.Time // of the first failure, zero if the last try went well
 	denied bool      // only a person can end it
+	remedy string    // of the last failure
 	next   time.Time // when the log hears of it again
 	quiet  time.Duration
 }
@@ -37,20 +39,23 @@ func newRetries(longest time.Duration) *retries {
 // failed returns how long to wait before the next try, and whether to log it.
 func (r *retries) failed(err error) (pause time.Duration, tell bool) {
 	pause = r.pauses.NextBackOff()
-	denied, now := storage.Refused(err), time.Now()
+	denied, remedy, now := storage.Refused(err), "", time.Now()
+	if e, ok := errors.AsType[*storage.Error](err); ok {
+		remedy = e.Hint
+	}
 	if denied {
 		pause = max(pause, slowRetry)
 	}
 	switch {
 	case r.since.IsZero():
 		r.since, r.quiet = now, time.Minute
-	case denied != r.denied:
+	case denied != r.denied || remedy != r.remedy:
 	case now.Before(r.next):
 		return pause, false
 	default:
 		r.quiet *= 2
 	}
-	r.denied, r.next = denied, now.Add(r.quiet)
+	r.denied, r.remedy, r.next = denied, remedy, now.Add(r.quiet)
 	return pause, true
 }
 
