@@ -16,6 +16,9 @@ import (
 func (s *Shipper) recognize(ctx context.Context) error {
 	asked := time.Now() // to compare the tip with the database may take long
 	tip, err := s.replica.Tip(ctx, s.source.Last())
+	if tip == nil && err == nil {
+		err = s.replica.Begins(ctx)
+	}
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func (c *adoptCmd) Run(a *app) error {
 		return err
 	}
 	if r.Foreign() {
-		return fmt.Errorf("%s: the replica has the keys of another kind of store: it can be read there, but not continued", store)
+		return r.Begins(a.ctx)
 	}
 	status, err := c.replicate(a, db, vfs.Options{Adopt: vfs.AdoptEqual})
 	if errors.Is(err, shipper.ErrDiverged) {

@@ -17,10 +17,7 @@ var ErrNone = errors.New("no replica here: there are no LTX files")
 // [ErrNone] only if there is no backup that we merely cannot read: whoever takes "no
 // replica" for an answer goes on to start with an empty database.
 func (r *Replica) foreign(ctx context.Context) (Files, error) {
-	other := format.LayoutDecimal
-	if r.store.Layout() == other {
-		other = format.LayoutHex
-	}
+	other := r.otherLayout()
 	files, err := Collect(r.list(ctx, other, other.Prefix(), ""))
 	if err != nil {
 		return nil, err
@@ -51,6 +48,36 @@ func (r *Replica) foreign(ctx context.Context) (Files, error) {
 	}
 	return nil, r.none(ErrNone, "check the path of the URL; it may also be that nothing was shipped to it yet")
 }
+
+func (r *Replica) otherLayout() format.Layout {
+	if r.store.Layout() == format.LayoutDecimal {
+		return format.LayoutHex
+	}
+	return format.LayoutDecimal
+}
+
+// Begins reports why a replica that has no file yet cannot begin: there is one under the
+// keys of another kind of store, as in a copy of a bucket on disk. It can be read there.
+func (r *Replica) Begins(ctx context.Context) error {
+	other := r.otherLayout()
+	for f, err := range r.list(ctx, other, other.Prefix(), "") {
+		if err != nil {
+			return err
+		}
+		return r.none(foreignError(other.Key(f.Level, f.MinTXID, f.MaxTXID)), "walvfs can read it, but not continue it here: use another URL")
+	}
+	return nil
+}
+
+// A foreignError has a key of a replica that cannot be continued. Only a person can change
+// that.
+type foreignError string
+
+func (e foreignError) Error() string {
+	return "a replica is there with the keys of another kind of store, such as " + string(e)
+}
+
+func (foreignError) Is(target error) bool { return target == storage.ErrRefused }
 
 // keyOfOld is what the keys of Litestream before 0.5 begin with.
 const keyOfOld = "generations"
