@@ -30,7 +30,7 @@ type demoCmd struct {
 
 // Help is shown below the synopsis.
 func (*demoCmd) Help() string {
-	return `It needs no account and no server: in a temporary directory, it opens a database with a file:// replica, writes the names of all Unicode characters from several connections, changes and deletes many of them, deletes the database, restores it from the replica, and compares every page. It takes a few seconds. The exit status is 0 only if the copy equals what was lost.`
+	return `It needs no account and no server: in a temporary directory, it opens a database with a file:// replica, writes the names of all Unicode characters from several connections, changes many of them, deletes thousands and brings those back from the replica. Then it deletes the database, restores it from the replica, and compares every page. It takes a few seconds. The exit status is 0 only if all rows are back, and if the restored database equals the lost one.`
 }
 
 func (c *demoCmd) Run(a *app) error {
