@@ -26,10 +26,11 @@ type progress struct {
 	quiet bool
 	title string
 
-	mu   sync.Mutex
-	bar  *progressbar.ProgressBar // nil before the first update, and where there is no terminal
-	tty  bool
-	next time.Time // of the next line
+	mu      sync.Mutex
+	bar     *progressbar.ProgressBar // nil before the first update, and where there is no terminal
+	tty     bool
+	columns int       // of the terminal
+	next    time.Time // of the next line
 
 	begun     time.Time // of the first update, which had begunWith bytes
 	begunWith int64
@@ -37,10 +38,11 @@ type progress struct {
 
 func (a *app) newProgress(quiet bool, title string) *progress {
 	return &progress{
-		out:   a.stderr,
-		quiet: quiet,
-		title: title,
-		tty:   isTerminal(a.stderr) && a.getenv("TERM") != "dumb",
+		out:     a.stderr,
+		quiet:   quiet,
+		title:   title,
+		tty:     isTerminal(a.stderr) && a.getenv("TERM") != "dumb",
+		columns: columns(a.stderr),
 	}
 }
 
@@ -73,21 +75,42 @@ func (p *progress) update(r restore.Progress) {
 func (p *progress) draw(r restore.Progress) {
 	if p.bar == nil {
 		fmt.Fprintln(p.out, p.title)
-		p.bar = progressbar.NewOptions64(r.TotalBytes,
-			progressbar.OptionSetWriter(p.out),
-			progressbar.OptionShowBytes(true),
-			progressbar.OptionShowCount(),
-			progressbar.OptionUseIECUnits(true),
-			progressbar.OptionThrottle(100*time.Millisecond),
-			progressbar.OptionSetPredictTime(true),
-			progressbar.OptionFullWidth(),
-			progressbar.OptionClearOnFinish(),
-		)
+		p.bar = newBar(p.out, r.TotalBytes, p.columns)
 	}
 	if p.bar.GetMax64() != r.TotalBytes { // another upload
 		p.bar.ChangeMax64(r.TotalBytes)
 	}
 	_ = p.bar.Set64(r.Bytes)
+}
+
+// narrow is the width of a terminal in columns up to which a bar has no figures but the
+// percentage: with them it would wrap.
+const narrow = 60
+
+func newBar(out io.Writer, total int64, columns int) *progressbar.ProgressBar {
+	options := []progressbar.Option{
+		progressbar.OptionSetWriter(out),
+		progressbar.OptionThrottle(100 * time.Millisecond),
+		progressbar.OptionFullWidth(),
+		progressbar.OptionClearOnFinish(),
+	}
+	if columns <= narrow {
+		options = append(options, progressbar.OptionSetElapsedTime(false), progressbar.OptionSetPredictTime(false))
+	} else {
+		options = append(options, progressbar.OptionSetPredictTime(true), progressbar.OptionShowBytes(true),
+			progressbar.OptionShowCount(), progressbar.OptionUseIECUnits(true))
+	}
+	return progressbar.NewOptions64(total, options...)
+}
+
+// columns returns the width of a terminal, 80 if it is not known.
+func columns(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
+			return n
+		}
+	}
+	return 80
 }
 
 // line says where the restore begins, and then how far it is.

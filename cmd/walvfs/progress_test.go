@@ -11,7 +11,7 @@ import (
 
 func TestProgressOnTerminal(t *testing.T) {
 	var out strings.Builder
-	p := &progress{out: &out, title: "app.db: restoring", tty: true}
+	p := &progress{out: &out, title: "app.db: restoring", tty: true, columns: 80}
 	half := restore.Progress{Files: 1, Bytes: 512, TotalFiles: 2, TotalBytes: 1024}
 	p.update(half)
 	p.logger().Warn("trouble")
@@ -24,6 +24,17 @@ func TestProgressOnTerminal(t *testing.T) {
 	}
 	if !strings.HasSuffix(strings.TrimRight(out.String(), " "), "\r") {
 		t.Errorf("the bar is still there: %q", out.String())
+	}
+}
+
+// On a narrow terminal, figures would make the bar wrap.
+func TestProgressOnNarrowTerminal(t *testing.T) {
+	var out strings.Builder
+	p := &progress{out: &out, tty: true, columns: 40}
+	p.update(restore.Progress{Bytes: 512, TotalBytes: 1024})
+	p.end()
+	if s := out.String(); !strings.Contains(s, " 50%") || strings.Contains(s, "B/") || strings.Contains(s, "s:") {
+		t.Errorf("output is %q", s)
 	}
 }
 
