@@ -28,6 +28,7 @@ type progress struct {
 
 	mu      sync.Mutex
 	bar     *progressbar.ProgressBar // nil before the first update, and where there is no terminal
+	titled  bool                     // the title was printed
 	tty     bool
 	columns int       // of the terminal
 	next    time.Time // of the next line
@@ -59,10 +60,21 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// begin says what takes a while, before it is known how much there is to do.
+func (p *progress) begin() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.tty && !p.quiet && !p.titled {
+		p.titled = true
+		fmt.Fprintln(p.out, p.title)
+	}
+}
+
 func (p *progress) update(r restore.Progress) {
 	if p.quiet {
 		return
 	}
+	p.begin()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.tty {
@@ -74,7 +86,6 @@ func (p *progress) update(r restore.Progress) {
 
 func (p *progress) draw(r restore.Progress) {
 	if p.bar == nil {
-		fmt.Fprintln(p.out, p.title)
 		p.bar = newBar(p.out, r.TotalBytes, p.columns)
 	}
 	if p.bar.GetMax64() != r.TotalBytes { // another upload

@@ -114,6 +114,7 @@ func (c *replicateArgs) replicate(a *app, db config.DB, opts vfs.Options) (shipp
 		return shipper.Status{}, c.explain(innermost(err))
 	}
 	progress := a.newTerminalProgress(c.Quiet || c.JSON, fmt.Sprintf("%s: uploading to %s", c.DB, db.URL))
+	progress.begin()
 	err = c.drain(a.ctx, path, progress)
 	progress.end()
 	status, _ := vfs.Status(path)
