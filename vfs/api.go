@@ -188,63 +188,49 @@ type Options struct {
 	// them. A parameter that is not known is an error.
 	Parameters []string
 
-	// Adopt says when a database goes on from a replica that another file wrote. The
-	// default is [AdoptMoved].
-	Adopt Adopt
-
-	// Interval is the least time between two uploads. The default is 1 s;
-	// negative means none.
+	// Interval is the least time between two uploads. The default is 1 s; [Off] means
+	// none.
 	Interval time.Duration
 
-	// CloseTimeout is how long the last close of a database waits for its
-	// replica. The default is 10 s; negative means not at all.
+	// Durability says when a commit returns. With [DurabilitySync], all connections share
+	// uploads, and reads and other writes go on meanwhile. A commit that the replica does not
+	// confirm fails with [ErrUnconfirmed], although it is made.
+	Durability Durability
+
+	// SyncTimeout is how long a commit waits for the replica. The default is 10 s; [Off]
+	// means without limit.
+	SyncTimeout time.Duration
+
+	// MaxLag refuses writes with [ErrLag] while the replica lacks a commit that is older
+	// than this. The default is [Off].
+	MaxLag time.Duration
+
+	// OnFenced says what to do when another writer owns the replica.
+	OnFenced OnFenced
+
+	// CloseTimeout is how long the last close of a database waits for its replica. The
+	// default is 10 s; [Off] means not at all.
 	CloseTimeout time.Duration
 
-	// LockTimeout is how long to wait for another process that has the database
-	// open through this VFS.
+	// LockTimeout is how long to wait for another process that has the database open
+	// through this VFS. The default is [Off].
 	LockTimeout time.Duration
 
-	// RestoreIfMissing restores a database that does not exist from its replica
-	// when it is opened, which takes as long as the download. It starts empty
-	// only if there is provably nothing to restore.
-	RestoreIfMissing bool
+	// Restore says whether a database is restored before it is opened.
+	Restore Restore
 
-	// RestoreIfBehind is RestoreIfMissing, and restores a database, too, that has
-	// nothing which its replica lacks, while the replica has gone on: another
-	// machine has taken over meanwhile, or the disk has lost commits. Opening such
-	// a database asks the store, and fails if that does not answer. The replaced
-	// database is kept beside it, as "-walvfs-behind". If retention has removed the
-	// file that both had last, the replica is taken for this database's.
-	RestoreIfBehind bool
+	// Adopt says which database may continue a replica that another file wrote.
+	Adopt Adopt
 
-	// Unfenced goes on with a store that does not support put-if-absent: nothing
-	// stops two writers from mixing their histories.
-	Unfenced bool
+	// Diverged says what to do if the replica holds another history.
+	Diverged Diverged
+
+	// Fencing says whether the store must support put-if-absent.
+	Fencing Fencing
 
 	// Policy says when files are compacted and how long they are kept. The zero
 	// value is [shipper.DefaultPolicy].
 	Policy shipper.Policy
-
-	// Overwrite makes this database the replica's content when the replica
-	// holds another history, instead of halting.
-	Overwrite bool
-
-	// Sync has each commit wait until the replica has it. Those of all connections
-	// share uploads, and others read and write meanwhile. A commit that cannot be
-	// confirmed fails with [ErrUnconfirmed], although it is made.
-	Sync bool
-
-	// SyncTimeout is how long a commit waits. The default is 10 s; negative means
-	// for ever.
-	SyncTimeout time.Duration
-
-	// MaxLag refuses writes with [ErrLag] while the replica lacks a commit that is
-	// older. Zero means never.
-	MaxLag time.Duration
-
-	// FencedReadonly refuses writes with [ErrFenced] as soon as another writer is
-	// known to have the replica.
-	FencedReadonly bool
 
 	// Logger defaults to [slog.Default].
 	Logger *slog.Logger

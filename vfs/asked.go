@@ -64,11 +64,7 @@ func (v *replicated) checkOne(name string, values []string) error {
 func hint(name string) string {
 	var known []uri.Known
 	for _, p := range parameters {
-		k := uri.Known{Name: p.name}
-		for _, c := range p.choices {
-			k.Values = append(k.Values, c.value)
-		}
-		known = append(known, k)
+		known = append(known, uri.Known{Name: p.name, Values: p.values})
 	}
 	return uri.Hint(name, known)
 }

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -106,12 +108,51 @@ func TestParametersAreDocumented(t *testing.T) {
 	}
 }
 
-// The name of a choice is its value in a URI.
-func TestAdopt(t *testing.T) {
-	for _, adopt := range []Adopt{AdoptMoved, AdoptEqual, AdoptNever} {
-		s := settings{adopt: -1}
-		if err := s.apply(url.Values{"adopt": {adopt.String()}}); err != nil || s.adopt != adopt {
-			t.Errorf("%s: %v, %v", adopt, s.adopt, err)
+// A URI spells each choice as Go does, and the first one is the default of both.
+func TestChoices(t *testing.T) {
+	v := &replicated{}
+	for name, c := range map[string]struct {
+		values []string
+		of     func(settings) fmt.Stringer
+	}{
+		"durability": {[]string{"async", "sync"}, func(s settings) fmt.Stringer { return s.durability }},
+		"on_fenced":  {[]string{"continue", "readonly"}, func(s settings) fmt.Stringer { return s.onFenced }},
+		"restore":    {[]string{"never", "if-missing", "if-behind"}, func(s settings) fmt.Stringer { return s.restore }},
+		"adopt":      {[]string{"moved", "equal", "never"}, func(s settings) fmt.Stringer { return s.adopt }},
+		"diverged":   {[]string{"halt", "overwrite"}, func(s settings) fmt.Stringer { return s.diverged }},
+		"fencing":    {[]string{"on", "off"}, func(s settings) fmt.Stringer { return s.fencing }},
+	} {
+		if got := c.of(v.defaults()).String(); got != c.values[0] {
+			t.Errorf("%s is %s by default", name, got)
 		}
+		for _, value := range c.values {
+			s := v.defaults()
+			if err := s.apply(url.Values{name: {value}}); err != nil || c.of(s).String() != value {
+				t.Errorf("%s=%s: %s, %v", name, value, c.of(s), err)
+			}
+		}
+	}
+	for _, p := range parameters {
+		if p.values != nil && !slices.Contains([]string{"durability", "on_fenced", "restore", "adopt", "diverged", "fencing"}, p.name) {
+			t.Errorf("%s is not tested", p.name)
+		}
+	}
+}
+
+// Go's choices are those of a URI, and off is one word there, too.
+func TestOptionsAreSettings(t *testing.T) {
+	v := &replicated{opts: Options{
+		Durability: DurabilitySync, Restore: RestoreIfBehind, Adopt: AdoptEqual, Diverged: DivergedOverwrite,
+		OnFenced: OnFencedReadonly, Fencing: FencingOff, Interval: Off, SyncTimeout: Off, MaxLag: Off, CloseTimeout: Off, LockTimeout: Off,
+	}}
+	want := v.defaults()
+	got := (&replicated{}).defaults()
+	got.logger, got.calls = want.logger, want.calls
+	err := got.apply(url.Values{
+		"durability": {"sync"}, "restore": {"if-behind"}, "adopt": {"equal"}, "diverged": {"overwrite"}, "on_fenced": {"readonly"},
+		"fencing": {"off"}, "interval": {"0s"}, "sync_timeout": {"off"}, "max_lag": {"off"}, "close_timeout": {"0s"}, "lock_timeout": {"0s"},
+	})
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
 	}
 }

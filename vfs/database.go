@@ -107,7 +107,7 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 		NodeID:   d.ledger.NodeID(),
 		Interval: cfg.interval,
 		SpoolDir: filepath.Dir(path),
-		Unfenced: cfg.unfenced,
+		Unfenced: cfg.fencing == FencingOff,
 		Policy:   cfg.policy,
 		Logger:   log,
 		Events:   d.emit,

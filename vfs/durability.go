@@ -229,7 +229,7 @@ func (d *database) end() shipper.Commit {
 func (f *mainFile) refuse() error {
 	d, cause, code := f.db, error(nil), ErrLag
 	switch lag := d.ship.Lag(); {
-	case d.cfg.fencedReadonly && d.ship.Fenced():
+	case d.cfg.onFenced == OnFencedReadonly && d.ship.Fenced():
 		code = ErrFenced
 		cause = fmt.Errorf("walvfs: nothing may be written, because of on_fenced=readonly: %w", d.ship.Status().Err)
 	case d.cfg.maxLag > 0 && lag > d.cfg.maxLag:
@@ -244,4 +244,4 @@ func (f *mainFile) refuse() error {
 }
 
 // mayRefuse reports whether there may be such a reason.
-func (d *database) mayRefuse() bool { return d.cfg.maxLag > 0 || d.cfg.fencedReadonly }
+func (d *database) mayRefuse() bool { return d.cfg.maxLag > 0 || d.cfg.onFenced == OnFencedReadonly }

@@ -21,7 +21,7 @@ type fingerprint struct {
 // wantsFingerprint reports whether the state file proves so little that the content of
 // the database may have to.
 func (d *database) wantsFingerprint() bool {
-	return !d.cfg.overwrite && d.opened.Found.Size > 0 &&
+	return d.cfg.diverged != DivergedOverwrite && d.opened.Found.Size > 0 &&
 		(d.opened.Record != continuity.OwnFile || d.opened.Proof == continuity.DiskLost)
 }
 

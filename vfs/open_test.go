@@ -84,7 +84,7 @@ func TestReplicaFromOptions(t *testing.T) {
 	var shipped []shipper.Uploaded
 	vfs.Register("replicated-options", vfs.Options{
 		Replicas: map[string]string{path: store.String()},
-		Interval: -1,
+		Interval: vfs.Off,
 		Events: func(at string, e shipper.Event) {
 			mu.Lock()
 			defer mu.Unlock()

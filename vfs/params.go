@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,49 +15,29 @@ import (
 
 // A parameter is one of ours in a database's URI.
 type parameter struct {
-	name    string
-	each    bool                                  // connection has its own, else all of a database have the same
-	choices []choice                              // nil if any text may be a value
-	set     func(s *settings, value string) error // the error names neither parameter nor value
-}
-
-// A choice is a value of a parameter, and what it does.
-type choice struct {
-	value  string
-	choose func(s *settings)
+	name   string
+	each   bool                                  // connection has its own, else all of a database have the same
+	values []string                              // nil if any text may be a value
+	set    func(s *settings, value string) error // the error names neither parameter nor value
 }
 
 // parameters are all of ours. Parsing, checks and suggestions go by this table.
 var parameters = []parameter{
 	each(parameter{name: "replica", set: func(s *settings, value string) error { s.replica = value; return nil }}),
 	duration("interval", func(s *settings) *time.Duration { return &s.interval }),
-	each(oneOf("durability",
-		choice{"async", func(s *settings) { s.sync = false }},
-		choice{"sync", func(s *settings) { s.sync = true }})),
+	each(oneOf("durability", func(s *settings) *Durability { return &s.durability }, DurabilityAsync, DurabilitySync)),
 	each(durationOrOff("sync_timeout", func(s *settings) *time.Duration { return &s.syncTimeout })),
 	durationOrOff("max_lag", func(s *settings) *time.Duration { return &s.maxLag }),
-	oneOf("on_fenced",
-		choice{"continue", func(s *settings) { s.fencedReadonly = false }},
-		choice{"readonly", func(s *settings) { s.fencedReadonly = true }}),
+	oneOf("on_fenced", func(s *settings) *OnFenced { return &s.onFenced }, OnFencedContinue, OnFencedReadonly),
 	duration("close_timeout", func(s *settings) *time.Duration { return &s.closeTimeout }),
 	each(duration("lock_timeout", func(s *settings) *time.Duration { return &s.lockTimeout })),
-	each(oneOf("restore",
-		choice{"never", func(s *settings) { s.ifMissing, s.ifBehind = false, false }},
-		choice{"if-missing", func(s *settings) { s.ifMissing, s.ifBehind = true, false }},
-		choice{"if-behind", func(s *settings) { s.ifMissing, s.ifBehind = true, true }})),
-	oneOf("adopt",
-		choice{"moved", func(s *settings) { s.adopt = AdoptMoved }},
-		choice{"equal", func(s *settings) { s.adopt = AdoptEqual }},
-		choice{"never", func(s *settings) { s.adopt = AdoptNever }}),
-	oneOf("diverged",
-		choice{"halt", func(s *settings) { s.overwrite = false }},
-		choice{"overwrite", func(s *settings) { s.overwrite = true }}),
+	each(oneOf("restore", func(s *settings) *Restore { return &s.restore }, RestoreNever, RestoreIfMissing, RestoreIfBehind)),
+	oneOf("adopt", func(s *settings) *Adopt { return &s.adopt }, AdoptMoved, AdoptEqual, AdoptNever),
+	oneOf("diverged", func(s *settings) *Diverged { return &s.diverged }, DivergedHalt, DivergedOverwrite),
 	durationOrOff("retention", func(s *settings) *time.Duration { return &s.policy.Keep }),
 	atLeast(shipper.LeastKeepRaw, duration("keep_raw", func(s *settings) *time.Duration { return &s.policy.KeepRaw })),
 	durationOrOff("snapshots", func(s *settings) *time.Duration { return &s.policy.Snapshots }),
-	oneOf("fencing",
-		choice{"on", func(s *settings) { s.unfenced = false }},
-		choice{"off", func(s *settings) { s.unfenced = true }}),
+	oneOf("fencing", func(s *settings) *Fencing { return &s.fencing }, FencingOn, FencingOff),
 }
 
 func each(p parameter) parameter {
@@ -101,18 +82,20 @@ func durationOrOff(name string, field func(*settings) *time.Duration) parameter 
 	}}
 }
 
-func oneOf(name string, choices ...choice) parameter {
-	return parameter{name: name, choices: choices, set: func(s *settings, value string) error {
-		var known []string
-		for _, c := range choices {
-			if c.value == value {
-				c.choose(s)
-				return nil
-			}
-			known = append(known, c.value)
+func oneOf[T fmt.Stringer](name string, field func(*settings) *T, choices ...T) parameter {
+	p := parameter{name: name}
+	for _, c := range choices {
+		p.values = append(p.values, c.String())
+	}
+	p.set = func(s *settings, value string) error {
+		i := slices.Index(p.values, value)
+		if i < 0 {
+			return fmt.Errorf("expected %s", either(p.values))
 		}
-		return fmt.Errorf("expected %s", either(known))
-	}}
+		*field(s) = choices[i]
+		return nil
+	}
+	return p
 }
 
 // either lists words as in "a, b or c".

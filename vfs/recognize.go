@@ -23,7 +23,7 @@ func (d *database) atOpen() evidence {
 		Restored:  d.opened.Restored,
 		Rewound:   d.opened.Rewound,
 		Adopt:     continuity.Adopt(d.cfg.adopt),
-		Overwrite: d.cfg.overwrite,
+		Overwrite: d.cfg.diverged == DivergedOverwrite,
 	}}
 }
 

@@ -103,10 +103,7 @@ func (r *replacement) decide(ctx context.Context, e continuity.Evidence) (v cont
 
 // inspect gathers what the files tell.
 func (r *replacement) inspect() (e continuity.Evidence, err error) {
-	e.Restore = continuity.RestoreIfMissing
-	if r.cfg.ifBehind {
-		e.Restore = continuity.RestoreIfBehind
-	}
+	e.Restore = continuity.Restore(r.cfg.restore)
 	_, presence, err := restore.Look(r.path)
 	if err != nil || presence != restore.Present {
 		return e, err

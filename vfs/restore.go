@@ -13,7 +13,7 @@ import (
 // that cannot be replaced: the application would go on from a state that is not the
 // newest. Until the caller calls opened, no other connection does the same.
 func restoreFirst(path string, cfg settings, create bool) (opened func(), err error) {
-	if !cfg.ifMissing {
+	if cfg.restore == RestoreNever {
 		return func() {}, nil
 	}
 	mine, err := turns.take(path)
@@ -23,11 +23,7 @@ func restoreFirst(path string, cfg settings, create bool) (opened func(), err er
 	if err = tryRestore(path, cfg, create); err == nil {
 		return func() { turns.end(mine, nil) }, nil
 	}
-	if cfg.ifBehind {
-		err = fmt.Errorf("restore=if-behind: %w", err)
-	} else {
-		err = fmt.Errorf("restore=if-missing: %w", err)
-	}
+	err = fmt.Errorf("restore=%s: %w", cfg.restore, err)
 	turns.end(mine, err)
 	return nil, err
 }
@@ -37,7 +33,7 @@ func tryRestore(path string, cfg settings, create bool) error {
 		return nil
 	}
 	_, presence, err := restore.Look(path)
-	if err != nil || presence == restore.Missing && !create || presence == restore.Present && !cfg.ifBehind {
+	if err != nil || presence == restore.Missing && !create || presence == restore.Present && cfg.restore != RestoreIfBehind {
 		return err
 	}
 	ctx := context.Background()

@@ -15,26 +15,25 @@ import (
 
 // settings are what one database is opened with.
 type settings struct {
-	replica        string
-	fromBase       bool // the replica's URL is made of WALVFS_REPLICA and the file name
-	interval       time.Duration
-	closeTimeout   time.Duration
-	lockTimeout    time.Duration
-	overwrite      bool // a replica with another history
-	ifMissing      bool // restore a database that does not exist
-	ifBehind       bool // or that is behind its replica
-	adopt          Adopt
-	unfenced       bool
-	sync           bool          // commits wait for the replica
-	syncTimeout    time.Duration // for so long, 0 for ever
-	maxLag         time.Duration // beyond which writes are refused, 0 for never
-	fencedReadonly bool          // refuse writes when another writer has the replica
-	policy         shipper.Policy
-	storage        storage.Options
-	uri            url.Values   // what it says
-	parameters     []string     // that the VFS underneath reads
-	logger         *slog.Logger // calls back
-	calls          *callbacks
+	replica      string
+	fromBase     bool // the replica's URL is made of WALVFS_REPLICA and the file name
+	interval     time.Duration
+	closeTimeout time.Duration
+	lockTimeout  time.Duration
+	diverged     Diverged
+	restore      Restore
+	adopt        Adopt
+	fencing      Fencing
+	durability   Durability
+	syncTimeout  time.Duration // how long commits wait for the replica, 0 for ever
+	maxLag       time.Duration // beyond which writes are refused, 0 for never
+	onFenced     OnFenced
+	policy       shipper.Policy
+	storage      storage.Options
+	uri          url.Values   // what it says
+	parameters   []string     // that the VFS underneath reads
+	logger       *slog.Logger // calls back
+	calls        *callbacks
 }
 
 // configure reads the settings of a main database. It reports false if the
@@ -58,7 +57,7 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 	if err := s.apply(params); err != nil {
 		return s, true, err
 	}
-	s.storage.Unconditional = s.unfenced
+	s.storage.Unconditional = s.fencing == FencingOff
 	return s, true, storage.Check(s.replica)
 }
 
@@ -66,23 +65,22 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 func (v *replicated) defaults() settings {
 	calls := &callbacks{}
 	return settings{
-		interval:       max(0, cmp.Or(v.opts.Interval, time.Second)),
-		closeTimeout:   max(0, cmp.Or(v.opts.CloseTimeout, 10*time.Second)),
-		lockTimeout:    v.opts.LockTimeout,
-		overwrite:      v.opts.Overwrite,
-		ifMissing:      v.opts.RestoreIfMissing || v.opts.RestoreIfBehind,
-		ifBehind:       v.opts.RestoreIfBehind,
-		adopt:          v.opts.Adopt,
-		unfenced:       v.opts.Unfenced,
-		sync:           v.opts.Sync,
-		syncTimeout:    max(0, cmp.Or(v.opts.SyncTimeout, 10*time.Second)),
-		maxLag:         v.opts.MaxLag,
-		fencedReadonly: v.opts.FencedReadonly,
-		policy:         v.opts.Policy,
-		storage:        v.opts.Storage,
-		parameters:     v.opts.Parameters,
-		logger:         calls.logger(cmp.Or(v.opts.Logger, slog.Default())),
-		calls:          calls,
+		interval:     max(0, cmp.Or(v.opts.Interval, time.Second)),
+		closeTimeout: max(0, cmp.Or(v.opts.CloseTimeout, 10*time.Second)),
+		lockTimeout:  max(0, v.opts.LockTimeout),
+		diverged:     v.opts.Diverged,
+		restore:      v.opts.Restore,
+		adopt:        v.opts.Adopt,
+		fencing:      v.opts.Fencing,
+		durability:   v.opts.Durability,
+		syncTimeout:  max(0, cmp.Or(v.opts.SyncTimeout, 10*time.Second)),
+		maxLag:       max(0, v.opts.MaxLag),
+		onFenced:     v.opts.OnFenced,
+		policy:       v.opts.Policy,
+		storage:      v.opts.Storage,
+		parameters:   v.opts.Parameters,
+		logger:       calls.logger(cmp.Or(v.opts.Logger, slog.Default())),
+		calls:        calls,
 	}
 }
 
@@ -107,7 +105,9 @@ func (v *replicated) findReplica(path string, s *settings) error {
 	if v.opts.Policy.IsZero() {
 		s.policy = db.Policy
 	}
-	s.ifMissing = s.ifMissing || db.RestoreIfMissing
+	if db.RestoreIfMissing {
+		s.restore = max(s.restore, RestoreIfMissing)
+	}
 	return nil
 }
 

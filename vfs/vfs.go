@@ -118,7 +118,7 @@ func (v *replicated) openMain(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File,
 	default:
 		db.ship.Look() // what others wrote meanwhile
 	}
-	return &mainFile{File: file, shm: vfsutil.WrapSharedMemory(file), db: db, sync: cfg.sync, syncTimeout: cfg.syncTimeout}, outFlags, nil
+	return &mainFile{File: file, shm: vfsutil.WrapSharedMemory(file), db: db, sync: cfg.durability == DurabilitySync, syncTimeout: cfg.syncTimeout}, outFlags, nil
 }
 
 // acquire returns the database of an open file, once it is known that replication

@@ -24,7 +24,7 @@ import (
 // Litestream's own listing of a replica that walvfs wrote is ours, level by level, and
 // it restores what each level ends with.
 func TestLitestreamLists(t *testing.T) {
-	vfs.Register("replicated-levels", vfs.Options{Interval: -1, Policy: shipper.Policy{
+	vfs.Register("replicated-levels", vfs.Options{Interval: vfs.Off, Policy: shipper.Policy{
 		Levels:    []time.Duration{50 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond},
 		Snapshots: 500 * time.Millisecond,
 		Keep:      time.Hour,

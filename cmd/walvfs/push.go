@@ -61,7 +61,14 @@ func (c *pushCmd) Run(a *app) error {
 		return c.done(a, replica, pushed{Skipped: "the database is empty"})
 	}
 	start := time.Now()
-	status, err := c.replicate(a, db, vfs.Options{Overwrite: c.Overwrite, Unfenced: c.Fencing == "off"})
+	var opts vfs.Options
+	if c.Overwrite {
+		opts.Diverged = vfs.DivergedOverwrite
+	}
+	if c.Fencing == vfs.FencingOff.String() {
+		opts.Fencing = vfs.FencingOff
+	}
+	status, err := c.replicate(a, db, opts)
 	if err != nil {
 		return c.hint(err)
 	}

@@ -106,7 +106,7 @@ func (c *replicateArgs) replicate(a *app, db config.DB, opts vfs.Options) (shipp
 	}
 	const name = "walvfs-command"
 	opts.Storage, opts.Policy, opts.Logger = db.Options, db.Policy, c.logger(a)
-	opts.Interval, opts.CloseTimeout = -1, -1 // it has been waited for
+	opts.Interval, opts.CloseTimeout = vfs.Off, vfs.Off // it has been waited for
 	vfs.Register(name, opts)
 	uri := fileURI(path) + "?vfs=" + name + "&replica=" + url.QueryEscape(db.URL)
 	conn, err := sqlite3.OpenFlags(uri, sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
