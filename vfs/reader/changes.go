@@ -104,8 +104,10 @@ func Changes(ctx context.Context, from, to *sqlite3.Conn) (*roaring.Bitmap, erro
 	if a.view.txid > b.view.txid || b.lock != 0 {
 		return nil, errors.New("walvfs: compare two states: the later one is older, or is being read")
 	}
-	a.source.loadIndex(a.view.base) // most of the pages that will be wanted are there
 	changed, v, err := a.source.between(ctx, a.view, b.view)
+	if err == nil {
+		err = a.source.prepare(ctx, a.view.base, changed) // most of the pages that will be wanted are there
+	}
 	if err != nil {
 		return nil, fmt.Errorf("compare TXID %s with %s: %w", a.view.txid, b.view.txid, err)
 	}
@@ -155,6 +157,37 @@ func (s *source) between(ctx context.Context, from, to *view) (*roaring.Bitmap, 
 		}
 		return changed, v, nil
 	}
+}
+
+// fewChanges is how many pages may have changed for a comparison not to wait for the index
+// of the whole database.
+const fewChanges = 16
+
+// prepare loads the index of the whole database that a comparison reads. If many pages
+// changed, it waits for that: until the index is there, each page far from the others takes
+// a window of the index, which is a request more.
+func (s *source) prepare(ctx context.Context, base *file, changed *roaring.Bitmap) error {
+	if changed == nil || changed.GetCardinality() <= fewChanges {
+		s.loadIndex(base)
+		return nil
+	}
+	if base.windows == nil || base.windows.size > mostIndex || base.loading.Swap(true) {
+		return nil
+	}
+	index, err := s.replica.Index(ctx, base.info)
+	if err == nil {
+		err = checkIndex(base, index)
+	}
+	if err == nil {
+		base.loaded.Store(index)
+		return nil
+	}
+	if ctx.Err() != nil {
+		base.loading.Store(false)
+		return context.Cause(ctx)
+	}
+	s.log.Warn("page index not loaded", "file", s.replica.Name(base.info), "error", err)
+	return nil // its windows are read as they are needed
 }
 
 // fileCost is what one more file costs in bytes: the requests for its index.
