@@ -22,6 +22,7 @@ import (
 // know SQLite's file format, and can be used until the connection is closed, by one
 // goroutine at a time.
 type State struct {
+	conn   *conn
 	source *source
 	view   *view
 }
@@ -33,7 +34,7 @@ func StateOf(db *sqlite3.Conn) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &State{c.source, c.view}, nil
+	return &State{c, c.source, c.view}, nil
 }
 
 func connOf(db *sqlite3.Conn) (*conn, error) {
@@ -85,6 +86,12 @@ func (s *State) Fetch(pgnos []uint32) int {
 	return n
 }
 
+// ExpectScans says whether the connection fetches what follows in a b-tree once pages of it
+// were read in order, as it does at first. A program turns it off while it looks up rows
+// here and there, by ascending keys, whose pages it has fetched. The pages of a large value
+// are fetched ahead all the same.
+func (s *State) ExpectScans(on bool) { s.conn.lookups = !on }
+
 // Changes returns the pages that may differ between what two connections to the same
 // replica see, the first of which is at an older state. All other pages that both have
 // are equal. It is nil if the files between the two states do not say so: no files but
@@ -104,8 +111,10 @@ func Changes(ctx context.Context, from, to *sqlite3.Conn) (*roaring.Bitmap, erro
 	if a.view.txid > b.view.txid || b.lock != 0 {
 		return nil, errors.New("walvfs: compare two states: the later one is older, or is being read")
 	}
-	a.source.loadIndex(a.view.base) // most of the pages that will be wanted are there
 	changed, v, err := a.source.between(ctx, a.view, b.view)
+	if err == nil {
+		err = a.source.prepare(ctx, a.view.base, changed) // most of the pages that will be wanted are there
+	}
 	if err != nil {
 		return nil, fmt.Errorf("compare TXID %s with %s: %w", a.view.txid, b.view.txid, err)
 	}
@@ -155,6 +164,37 @@ func (s *source) between(ctx context.Context, from, to *view) (*roaring.Bitmap, 
 		}
 		return changed, v, nil
 	}
+}
+
+// fewChanges is how many pages may have changed for a comparison not to wait for the index
+// of the whole database.
+const fewChanges = 16
+
+// prepare loads the index of the whole database that a comparison reads. If many pages
+// changed, it waits for that: until the index is there, each page far from the others takes
+// a window of the index, which is a request more.
+func (s *source) prepare(ctx context.Context, base *file, changed *roaring.Bitmap) error {
+	if changed == nil || changed.GetCardinality() <= fewChanges {
+		s.loadIndex(base)
+		return nil
+	}
+	if base.windows == nil || base.windows.size > mostIndex || base.loading.Swap(true) {
+		return nil
+	}
+	index, err := s.replica.Index(ctx, base.info)
+	if err == nil {
+		err = checkIndex(base, index)
+	}
+	if err == nil {
+		base.loaded.Store(index)
+		return nil
+	}
+	if ctx.Err() != nil {
+		base.loading.Store(false)
+		return context.Cause(ctx)
+	}
+	s.log.Warn("page index not loaded", "file", s.replica.Name(base.info), "error", err)
+	return nil // its windows are read as they are needed
 }
 
 // fileCost is what one more file costs in bytes: the requests for its index.

@@ -1,9 +1,12 @@
 package reader
 
 import (
+	"context"
+	"errors"
 	"math/rand/v2"
 	"testing"
 
+	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
@@ -106,4 +109,44 @@ func TestStateOfOthers(t *testing.T) {
 	if _, err := StateOf(conn); err == nil {
 		t.Error("a database in memory has a state")
 	}
+}
+
+// A comparison of many changes waits for the index. If it is given up, another one can load
+// the index; if the index cannot be read, the pages are found in its windows.
+func TestIndexOfAComparison(t *testing.T) {
+	store, state := largeReplica(t)
+	s := testSource(store)
+	defer s.pages.cancel()
+	files, err := s.replica.Files(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := s.build(t.Context(), files, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	many := roaring.New()
+	many.AddRange(1, 1000)
+
+	cause := errors.New("given up")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	if err := s.prepare(ctx, v.base, many); err != cause || v.base.loaded.Load() != nil {
+		t.Errorf("a comparison that was given up: %v, and the index is %v", err, v.base.loaded.Load())
+	}
+
+	opens := 0
+	store.SetBefore(func(context.Context, string, string) error { opens++; return errors.New("no") })
+	s.replica = replica.New(store, replica.Options{Patience: 1, Logger: s.log})
+	if err := s.prepare(t.Context(), v.base, many); err != nil || opens == 0 || v.base.loaded.Load() != nil {
+		t.Errorf("an index that cannot be read: %v after %d requests", err, opens)
+	}
+	store.SetBefore(nil)
+	requireState(t, s, v, state)
+
+	v.base.loading.Store(false)
+	if err := s.prepare(t.Context(), v.base, many); err != nil || v.base.loaded.Load() == nil {
+		t.Errorf("the index is not loaded: %v", err)
+	}
+	requireState(t, s, v, state)
 }

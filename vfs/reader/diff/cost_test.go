@@ -1,11 +1,21 @@
 package diff_test
 
 import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
+	"github.com/walvfs/walvfs/vfs/reader/diff"
 )
 
 // The requests that a difference takes follow from the changes, not from the tables: rows
@@ -54,4 +64,87 @@ func TestCost(t *testing.T) {
 			t.Errorf("%s: %d requests, want %d at most; notes %q", c.name, n, c.most, got.notes)
 		}
 	}
+}
+
+// A row that is far from the others takes two requests: its old leaf, and the page above,
+// which both states share. The places of these pages are in the index of the whole database,
+// which is read once, and nothing beside them is read ahead: every second row is below the
+// page that follows the one above the row before, as in a scan. The b-tree of the table has
+// three levels below its root, and 60,000 leaves.
+func TestCostOfRowsFarApart(t *testing.T) {
+	store := dbtest.NewReplica(t)
+	h := newHistory(t, store, dbtest.MemoryDir(t))
+	defer h.close()
+	const rows = 100
+	before := h.commit(
+		"PRAGMA page_size=512",
+		"CREATE TABLE item (id INTEGER PRIMARY KEY, data BLOB)",
+		"INSERT INTO item SELECT value, randomblob(400) FROM generate_series(1, 60000)")
+	after := h.commit("UPDATE item SET data = randomblob(400) WHERE id % 1200 IN (7, 62)")
+	far := &farStore{Store: store, whole: store.Layout().Key(format.LevelSnapshot, 1, 1)}
+	far.index = indexBegin(t, store, far.whole)
+	synctest.Test(t, func(t *testing.T) { // where the time of a request is no time
+		alias := dbtest.NewAlias(t, far)
+		var conns [2]*sqlite3.Conn
+		for i, txid := range []format.TXID{before, after} {
+			var err error
+			conns[i], err = sqlite3.Open(fmt.Sprintf("file:%s.db?vfs=replica&replica=%s&txid=%s", txid, url.QueryEscape(alias.String()), txid))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conns[i].Close()
+		}
+		begin := time.Now()
+		d, err := diff.New(t.Context(), conns[0], conns[1], diff.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		if err := d.Rows(t.Context(), d.Tables[0], func(diff.Change) error { n++; return nil }); err != nil || n != rows {
+			t.Fatalf("%d rows, want %d: %v", n, rows, err)
+		}
+		t.Logf("%d requests, %d of them for the index, in %s", far.requests.Load(), far.parts.Load(), time.Since(begin))
+		if n, most := far.requests.Load(), int64(2*rows+30); n > most {
+			t.Errorf("%d requests, want %d at most", n, most)
+		}
+		if n, most := far.parts.Load(), int64(3); n > most { // as it opens, and all of it: its end first
+			t.Errorf("%d requests for the index, want %d at most", n, most)
+		}
+	})
+}
+
+// A farStore answers each request after 30 ms, and sends 50 bytes each microsecond.
+type farStore struct {
+	storage.Store
+	whole    string // the key of the whole database, and
+	index    int64  // where its index begins
+	requests atomic.Int64
+	parts    atomic.Int64 // requests for parts of the index
+}
+
+func (s *farStore) Open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, storage.Attrs, error) {
+	s.requests.Add(1)
+	if key == s.whole && offset >= s.index {
+		s.parts.Add(1)
+	}
+	time.Sleep(30*time.Millisecond + time.Duration(max(0, length)/50)*time.Microsecond)
+	return s.Store.Open(ctx, key, offset, length)
+}
+
+// indexBegin returns where the page index of a file begins.
+func indexBegin(t *testing.T, store storage.Store, key string) int64 {
+	t.Helper()
+	body, _, err := store.Open(t.Context(), key, 0, -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	size, err := format.PageIndexSize(b[len(b)-format.PageIndexTail:], int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int64(len(b)) - format.PageIndexTail - size
 }
