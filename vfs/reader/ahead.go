@@ -28,9 +28,8 @@ const (
 	mostGap   = 16 << 10
 	mostRange = 640 << 10
 
-	// passShare is the share of the cache that a scan keeps: of what it reads after that, as
-	// little is kept as other connections that go the same way may need. So it pushes
-	// nothing else out.
+	// passShare is the share of the cache that a scan fills. What it reads after that is
+	// kept for a moment, for other connections that go the same way, and pushes nothing out.
 	passShare = 4
 )
 
@@ -78,8 +77,10 @@ func (p *pages) locate(v *view, pgnos []uint32) (places []place) {
 		return nil
 	}
 	defer func() { <-p.slots }()
+	ctx, cancel := context.WithTimeout(p.ctx, p.timeout/2) // who waits can then try by itself
+	defer cancel()
 	for _, pgno := range pgnos {
-		if at, err := v.find(p.ctx, pgno); err == nil {
+		if at, err := v.find(ctx, pgno); err == nil {
 			places = append(places, at)
 		}
 	}
@@ -102,7 +103,7 @@ func (p *pages) start(places []place) {
 			}
 			p.background.Go(func() {
 				defer func() { <-p.slots }()
-				ctx, cancel := context.WithTimeout(p.ctx, p.timeout/2) // who waits can then try by itself
+				ctx, cancel := context.WithTimeout(p.ctx, p.timeout/2) // as in locate
 				defer cancel()
 				begin, end := group[0].entry.Offset, group[len(group)-1].entry.End()
 				var buffer []byte
@@ -210,12 +211,20 @@ func (c *conn) visit(pgno uint32) {
 	p.ahead(c.view, want)
 }
 
-// learn notes what a page says of others, once it was read.
-func (c *conn) learn(pgno uint32, page []byte) {
+// pass notes that a page was read. Of a long scan, the cache does not keep it.
+func (c *conn) pass(pgno uint32) {
 	cache := &c.source.pages.cache
-	if at, ok := c.view.known(pgno); ok && int64(c.stream.scanned())*int64(c.view.pageSize) > cache.limit()/passShare {
+	read := int64(c.stream.scanned()) * int64(c.view.pageSize)
+	if read == 0 || read <= cache.limit()/passShare {
+		return
+	}
+	if at, ok := c.view.known(pgno); ok {
 		cache.pass(at.key())
 	}
+}
+
+// learn notes what a page says of others.
+func (c *conn) learn(pgno uint32, page []byte) {
 	c.source.pages.ahead(c.view, c.stream.learn(pgno, page))
 }
 

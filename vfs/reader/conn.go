@@ -134,6 +134,7 @@ func (c *conn) readPage(pgno uint32) ([]byte, error) {
 	if err := c.source.readPage(ctx, &c.view, pgno, c.page); err != nil {
 		return nil, err
 	}
+	c.pass(pgno)
 	c.learn(pgno, c.page)
 	if pgno == 1 {
 		stamp(c.page, c.view)

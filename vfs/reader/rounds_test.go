@@ -153,3 +153,16 @@ func TestRoundsOfRowsInOrder(t *testing.T) {
 		}
 	})
 }
+
+// A scan that is longer than the cache does not push out what was read before it.
+func TestLongScansKeepTheCache(t *testing.T) {
+	r := newFarReplica(t, 1)
+	synctest.Test(t, func(t *testing.T) {
+		conn := r.open(t, "cache_memory=1MiB")
+		const rows = "SELECT count(*) FROM further_30"
+		dbtest.Query(t, conn.Conn, rows)
+		dbtest.Query(t, conn.Conn, "SELECT sum(length(data)) FROM item")
+		time.Sleep(time.Second) // what goes on in the background ends
+		conn.expect("rows that were read before", rows, 0, 0)
+	})
+}

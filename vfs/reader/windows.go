@@ -15,7 +15,7 @@ import (
 // bytes a page are 25 MB of 10 GiB. Its entries are three varints each, of the page's
 // number, its offset and its size, and it has every page but the lock page. So the place
 // of an entry can be computed, but for the lengths of the sizes before it: a window of the
-// index is read around that place, and its entries become a run. Runs bound the places of
+// index that has this place is read, and its entries become a run. Runs bound the places of
 // the pages between them.
 type windows struct {
 	read  func(ctx context.Context, at, length int64) ([]byte, error) // bytes of the index

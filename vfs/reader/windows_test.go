@@ -147,3 +147,26 @@ func TestWindowsAreReadOnce(t *testing.T) {
 		}
 	})
 }
+
+// Who waits for another connection's read of a window reads it when that one gives up.
+func TestWindowsAreReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 6))
+		w, entries, _, index := testIndex(rng, 40000, 1<<30, func(uint32) int { return 1000 + rng.IntN(3000) })
+		var reads atomic.Int64
+		w.read = func(ctx context.Context, at, length int64) ([]byte, error) {
+			if reads.Add(1) == 1 {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return index[at : at+length], nil
+		}
+		stalled, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		go w.find(stalled, 20000)
+		synctest.Wait()
+		if e, ok, err := w.find(t.Context(), 20000); err != nil || !ok || e != entries[20000] {
+			t.Errorf("%v, %v, %v", e, ok, err)
+		}
+	})
+}
