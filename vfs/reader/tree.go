@@ -73,7 +73,7 @@ const (
 
 	// longScan is the window, in pages, from which on interior pages are fetched before a
 	// scan comes to them.
-	longScan = 128
+	longScan = 64
 
 	// mostRefill is how many pages of a window are fetched again at once, at least half of
 	// it if it is smaller: so a large one stays nearly full.
@@ -185,6 +185,8 @@ func (s *stream) ahead(sc *scan, most int, load func(uint32) []byte) (want []uin
 	first, growth := sparseWindow, sparseGrowth
 	if sc.node.dense() {
 		first, growth = denseWindow, denseGrowth
+	} else {
+		most = min(most, connections) // each page is a request: more would wait
 	}
 	sc.window = min(max(first, growth*sc.window), max(1, most))
 	want = s.siblings(sc, load)
