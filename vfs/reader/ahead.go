@@ -4,16 +4,20 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/walvfs/walvfs/format"
 )
 
 const (
-	// connections is how many requests read ahead at once.
-	connections = 16
+	// connections is how many requests read ahead at once. A schema of 150 tables that are
+	// far from each other takes two rounds of them, and with 16 it took ten.
+	connections = 96
 
-	// mostAhead is how far a connection reads ahead, in bytes of the database.
+	// mostAhead is how far a connection reads ahead, in bytes of the database, and mostPages
+	// in pages: a stream knows their parents.
 	mostAhead = 8 << 20
+	mostPages = 2048
 
 	// aheadShare is the share of the cache that all connections read ahead at most. What
 	// is read ahead so stays until it is read: the other pages are used longer ago.
@@ -22,13 +26,17 @@ const (
 	// mostGap and mostRange are of one request: so many bytes that are not wanted are read
 	// between two frames, instead of making another request, and so many bytes at most.
 	mostGap   = 16 << 10
-	mostRange = 512 << 10
+	mostRange = 640 << 10
+
+	// passShare is the share of the cache that a scan fills. What it reads after that is
+	// kept for a moment, for other connections that go the same way, and pushes nothing out.
+	passShare = 4
 )
 
 // window returns how many pages a connection may read ahead.
 func (p *pages) window(v *view) int {
 	n := p.cache.limit() / aheadShare / max(1, p.streams.Load())
-	return int(min(mostAhead, n) / int64(v.pageSize))
+	return int(min(mostPages, min(mostAhead, n)/int64(v.pageSize)))
 }
 
 // ahead fetches pages that will be wanted, in the background. Who wants one of them from
@@ -42,7 +50,7 @@ func (p *pages) ahead(v *view, want []uint32) {
 		}
 		if at, ok := v.known(pgno); ok {
 			places = append(places, at)
-		} else {
+		} else if v.base.windows != nil {
 			unknown = append(unknown, pgno)
 		}
 	}
@@ -50,15 +58,33 @@ func (p *pages) ahead(v *view, want []uint32) {
 	if len(unknown) == 0 {
 		return
 	}
-	p.background.Go(func() {
-		var places []place
-		for _, pgno := range unknown {
-			if at, err := v.find(p.ctx, pgno); err == nil { // who wants the page gets the error
-				places = append(places, at)
-			}
+	byWindow := map[int64][]uint32{}
+	for _, pgno := range unknown {
+		n := v.base.windows.window(pgno)
+		byWindow[n] = append(byWindow[n], pgno)
+	}
+	for _, pgnos := range byWindow {
+		p.background.Go(func() { p.start(p.locate(v, pgnos)) })
+	}
+}
+
+// locate finds pages that a window of the index may have, as one request of those that
+// read ahead. Who wants a page gets the error.
+func (p *pages) locate(v *view, pgnos []uint32) (places []place) {
+	select {
+	case p.slots <- struct{}{}:
+	case <-p.ctx.Done():
+		return nil
+	}
+	defer func() { <-p.slots }()
+	ctx, cancel := context.WithTimeout(p.ctx, p.timeout/2) // who waits can then try by itself
+	defer cancel()
+	for _, pgno := range pgnos {
+		if at, err := v.find(ctx, pgno); err == nil {
+			places = append(places, at)
 		}
-		p.start(places)
-	})
+	}
+	return places
 }
 
 // start makes the requests for pages, but for those that are there or on their way.
@@ -77,34 +103,50 @@ func (p *pages) start(places []place) {
 			}
 			p.background.Go(func() {
 				defer func() { <-p.slots }()
-				ctx, cancel := context.WithTimeout(p.ctx, p.timeout/2) // who waits can then try by itself
+				ctx, cancel := context.WithTimeout(p.ctx, p.timeout/2) // as in locate
 				defer cancel()
-				b, err := p.bytes(ctx, group[0].file, group[0].entry.Offset, group[len(group)-1].entry.End()-group[0].entry.Offset)
+				begin, end := group[0].entry.Offset, group[len(group)-1].entry.End()
+				var buffer []byte
+				if end-begin > mostRange/8 { // worth keeping
+					kept := buffers.Get().(*[]byte)
+					defer buffers.Put(kept)
+					buffer = *kept
+				}
+				b, err := p.bytes(ctx, group[0].file, begin, end-begin, buffer)
 				group.end(p, b, err)
 			})
 		}
 	})
 }
 
+// buffers are those that ranges were read into.
+var buffers = sync.Pool{New: func() any { b := make([]byte, mostRange); return &b }}
+
 // A fetch is one frame that is to be read ahead.
 type fetch struct {
 	place
 	call *call
+	turn int // of all that are wanted
 }
 
 // A fetchRange is frames of one file that one request reads, by offset.
 type fetchRange []fetch
 
-// plan returns the requests for pages. A range of pages is mostly one run of bytes in each
-// file that has some of them.
+// turn is when the first of the frames is wanted.
+func (r fetchRange) turn() int {
+	return slices.MinFunc(r, func(a, b fetch) int { return cmp.Compare(a.turn, b.turn) }).turn
+}
+
+// plan returns the requests for pages, those that are wanted first in front. A range of
+// pages is mostly one run of bytes in each file that has some of them.
 func (p *pages) plan(places []place) (groups []fetchRange) {
 	var all fetchRange
-	for _, at := range places {
+	for i, at := range places {
 		if p.cache.has(at.key()) {
 			continue
 		}
 		if c, mine := p.begin(at.key()); mine {
-			all = append(all, fetch{at, c})
+			all = append(all, fetch{at, c, i})
 		}
 	}
 	slices.SortFunc(all, func(a, b fetch) int {
@@ -121,10 +163,11 @@ func (p *pages) plan(places []place) (groups []fetchRange) {
 		}
 		groups = append(groups, fetchRange{f})
 	}
+	slices.SortStableFunc(groups, func(a, b fetchRange) int { return cmp.Compare(a.turn(), b.turn()) })
 	return groups
 }
 
-// end hands out the frames of a range that was read.
+// end hands out copies of the frames of a range that was read.
 func (r fetchRange) end(p *pages, b []byte, err error) {
 	for _, f := range r {
 		var frame []byte
@@ -166,6 +209,18 @@ func (c *conn) visit(pgno uint32) {
 	}
 	want := c.stream.visit(pgno, p.window(c.view), func(pgno uint32) []byte { return p.there(c.view, pgno) })
 	p.ahead(c.view, want)
+}
+
+// pass notes that a page was read. Of a long scan, the cache does not keep it.
+func (c *conn) pass(pgno uint32) {
+	cache := &c.source.pages.cache
+	read := int64(c.stream.scanned()) * int64(c.view.pageSize)
+	if read == 0 || read <= cache.limit()/passShare {
+		return
+	}
+	if at, ok := c.view.known(pgno); ok {
+		cache.pass(at.key())
+	}
 }
 
 // learn notes what a page says of others.

@@ -24,15 +24,24 @@ type frames struct {
 	used int64
 	byID map[frameKey]*list.Element
 	lru  list.List // of *frame, the one used last in front
+
+	passed  list.List // those that a long scan has read, the last one in front
+	passing int64     // bytes of them
 }
 
 type frame struct {
-	key frameKey
-	b   []byte
+	key    frameKey
+	b      []byte
+	passed bool
 }
+
+func (f *frame) cost() int64 { return int64(len(f.b)) + frameCost }
 
 // frameCost is what a frame takes beside its bytes: its entries in the map and the list.
 const frameCost = 200
+
+// passedShare is the share of the cache that frames take which a long scan has read.
+const passedShare = 16
 
 func (c *frames) get(key frameKey) []byte {
 	c.mu.Lock()
@@ -41,8 +50,11 @@ func (c *frames) get(key frameKey) []byte {
 	if e == nil {
 		return nil
 	}
-	c.lru.MoveToFront(e)
-	return e.Value.(*frame).b
+	f := e.Value.(*frame)
+	if !f.passed {
+		c.lru.MoveToFront(e)
+	}
+	return f.b
 }
 
 // put keeps a frame, which the caller does not change.
@@ -55,10 +67,28 @@ func (c *frames) put(key frameKey, b []byte) {
 	if c.byID == nil {
 		c.byID = map[frameKey]*list.Element{}
 	}
-	c.byID[key] = c.lru.PushFront(&frame{key, b})
-	c.used += int64(len(b)) + frameCost
+	f := &frame{key: key, b: b}
+	c.byID[key] = c.lru.PushFront(f)
+	c.used += f.cost()
 	for c.used > c.max && c.lru.Len() > 1 {
 		c.drop(c.lru.Back())
+	}
+}
+
+// pass notes that a long scan has read a frame: it is not needed again soon.
+func (c *frames) pass(key frameKey) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.byID[key]
+	if e == nil || e.Value.(*frame).passed {
+		return
+	}
+	f := c.lru.Remove(e).(*frame)
+	f.passed = true
+	c.byID[key] = c.passed.PushFront(f)
+	c.passing += f.cost()
+	for c.passing > c.max/passedShare {
+		c.drop(c.passed.Back())
 	}
 }
 
@@ -71,9 +101,15 @@ func (c *frames) remove(key frameKey) {
 }
 
 func (c *frames) drop(e *list.Element) {
-	f := c.lru.Remove(e).(*frame)
+	f := e.Value.(*frame)
+	if f.passed {
+		c.passed.Remove(e)
+		c.passing -= f.cost()
+	} else {
+		c.lru.Remove(e)
+	}
 	delete(c.byID, f.key)
-	c.used -= int64(len(f.b)) + frameCost
+	c.used -= f.cost()
 }
 
 func (c *frames) has(key frameKey) bool {

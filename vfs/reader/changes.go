@@ -22,7 +22,6 @@ import (
 // know SQLite's file format, and can be used until the connection is closed, by one
 // goroutine at a time.
 type State struct {
-	conn   *conn
 	source *source
 	view   *view
 }
@@ -34,7 +33,7 @@ func StateOf(db *sqlite3.Conn) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &State{c, c.source, c.view}, nil
+	return &State{c.source, c.view}, nil
 }
 
 func connOf(db *sqlite3.Conn) (*conn, error) {
@@ -85,12 +84,6 @@ func (s *State) Fetch(pgnos []uint32) int {
 	s.source.pages.ahead(s.view, pgnos[:n])
 	return n
 }
-
-// ExpectScans says whether the connection fetches what follows in a b-tree once pages of it
-// were read in order, as it does at first. A program turns it off while it looks up rows
-// here and there, by ascending keys, whose pages it has fetched. The pages of a large value
-// are fetched ahead all the same.
-func (s *State) ExpectScans(on bool) { s.conn.lookups = !on }
 
 // Changes returns the pages that may differ between what two connections to the same
 // replica see, the first of which is at an older state. All other pages that both have
@@ -178,23 +171,10 @@ func (s *source) prepare(ctx context.Context, base *file, changed *roaring.Bitma
 		s.loadIndex(base)
 		return nil
 	}
-	if base.windows == nil || base.windows.size > mostIndex || base.loading.Swap(true) {
-		return nil
+	if base.mayLoad() {
+		s.fetchIndex(ctx, base)
 	}
-	index, err := s.replica.Index(ctx, base.info)
-	if err == nil {
-		err = checkIndex(base, index)
-	}
-	if err == nil {
-		base.loaded.Store(index)
-		return nil
-	}
-	if ctx.Err() != nil {
-		base.loading.Store(false)
-		return context.Cause(ctx)
-	}
-	s.log.Warn("page index not loaded", "file", s.replica.Name(base.info), "error", err)
-	return nil // its windows are read as they are needed
+	return context.Cause(ctx)
 }
 
 // fileCost is what one more file costs in bytes: the requests for its index.

@@ -26,7 +26,6 @@ type conn struct {
 	cause    error                                       // of the last read that failed, nil if none did
 	stream   stream                                      // how it goes through the database
 	seen     format.TXID                                 // that the stream is of
-	lookups  bool                                        // of rows: no scan of a b-tree is expected
 	db       interface{ GetInterrupt() context.Context } // nil until it is open
 }
 
@@ -135,9 +134,8 @@ func (c *conn) readPage(pgno uint32) ([]byte, error) {
 	if err := c.source.readPage(ctx, &c.view, pgno, c.page); err != nil {
 		return nil, err
 	}
-	if !c.lookups {
-		c.learn(pgno, c.page)
-	}
+	c.pass(pgno)
+	c.learn(pgno, c.page)
 	if pgno == 1 {
 		stamp(c.page, c.view)
 	}

@@ -56,6 +56,7 @@ const (
 	smallFile = 64 << 10 // bytes up to which a file is read whole, in one request
 	leastTail = 16 << 10 // bytes of a larger file's end that are read at first
 	tailShare = 80       // and at least this share of the file: most indexes are smaller
+	leastHead = 8 << 10  // bytes of its beginning: the header, and mostly page 1
 
 	// wholeHead and wholeTail are the bytes of both ends of a whole database that are read
 	// at first: page 1 and those that mostly hold the schema, and a window of the index.
@@ -67,7 +68,7 @@ const (
 	mostIndex = 32 << 20
 
 	// parallel is how many files are looked at at once.
-	parallel = 16
+	parallel = 64
 )
 
 // load reads what a file says of itself and where its pages are. A file that a view has
@@ -135,6 +136,8 @@ func (s *source) read(ctx context.Context, info format.FileInfo) (*file, error) 
 	}
 	if len(tail) == int(info.Size) {
 		s.pages.seed(f, slices.Collect(f.index.All()), tail)
+	} else if e, ok := f.index.Find(1); ok && e.End() <= int64(len(head)) {
+		s.pages.seed(f, []format.PageEntry{e}, head)
 	}
 	return f, nil
 }
@@ -168,23 +171,30 @@ func (s *source) openWindows(f *file, offset, size int64, head []byte) {
 // loadIndex loads the index of a whole database in the background, once, unless it is
 // too large: then a page that is not cached takes one request, and not two.
 func (s *source) loadIndex(f *file) {
-	if f.windows == nil || f.windows.size > mostIndex || f.loading.Swap(true) {
-		return
+	if f.mayLoad() {
+		s.pages.background.Go(func() { s.fetchIndex(s.pages.ctx, f) })
 	}
-	s.pages.background.Go(func() {
-		index, err := s.replica.Index(s.pages.ctx, f.info)
-		if err == nil {
-			err = checkIndex(f, index)
-		}
-		if s.pages.ctx.Err() != nil {
-			return // the last connection was closed
-		}
-		if err != nil {
-			s.log.Warn("page index not loaded", "file", s.replica.Name(f.info), "error", err)
-			return // its windows are read as they are needed
-		}
+}
+
+// mayLoad reports whether the caller is to load the index.
+func (f *file) mayLoad() bool {
+	return f.windows != nil && f.windows.size <= mostIndex && !f.loading.Swap(true)
+}
+
+// fetchIndex loads the index. If that fails, windows of it are read as they are needed.
+func (s *source) fetchIndex(ctx context.Context, f *file) {
+	index, err := s.replica.Index(ctx, f.info)
+	if err == nil {
+		err = checkIndex(f, index)
+	}
+	switch {
+	case err == nil:
 		f.loaded.Store(index)
-	})
+	case ctx.Err() != nil:
+		f.loading.Store(false) // another try may have the time
+	default:
+		s.log.Warn("page index not loaded", "file", s.replica.Name(f.info), "error", err)
+	}
 }
 
 // ends reads a file's header and its last bytes, side by side.
@@ -201,7 +211,7 @@ func (s *source) ends(ctx context.Context, info format.FileInfo) (head, tail []b
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		n := int64(format.LTXHeaderSize)
+		n := int64(leastHead)
 		if info.MinTXID == 1 {
 			n = min(info.Size, wholeHead)
 		}

@@ -44,7 +44,7 @@ func (p *pages) frame(ctx context.Context, at place) ([]byte, error) {
 		}
 		c, mine := p.begin(key)
 		if mine {
-			b, err := p.bytes(ctx, at.file, at.entry.Offset, at.entry.Size)
+			b, err := p.bytes(ctx, at.file, at.entry.Offset, at.entry.Size, nil)
 			p.end(key, c, b, err)
 			return b, err
 		}
@@ -60,10 +60,11 @@ func (p *pages) frame(ctx context.Context, at place) ([]byte, error) {
 	}
 }
 
-// bytes returns a range of a file, of the cache directory or of the replica.
-func (p *pages) bytes(ctx context.Context, f *file, offset, length int64) ([]byte, error) {
+// bytes returns a range of a file, of the cache directory or of the replica. It may be
+// part of the buffer.
+func (p *pages) bytes(ctx context.Context, f *file, offset, length int64, buffer []byte) ([]byte, error) {
 	if p.disk == nil {
-		return p.replica.Read(ctx, f.info, offset, length)
+		return p.replica.ReadInto(ctx, f.info, offset, length, buffer)
 	}
 	return p.disk.readFrom(ctx, p.replica, f, offset, length)
 }

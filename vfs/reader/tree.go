@@ -34,29 +34,52 @@ type node struct {
 	parent   *node // nil if it is not known, or a root
 	at       int   // in the parent's children
 	schema   bool
+	upper    bool // the children are interior pages
+}
+
+// dense reports whether the children mostly follow each other in the database.
+func (n *node) dense() bool {
+	following := 0
+	for i, pgno := range n.children[1:] {
+		if pgno == n.children[i]+1 {
+			following++
+		}
+	}
+	return following > len(n.children)/2
 }
 
 // A scan is a way through the leaves of a b-tree, in order.
 type scan struct {
 	node   *node
 	at     int // of the page that was read last, in the node's children
+	read   int // how many pages were read
 	window int // how many pages to read ahead, 0 until two were read in order
 
 	front *node // the node and
 	next  int   // the child that are to be fetched next
 	out   int   // how many pages were asked for and not read
 
-	above *node // the parent of front, and how many of its
-	done  int   // children were fetched: they tell where the scan goes on
+	above *node // whose child is the
+	done  int   // interior page that is to be fetched next
+	inner int   // how many of them were asked for after the front
 }
 
-// longScan is the window, in pages, from which on interior pages are fetched before a
-// scan comes to them.
-const longScan = 128
+const (
+	// denseWindow is what a scan's first window has, in pages, if they mostly follow each
+	// other, so that few requests have them. It grows by denseGrowth each time: 1,000 rows
+	// of a kilobyte are in the third window. A scan of pages here and there is as quick to
+	// go on for some requests, and begins with less.
+	denseWindow, denseGrowth   = 32, 4
+	sparseWindow, sparseGrowth = 4, 2
 
-// siblings is how many interior pages are fetched before a scan comes to them. Each has
-// hundreds of leaves.
-const siblings = 16
+	// longScan is the window, in pages, from which on interior pages are fetched before a
+	// scan comes to them.
+	longScan = 64
+
+	// mostRefill is how many pages of a window are fetched again at once, at least half of
+	// it if it is smaller: so a large one stays nearly full.
+	mostRefill = 512
+)
 
 // visit notes that a page is going to be read, and returns the pages to fetch with it.
 // Load returns a page if it is there without a request. Most bounds a window.
@@ -76,12 +99,23 @@ func (s *stream) visit(pgno uint32, most int, load func(pgno uint32) []byte) (wa
 	}
 	for _, n := range s.nodes {
 		if i := slices.Index(n.children, pgno); i >= 0 && !n.schema {
-			s.scans = append([]*scan{{node: n, at: i}}, s.scans[:min(len(s.scans), mostScans-1)]...)
+			if !n.upper {
+				s.scans = append([]*scan{{node: n, at: i}}, s.scans[:min(len(s.scans), mostScans-1)]...)
+			}
 			s.last, s.run = pgno, 0
 			return nil
 		}
 	}
 	return s.inOrder(pgno, most)
+}
+
+// scanned returns how many pages the scan has read that has read the last page, 0 if none
+// has.
+func (s *stream) scanned() int {
+	if len(s.scans) == 0 || s.scans[0].node.children[s.scans[0].at] != s.last {
+		return 0
+	}
+	return s.scans[0].read
 }
 
 type step int
@@ -98,6 +132,7 @@ func (s *stream) step(sc *scan, pgno uint32) step {
 			return stepOff
 		}
 		sc.at = i
+		sc.read++
 		return stepOn
 	}
 	sibling, way := s.sibling(sc.node, nil)
@@ -106,6 +141,7 @@ func (s *stream) step(sc *scan, pgno uint32) step {
 		return stepDown
 	case sibling != nil && sibling.children[0] == pgno:
 		sc.node, sc.at = sibling, 0
+		sc.read++
 		return stepOn
 	}
 	return stepOff
@@ -136,21 +172,27 @@ func (s *stream) sibling(n *node, load func(uint32) []byte) (next *node, way uin
 	return next, 0
 }
 
-// ahead returns the pages to fetch for a scan that goes on. Half a window is fetched when
-// half of it was read.
+// ahead returns the pages to fetch for a scan that goes on. A part of a window is fetched
+// when as much of it was read.
 func (s *stream) ahead(sc *scan, most int, load func(uint32) []byte) (want []uint32) {
 	sc.out = max(0, sc.out-1)
 	if sc.window == 0 {
-		sc.window, sc.front, sc.next, sc.out = 2, sc.node, sc.at+1, 0
+		sc.out = 0
 	}
-	if sc.out > sc.window/2 {
+	if sc.out > sc.window-min(mostRefill, sc.window/2) {
 		return nil
 	}
 	if sc.out == 0 {
-		sc.front, sc.next = sc.node, sc.at+1
+		sc.front, sc.next, sc.above = sc.node, sc.at+1, nil
 	}
-	sc.window = min(2*sc.window, max(1, most))
-	want = sc.siblings()
+	first, growth := sparseWindow, sparseGrowth
+	if sc.node.dense() {
+		first, growth = denseWindow, denseGrowth
+	} else {
+		most = min(most, connections) // each page is a request: more would wait
+	}
+	sc.window = min(max(first, growth*sc.window), max(1, most))
+	want = s.siblings(sc, load)
 	for sc.out < sc.window {
 		if sc.next == len(sc.front.children) {
 			next, way := s.sibling(sc.front, load)
@@ -161,6 +203,7 @@ func (s *stream) ahead(sc *scan, most int, load func(uint32) []byte) (want []uin
 				return want
 			}
 			sc.front, sc.next = next, 0
+			sc.inner--
 		}
 		want = append(want, sc.front.children[sc.next])
 		sc.next++
@@ -169,18 +212,29 @@ func (s *stream) ahead(sc *scan, most int, load func(uint32) []byte) (want []uin
 	return want
 }
 
-// siblings returns interior pages that follow the front, once a scan is a long one.
-func (sc *scan) siblings() (want []uint32) {
-	up := sc.front.parent
-	if up == nil || sc.window < longScan {
+// siblings returns the interior pages that a long scan comes to within a window after the
+// front.
+func (s *stream) siblings(sc *scan, load func(uint32) []byte) (want []uint32) {
+	if sc.front.parent == nil || sc.window < longScan {
 		return nil
 	}
-	if sc.above != up {
-		sc.above, sc.done = up, sc.front.at+1
+	if sc.above == nil || sc.inner < 0 {
+		sc.above, sc.done, sc.inner = sc.front.parent, sc.front.at+1, 0
 	}
-	if end := min(len(up.children), sc.front.at+1+siblings); sc.done < end-siblings/2 || end == len(up.children) && sc.done < end {
-		want = slices.Clone(up.children[sc.done:end])
-		sc.done = end
+	for sc.inner < (sc.next+sc.window)/len(sc.front.children) {
+		if sc.done == len(sc.above.children) {
+			next, way := s.sibling(sc.above, load)
+			if next == nil {
+				if way != 0 {
+					want = append(want, way)
+				}
+				return want
+			}
+			sc.above, sc.done = next, 0
+		}
+		want = append(want, sc.above.children[sc.done])
+		sc.done++
+		sc.inner++
 	}
 	return want
 }
@@ -218,14 +272,18 @@ func (s *stream) learn(pgno uint32, page []byte) (want []uint32) {
 			break
 		}
 	}
+	if up != nil { // rows here and there that are looked up in order are no scan
+		up.upper = true
+		s.scans = slices.DeleteFunc(s.scans, func(sc *scan) bool { return sc.node == up })
+	}
 	if n := s.add(pgno, children, up, at); n.schema {
 		return children[:min(len(children), mostRoots)]
 	}
 	return nil
 }
 
-// add notes an interior page, and forgets the one that was used longest ago. A parent is
-// used with its child.
+// add notes an interior page, and forgets the one that was used longest ago. What is above
+// a page is used with it.
 func (s *stream) add(pgno uint32, children []uint32, up *node, at int) *node {
 	if len(children) == 0 {
 		return nil
@@ -236,6 +294,8 @@ func (s *stream) add(pgno uint32, children []uint32, up *node, at int) *node {
 	}
 	if up != nil {
 		n.schema = up.schema
+	}
+	for ; up != nil; up = up.parent {
 		if i := slices.Index(s.recent, up.pgno); i >= 0 {
 			s.recent = append(slices.Delete(s.recent, i, i+1), up.pgno)
 		}

@@ -194,3 +194,17 @@ func FuzzChildren(f *testing.F) {
 		childrenOf(pgno, full)
 	})
 }
+
+// A scan of pages here and there asks for no more of them than can be fetched at once.
+func TestSparseScansAskForFewPages(t *testing.T) {
+	tree := newTestTree(rand.New(rand.NewPCG(1, 4)), 4, 400)
+	r := newTestReader(tree, 2000)
+	r.read(tree.root)
+	r.read(childrenOf(2, tree.pages[tree.root])[0])
+	for _, leaf := range tree.leaves[:300] {
+		r.read(leaf)
+	}
+	if ahead := r.fetched + r.waited - 302; ahead > connections+3 {
+		t.Errorf("%d pages ahead", ahead)
+	}
+}

@@ -15,7 +15,7 @@ import (
 // bytes a page are 25 MB of 10 GiB. Its entries are three varints each, of the page's
 // number, its offset and its size, and it has every page but the lock page. So the place
 // of an entry can be computed, but for the lengths of the sizes before it: a window of the
-// index is read around that place, and its entries become a run. Runs bound the places of
+// index that has this place is read, and its entries become a run. Runs bound the places of
 // the pages between them.
 type windows struct {
 	read  func(ctx context.Context, at, length int64) ([]byte, error) // bytes of the index
@@ -27,14 +27,19 @@ type windows struct {
 	mu   sync.Mutex
 	runs []*run // ascending; the first one begins with page 1
 	age  []*run // but the first one, in the order in which they were read
+
+	reading map[span]chan struct{} // windows that are being read: closed when they were
 }
 
 const (
-	// windowSize is how many bytes of an index are read at once. With 64 KiB, no window of
-	// a database of 10 GiB missed its page; with 8 KiB one in three did.
+	// windowSize is how many bytes of an index are read at once, without the margins.
 	windowSize = 64 << 10
 
-	// mostRuns bounds the memory of runs: 26 KiB each.
+	// windowMargin is how many bytes before and after it are read as well, for places that
+	// were computed a little wrong: of windows of 8 KiB, one in three missed its page.
+	windowMargin = 16 << 10
+
+	// mostRuns bounds the memory of runs: 40 KiB each.
 	mostRuns = 256
 
 	// tries is how often a place is computed before the rest is halved until the page is
@@ -64,12 +69,63 @@ func (w *windows) find(ctx context.Context, pgno uint32) (e format.PageEntry, ok
 		if n > 64 { // a halved gap is closed before
 			return e, false, w.corrupt("page %d cannot be found", pgno)
 		}
-		r, err := w.fetch(ctx, pgno, low, high, n >= tries)
-		if err != nil {
+		if low.at >= high.at || low.offset >= high.offset {
+			return e, false, w.corrupt("it has no room for page %d", pgno)
+		}
+		at := low.estimate(high, pgno)
+		if n >= tries {
+			at = (low.at + high.at) / 2
+		}
+		if err := w.readOnce(ctx, windowOf(at, low, high), low, high); err != nil {
 			return e, false, err
 		}
+	}
+}
+
+// window returns the number of the window in which a page that is not known is expected.
+func (w *windows) window(pgno uint32) int64 {
+	_, low, high := w.look(pgno)
+	return low.estimate(high, pgno) / windowSize
+}
+
+// A span is a part of the index, in bytes.
+type span struct{ begin, end int64 }
+
+// windowOf returns the window that a place is in, as far as it is between two bounds.
+func windowOf(at int64, low, high bound) span {
+	at = at / windowSize * windowSize
+	return span{max(low.at, at-windowMargin), min(high.at, at+windowSize+windowMargin)}
+}
+
+// readOnce reads a window, or waits until another connection has: then its page may still
+// be unknown.
+func (w *windows) readOnce(ctx context.Context, s span, low, high bound) error {
+	w.mu.Lock()
+	done := w.reading[s]
+	if done != nil {
+		w.mu.Unlock()
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	if w.reading == nil {
+		w.reading = map[span]chan struct{}{}
+	}
+	done = make(chan struct{})
+	w.reading[s] = done
+	w.mu.Unlock()
+	r, err := w.fetch(ctx, s, low, high)
+	if err == nil {
 		w.add(r)
 	}
+	w.mu.Lock()
+	delete(w.reading, s)
+	w.mu.Unlock()
+	close(done)
+	return err
 }
 
 // known returns where a page is if no window has to be read.
@@ -149,26 +205,14 @@ func (w *windows) add(r *run) {
 	}
 }
 
-// fetch reads the window between two bounds in which a page is expected.
-func (w *windows) fetch(ctx context.Context, pgno uint32, low, high bound, halve bool) (*run, error) {
-	if low.at >= high.at || low.offset >= high.offset {
-		return nil, w.corrupt("it has no room for page %d", pgno)
-	}
-	begin, end := low.at, high.at
-	if end-begin > windowSize {
-		at := low.estimate(high, pgno)
-		if halve {
-			at = (low.at + high.at) / 2
-		}
-		begin = max(low.at, min(at-windowSize/2, high.at-windowSize))
-		end = begin + windowSize
-	}
-	b, err := w.read(ctx, begin, end-begin)
+// fetch reads a window between two bounds.
+func (w *windows) fetch(ctx context.Context, s span, low, high bound) (*run, error) {
+	b, err := w.read(ctx, s.begin, s.end-s.begin)
 	if err != nil {
 		return nil, err
 	}
-	r := &run{at: begin}
-	if begin == low.at {
+	r := &run{at: s.begin}
+	if s.begin == low.at {
 		w.parse(r, b, low.page, low.offset)
 	} else {
 		w.resync(r, b, low, high)
@@ -178,7 +222,7 @@ func (w *windows) fetch(ctx context.Context, pgno uint32, low, high bound, halve
 		return nil, w.corrupt("between pages %d and %d it has no entries that follow each other", low.page, high.page)
 	case r.first < low.page || r.last >= high.page || r.offset+int64(r.ends[len(r.ends)-1]) > high.offset:
 		return nil, w.corrupt("pages %d to %d are where there should be some from %d to %d", r.first, r.last, low.page, high.page-1)
-	case end == high.at && w.next(r.last) != high.page && high.page <= w.pages:
+	case s.end == high.at && w.next(r.last) != high.page && high.page <= w.pages:
 		return nil, w.corrupt("page %d comes after page %d", high.page, r.last)
 	}
 	return r, nil

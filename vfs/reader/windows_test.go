@@ -5,7 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/walvfs/walvfs/format"
 )
@@ -116,4 +120,53 @@ func TestWindowsOfADamagedIndex(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Connections that look for pages of one window at the same time read it once.
+func TestWindowsAreReadOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 5))
+		w, entries, _, index := testIndex(rng, 40000, 1<<30, func(uint32) int { return 1000 + rng.IntN(3000) })
+		var reads atomic.Int64
+		w.read = func(_ context.Context, at, length int64) ([]byte, error) {
+			reads.Add(1)
+			time.Sleep(time.Second)
+			return index[at : at+length], nil
+		}
+		var wg sync.WaitGroup
+		for pgno := uint32(20000); pgno < 20050; pgno++ {
+			wg.Go(func() {
+				if e, ok, err := w.find(t.Context(), pgno); err != nil || !ok || e != entries[pgno] {
+					t.Errorf("page %d: %v, %v, %v", pgno, e, ok, err)
+				}
+			})
+		}
+		wg.Wait()
+		if n := reads.Load(); n > 2 { // the pages may be on both sides of a border
+			t.Errorf("%d reads", n)
+		}
+	})
+}
+
+// Who waits for another connection's read of a window reads it when that one gives up.
+func TestWindowsAreReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(1, 6))
+		w, entries, _, index := testIndex(rng, 40000, 1<<30, func(uint32) int { return 1000 + rng.IntN(3000) })
+		var reads atomic.Int64
+		w.read = func(ctx context.Context, at, length int64) ([]byte, error) {
+			if reads.Add(1) == 1 {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return index[at : at+length], nil
+		}
+		stalled, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		go w.find(stalled, 20000)
+		synctest.Wait()
+		if e, ok, err := w.find(t.Context(), 20000); err != nil || !ok || e != entries[20000] {
+			t.Errorf("%v, %v, %v", e, ok, err)
+		}
+	})
 }

@@ -96,8 +96,6 @@ func (d *Diff) byCandidates(ctx context.Context, t *Table, p *pairing) error {
 			return err
 		}
 		defer get[i].st.Close()
-		d.sides[i].state.ExpectScans(false)
-		defer d.sides[i].state.ExpectScans(true)
 	}
 	for some := range slices.Chunk(t.candidates, 256) {
 		for i, s := range d.sides {

@@ -9,7 +9,7 @@ import (
 
 // Limits of the transport that all stores of a service share.
 const (
-	hostConns = 64               // kept of one host: as many requests at a time open no connection anew
+	hostConns = 128              // kept of one host: as many requests at a time open no connection anew
 	idleConns = 4 * hostConns    // kept in all: a bucket may be a host of its own
 	idleTime  = 90 * time.Second // then nothing is left of a connection, no goroutine either
 
