@@ -14,7 +14,7 @@
 // Often there are none, because another level holds them, too. A whole file that contradicts
 // other levels is worse than a damaged file: a restore uses it and cannot notice.
 //
-// Run writes nothing. It reads 8 files at a time, and takes 16 bytes of memory for each page
+// Run writes nothing. It reads up to 8 files at a time, and takes 16 bytes of memory for each page
 // of the database and for each page of these files.
 package verify
 
