@@ -1,5 +1,5 @@
-// Package replica reads a replica in a bucket. No other package lists the files of a
-// replica, chooses the files that lead to a TXID or a time, or reads their parts.
+// Package replica is the one reader of a replica in a bucket: it lists the files, chooses
+// the files that lead to a TXID or a time, and reads their parts.
 //
 //	r := replica.New(store, replica.Options{})
 //	files, err := r.Files(ctx)                       // one listing
