@@ -1,14 +1,13 @@
-// Package format is the bytes of walvfs: SQLite's WAL and WAL index, which it
-// reads; LTX files, which it writes and reads; the keys under which a replica
-// holds them; and the plan by which they become a database again. It does no
-// I/O but through the io.Reader, io.ReaderAt and io.Writer it is given, and
-// links neither SQLite nor a network.
+// Package format reads and writes the bytes that walvfs handles: SQLite's WAL and
+// WAL index, LTX files, the keys of a replica's files, and the plan by which these
+// files become a database again. All I/O goes through the io.Reader, io.ReaderAt and
+// io.Writer that a caller passes. The package links neither SQLite nor a network client.
 //
 // # The write-ahead log
 //
-// A WAL is a header and then frames, each a header and one page. All integers
-// are big-endian; only the checksum reads its input in an order of its own,
-// which the magic number tells.
+// A WAL is a header followed by frames. A frame is a header followed by one page. All
+// integers are big-endian, except that the checksum reads its input in the byte order
+// that the magic number names.
 //
 //	WAL      0        32            56           32+24+P        n counts from 1
 //	         | header | frame 1 hdr | page       | frame 2 hdr | page ...
@@ -20,15 +19,15 @@
 //	         | page | commit size   | salt-1 salt-2 | checksum | page bytes ...
 //	                  pages, or 0
 //
-// A frame belongs to the log if its salts are the header's and its checksum is
-// the running one over everything before it. A frame whose commit size is not
+// A frame belongs to the log if it has the salts of the header and its checksum is
+// the running checksum of everything before it. A frame whose commit size is not
 // zero ends a transaction. See https://sqlite.org/fileformat2.html#walformat.
 //
 // # The WAL index
 //
-// Its header says which frame is the newest that is committed. It stands there
-// twice, in the byte order of the machine, so that a reader who finds both
-// copies equal has read neither halfway. See https://sqlite.org/walformat.html.
+// The header of the WAL index names the newest committed frame. The index holds two
+// copies of the header, in the byte order of the machine: if a reader finds both equal,
+// it has not read a header that was half written. See https://sqlite.org/walformat.html.
 //
 //	         0         4   8        12     13        14     16      20
 //	48 bytes | version | - | change | init | big-end | page | mxFrame | nPage |
@@ -37,8 +36,8 @@
 //
 // # LTX files
 //
-// The encoding is that of github.com/superfly/ltx; this package adds what a
-// replica demands beyond it, and README.md specifies the bucket byte for byte.
+// The encoding is that of github.com/superfly/ltx. This package adds the rules that a
+// replica needs beyond it. README.md specifies the bucket byte for byte.
 //
 //	         0       100                                      -16       end
 //	         | header | pages, ascending | end | page index | trailer |
@@ -46,7 +45,7 @@
 //	page     0      4       6                 10
 //	         | page | flags | compressed size | LZ4 block ...
 //
-// Writing one, reading it back, and choosing the files of a restore:
+// To write an LTX file, read it back, and choose the files of a restore:
 //
 //	enc, err := format.NewEncoder(w, format.LTXHeader{
 //		PageSize: 4096, Commit: 1, MinTXID: 1, MaxTXID: 1,

@@ -1,8 +1,8 @@
 // Package shipper turns the commits of a database into files in an object store.
 //
 // The bucket is a linear log. A level 0 file holds exactly one TXID, so its key
-// is known before it is written, and it is created with put-if-absent: of two
-// writers one gets the next TXID and the other is fenced.
+// is known before the file is written. The file is created with put-if-absent: of two
+// writers, one gets the next TXID and the other is fenced.
 //
 //	commit ─Wake─▶ cut ─▶ spool ─▶ Create TXID n ─▶ acknowledge ─▶ cut …
 //	                                 │ exists                ▲
@@ -11,33 +11,34 @@
 //	                                                         ▼ foreign
 //	                                                       fenced
 //
-// One upload is in flight for a database. Commits that arrive meanwhile go into
-// the next cut, so the batch grows with the load and the number of uploads does
-// not. The first commit after a quiet time ships at once, then at most one
-// upload an interval. A database without commits has no goroutine, no timer and
-// no request, once its levels are up to date.
+// A database has one upload of level 0 in flight. Commits that arrive meanwhile go into
+// the next cut, so a higher load makes uploads larger, not more frequent. The first commit
+// after an idle period uploads at once; after that, there is at most one upload per interval.
+// Without commits, and once its levels are up to date, a database has no goroutine, no timer
+// and no requests.
 //
-// Files of higher levels, of the pages that changed since the level's last one, are
-// cut together with a level 0 file, at its boundary; many pages are copied before, so
-// that the cut is short. They are uploaded beside what goes on, after that file is
-// acknowledged, and followed by what retention deletes:
+// A file of a higher level holds the pages that changed since the level's last file. It is
+// cut together with a level 0 file, at the same boundary. If its pages are many, they are
+// copied before, so that the cut is short. It is uploaded after the level 0 file is
+// acknowledged, while further commits are shipped. Then retention deletes files that
+// are no longer kept:
 //
 //	level 0   1 2 3 4 5 6 7 8 9 …       each commit, or batch of commits
 //	level 1       1…3     4…6           every 30 s
 //	level 2               1…6           every 5 min
 //	level 9                 snapshot    every 24 h
 //
-// What is to be done is one queue of jobs: level 0, each level, what the levels lack of
-// earlier runs, whether the replica is still there, and retention. Each has its own time
-// and its own pauses after a failure, and waits for no other one; only a file of a level
-// needs a cut of level 0, whose boundary it shares.
+// A shipper has one queue of jobs: level 0, each higher level, learning what the levels
+// lack of earlier runs, looking whether the replica is still there, and retention. Each job
+// has its own time and its own pauses after a failure, and no job waits for another one,
+// except that a file of a higher level needs a cut of level 0, whose boundary it shares.
 //
-// Those who wait for the replica share uploads, and the databases of a bucket take
+// Callers that wait for the replica share uploads, and the databases of a bucket take
 // turns.
 //
-// An upload whose outcome is unknown is settled before anything is cut again:
-// the same bytes are sent under the same key until the store says that they, or
-// somebody else's, are there.
+// If the outcome of an upload is unknown, the shipper finds it out before it cuts again:
+// it sends the same bytes under the same key until the store says that this file, or a
+// file of another writer, is there.
 package shipper
 
 import (

@@ -1,8 +1,8 @@
 // Package vfs wraps an SQLite VFS so that the databases opened through it are
 // replicated to object storage.
 //
-// Importing the package registers the VFS "replicated". Import a storage driver
-// beside it and name the replica in the database's URI:
+// Importing the package registers the VFS "replicated". Import a storage driver, too,
+// and name the replica in the database's URI:
 //
 //	import (
 //		_ "github.com/ncruces/go-sqlite3/driver"
@@ -12,26 +12,26 @@
 //
 //	db, err := sql.Open("sqlite3", "file:app.db?vfs=replicated&replica=s3://bucket/app")
 //
-// Only a file whose own URI says vfs=replicated is replicated: temporary and
-// in-memory databases, attached plain files and the targets of VACUUM INTO pass
-// through. An attached database is replicated when its URI says so. What a URI asks
-// for is done, or the open fails: a parameter without vfs=replicated is an error,
-// and so is vfs=NAME of a VFS that wraps this one.
+// Only a file whose own URI says vfs=replicated is replicated. Temporary and in-memory
+// databases, attached plain files and the targets of VACUUM INTO are not. An attached
+// database is replicated if its URI says so. If the VFS cannot do what a URI asks for, the
+// open fails: a parameter without vfs=replicated is an error, and so is the vfs=NAME of a
+// VFS that wraps this one.
 //
 // # URI parameters
 //
-//	replica=URL        where to: file:///dir, s3://bucket/path, gs://bucket/path.
+//	replica=URL        the replica: file:///dir, s3://bucket/path, gs://bucket/path.
 //	                   Escape &, ? and % in it. Without it, the environment
 //	                   variable WALVFS_REPLICA is a base URL, and the database's
 //	                   file name, escaped, is appended to its path; without that,
 //	                   the configuration file that package config describes names
 //	                   the replica by the database's path.
-//	interval=1s        at most one upload in this time; 0 for as many as fit
-//	durability=async   sync has each commit wait until the replica has it. One that
-//	                   cannot be confirmed fails, although it is made: see
-//	                   ErrUnconfirmed.
-//	sync_timeout=10s   how long a commit waits; off for ever
-//	max_lag=off        writes fail, and reads go on, while the replica lacks a
+//	interval=1s        at most one upload in this time; 0 for no limit
+//	durability=async   with sync, each commit waits until the replica has it. If the
+//	                   replica does not confirm it, the commit fails, although it is
+//	                   made locally: see ErrUnconfirmed.
+//	sync_timeout=10s   how long a commit waits; off for no limit
+//	max_lag=off        writes fail, and reads still work, while the replica lacks a
 //	                   commit that is older than this duration
 //	on_fenced=continue readonly refuses writes as soon as another writer is known to
 //	                   have the replica
@@ -39,113 +39,112 @@
 //	lock_timeout=0s    how long to wait for another process that has the database
 //	                   open through this VFS, as in a rolling deployment
 //	restore=never      if-missing restores a database that does not exist from its
-//	                   replica before it is opened; if-behind also one that the
-//	                   replica has gone on from, or whose disk has lost commits that
-//	                   the replica has: the old one is kept as "-walvfs-behind"
+//	                   replica before it is opened; if-behind also restores a database
+//	                   that the replica has gone on from, or whose disk has lost commits
+//	                   that the replica has, and keeps the old one as "-walvfs-behind"
 //	adopt=moved        which database goes on from a replica that another file wrote:
-//	                   moved, the file that wrote it, under its new name; equal,
+//	                   moved: the file that wrote it, under its new name; equal:
 //	                   any database that equals the replica's newest state page for
-//	                   page, such as a copy, one on another machine or one that
+//	                   page, such as a copy, a database on another machine or one that
 //	                   Litestream replicated, and an original that still runs is
-//	                   fenced; never, none
+//	                   fenced; never: none
 //	diverged=halt      what to do when the replica holds another history:
 //	                   halt, or overwrite it with this database's content
-//	keep_raw=5m        how long each single upload can be restored, at least that; before,
-//	                   points in time are as far apart as files of level 1
-//	retention=24h      how far back points in time can be restored; off keeps all
+//	keep_raw=5m        each single upload can be restored for at least this time; points
+//	                   in time before that are as far apart as files of level 1
+//	retention=24h      how far back points in time can be restored; off keeps all files
 //	snapshots=24h      how often a snapshot is made; off for never
-//	fencing=on         off goes on with a store that does not support put-if-absent:
-//	                   then nothing stops two writers from mixing their histories,
-//	                   one of which may be an earlier run's upload that arrives late
+//	fencing=on         off accepts a store that does not support put-if-absent: then
+//	                   nothing stops two writers from mixing their histories, and an
+//	                   upload of an earlier run that arrives late is such a writer, too
 //
-// Beside them, a URI may have the parameters of SQLite, of go-sqlite3 and its driver,
-// and those in [Options.Parameters]. The open fails if it has another one, if one of
-// ours is there twice with different values, or if nolock or immutable is on: they
+// A URI may also have the parameters of SQLite, of go-sqlite3 and its driver, and those in
+// [Options.Parameters]. The open fails if the URI has any other parameter, if it has one of
+// the parameters above twice with different values, or if nolock or immutable is on, which
 // hide the database from replication. Each connection has its own durability and
 // sync_timeout. The other parameters hold for all connections of a process to a
-// database, and one that says otherwise than the first does not open.
+// database: a connection whose URI contradicts that of the first one does not open.
 //
 // # Pragmas
 //
-//	PRAGMA walvfs_durability=sync  sets durability for this connection, or tells it
-//	PRAGMA walvfs_wait             waits until the replica has what this connection
-//	                               has committed, and returns the newest TXID: a
-//	                               reader that sees it sees that commit; see TXID
+//	PRAGMA walvfs_durability=sync  sets durability for this connection; returns it
+//	PRAGMA walvfs_wait             waits until the replica has all commits of this
+//	                               connection, and returns the newest TXID: a reader
+//	                               that sees this TXID sees these commits; see TXID
 //	PRAGMA walvfs_txid             returns the newest TXID that the replica has
-//	PRAGMA walvfs_error            returns why this connection's newest transaction
-//	                               failed that did because of the replica, or none
+//	PRAGMA walvfs_error            returns why a transaction of this connection failed
+//	                               last because of the replica, or none
 //	PRAGMA walvfs_status           returns what is known of the replica, as JSON
 //
 // # Durability
 //
-// With durability=sync a commit returns without an error only if the replica has it,
+// With durability=sync, a commit returns without an error only if the replica has it,
 // whatever the journal mode, the locking mode, open cursors and attached databases.
-// A commit that the replica does not confirm within sync_timeout fails with
+// If the replica does not confirm a commit within sync_timeout, the commit fails with
 // [ErrUnconfirmed]. The first commit of a new file cannot fail: it waits, and if it is
-// not confirmed, the next statement on its connection fails, once. Writes are refused
-// that could not be confirmed: to a database that cannot be put into WAL mode yet, because
-// a SELECT is still open or a connection has an exclusive lock, and in a transaction over
-// two or more other databases that have rollback journals.
+// not confirmed, the next statement on its connection fails, once. The VFS refuses writes
+// that it could not confirm: writes to a database that cannot be put into WAL mode yet,
+// because a SELECT is still open or a connection has an exclusive lock, and writes in a
+// transaction over two or more other databases that have rollback journals.
 //
-// A commit that waits keeps its read mark, so that the WAL cannot start over. While the
-// replica acknowledges nothing and the WAL has grown by more than [MaxWALGrowth], commits
-// that wait fail, and later ones do not wait. A commit that waits also ends when its
+// A waiting commit keeps its read mark, so that the WAL cannot start over. If the WAL grows
+// by more than [MaxWALGrowth] while the replica acknowledges nothing, waiting commits
+// fail, and later commits fail without waiting. A waiting commit also ends when its
 // connection is interrupted, unless it was interrupted before.
 //
 // # What it does to a database
 //
-// The database is put into WAL mode, and kept there: an empty one after its
-// first commit, so that its page_size and auto_vacuum are the application's.
-// Beside the database stands one more file, "-walvfs", which holds what this
-// copy remembers of its replica; during a restore there may be another
-// whose name begins so, and "-walvfs-behind" is what restore=if-behind replaced. These files
-// and SQLite's own have the mode of the database, and if root creates them, its
-// owner and group. Nothing else changes: no tables are added, no
-// checkpoint is forced or held up for longer than a cut takes to read.
+// The VFS puts the database into WAL mode and keeps it there. An empty database is put into
+// WAL mode after its first commit, so that the application can choose its page_size and
+// auto_vacuum. One file is added in the database's directory, "-walvfs", in which this copy
+// of the database keeps what it knows of its replica. During a restore there may be another
+// file whose name begins so, and "-walvfs-behind" is the database that restore=if-behind
+// replaced. These files and SQLite's own have the mode of the database, and if root creates
+// them, its owner and group. Nothing else changes: the VFS adds no tables, forces no
+// checkpoint, and delays none for longer than it takes to read a cut.
 //
 // # Encryption
 //
 // A VFS that encrypts the database, such as xts and adiantum of go-sqlite3, cannot be
-// combined with this one, and the open fails. Underneath, it would show replication
-// the plain text, and the replica would hold that; on top, its files do not ask for
+// combined with this one: the open fails. With such a VFS underneath, the replica would
+// hold plain text; with such a VFS on top, the files that it opens do not ask for
 // replication. Encrypt the disk and the bucket instead.
 //
 // # Logs and events
 //
-// What happens is logged with log/slog, to [Options.Logger]. An outage is logged when
-// it begins, ever more rarely while it lasts, and when it ends. A halt is logged again at
-// least every 10 minutes. Loggers and listeners are called by a goroutine of their own,
-// for one database one after another, and may use that database. The keys stay as they
-// are:
+// The VFS logs with log/slog to [Options.Logger]. It logs an outage when it begins, less
+// and less often while it lasts, and when it ends. It repeats a halt at least every 10
+// minutes. Loggers and listeners are called in a goroutine of their own, with one call at a
+// time for a database, and may use that database. The names of attributes are stable:
 //
 //	db, replica         the database's path, and the replica's URL without secrets
 //	error               what failed
-//	halted_for          since when replication has halted
-//	remedy              what to do about another writer; other errors that halt say it
-//	retry_in            until the next try
-//	failing_for, after  since the first failure
-//	tip, txid           the newest TXID that the replica has, or another one
-//	lag                 the age of the oldest commit that it lacks
-//	pages, bytes, files how many
-//	ltx_level, from, to of a file, its level and TXIDs
+//	halted_for          how long ago replication halted
+//	remedy              what to do about another writer; other errors contain their remedy
+//	retry_in            the time until the next try
+//	failing_for, after  the time since the first failure
+//	tip, txid           the newest TXID of the replica; another TXID
+//	lag                 the age of the oldest commit that the replica lacks
+//	pages, bytes, files a number of these
+//	ltx_level, from, to the level and the TXIDs of a file
 //	reason              why the whole database is uploaded again, or replaced
 //
-// [Listen] and [Options.Events] tell a program, [Databases] and PRAGMA walvfs_status
-// what is the case now, and package metrics tells Prometheus.
+// [Listen] and [Options.Events] notify a program of events. [Databases] and PRAGMA
+// walvfs_status return the current state, and package metrics exports it to Prometheus.
 //
 // # Where it runs
 //
-// On Linux and macOS, whose WAL index is a file that replication reads. On Linux,
-// cuts take a read mark of the WAL index by themselves and two processes are told
-// apart by a lock; elsewhere cuts are read transactions of SQLite's, which may fail
-// a writer that has no busy timeout, rarely.
+// The VFS runs on Linux and macOS, where the WAL index is a file that replication can read.
+// On Linux, a cut locks a read mark of the WAL index by itself, and a lock keeps a second
+// process from replicating the same database. On macOS, a cut is a read transaction of
+// SQLite. Rarely, such a transaction makes a writer fail that has no busy timeout.
 //
 // # How it works
 //
-// The VFS sees what SQLite writes, but it does not copy pages. It keeps the
-// numbers of changed pages, and only when the WAL starts over; until then the WAL
-// itself is the queue. A cut reads the newest content of the changed pages at a
-// commit boundary through a read transaction of its own:
+// The VFS sees what SQLite writes, but it does not copy pages. When the WAL starts over,
+// it keeps the numbers of the pages that changed; until then, the WAL itself is the queue.
+// A cut reads the newest content of the changed pages at a commit boundary, in a read
+// transaction of its own:
 //
 //	foreground (application)            background (one run at a time)
 //	──────────────────────────          ───────────────────────────────

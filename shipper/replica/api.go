@@ -1,9 +1,9 @@
-// Package replica reads what is in a bucket: it is the one place that lists the files of
-// a replica, chooses those that lead to a TXID or a time, and reads their parts.
+// Package replica is the one reader of a replica in a bucket: it lists the files, chooses
+// the files that lead to a TXID or a time, and reads their parts.
 //
 //	r := replica.New(store, replica.Options{})
 //	files, err := r.Files(ctx)                       // one listing
-//	plan, err := files.Plan(0)                       // what leads to the newest TXID
+//	plan, err := files.Plan(0)                       // the files that lead to the newest TXID
 //	for _, f := range plan.Apply {
 //		h, t, err := r.Ends(ctx, f)              // header and trailer
 //		index, err := r.Index(ctx, f)            // where its pages are
@@ -12,23 +12,23 @@
 //		}
 //	}
 //
-// [Replica.Decode] reads a whole file and verifies it; [Replica.Reader] gives its bytes.
+// [Replica.Decode] reads a whole file and verifies it; [Replica.Reader] returns its bytes.
 //
 // # Damage and absence
 //
-// A file that is not what its writer wrote is a [*Damaged], one that was listed and is
-// gone a [*Missing]. Both name the file, so that a caller can go around it: another
-// level often holds the same TXIDs, and [Plan.Without] finds out. Any other error is of
-// the store, and says nothing about the files.
+// If a file is not what its writer wrote, the error is a [*Damaged]; if a file was listed
+// and no longer exists, it is a [*Missing]. Both name the file, so that a caller can do
+// without it: another level often holds the same TXIDs, and [Plan.Without] finds out. Any
+// other error comes from the store, and says nothing about the files.
 //
-// A header, a trailer, an index and a page that are read alone are checked as far as
-// they can be: against the file's key, its size and each other. Only the checksum of the
-// whole file proves them.
+// A header, a trailer, an index or a page that is read alone is checked against the file's
+// key, its size and the other parts. Only the checksum of the whole file proves it.
 //
 // # Memory
 //
-// No number in a file has memory allocated before as many bytes have arrived, or before
-// it was compared with the file's size, as the store says it.
+// A number in a file never makes the package allocate that much memory before as many
+// bytes have arrived, or before the number was compared with the size that the store
+// reports for the file.
 package replica
 
 import (

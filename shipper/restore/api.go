@@ -1,24 +1,24 @@
-// Package restore turns a replica back into a database: bucket in, file out.
+// Package restore turns a replica in a bucket back into a database file.
 //
 //	store, err := storage.Open(ctx, "s3://bucket/app", storage.Options{})
 //	...
 //	result, err := restore.Restore(ctx, store, "app.db", restore.Options{})
 //
-// It goes in four steps, and only the last one touches the target:
+// A restore has four steps, and only the last step touches the target:
 //
-//	list      the LTX files of all levels, one listing
+//	list      the LTX files of all levels, in one listing
 //	plan      a snapshot, then files that follow each other up to the wanted TXID
 //	apply     app.db-walvfs-restore <- each page once, from the newest file that has it
-//	publish   fsync, then the temporary file takes the target's name
+//	publish   fsync, then rename the temporary file to the target
 //
-// To apply a plan is a pipeline. Its bytes in flight are bounded, and with that its
-// memory, however large the database is:
+// A plan is applied by a pipeline. The bytes in flight are bounded, and so is the memory,
+// however large the database is:
 //
 //	fetch    newest file ... oldest file     up to 64 requests at a time, for small
 //	                 |                       files and for pieces of large ones
 //	              pieces, in order
 //	                 |
-//	split    which pages has no newer file?  one goroutine that reads page headers
+//	split    keep pages in no newer file     one goroutine that reads page headers
 //	                 |
 //	              batches of pages
 //	            /    |    \
@@ -26,37 +26,37 @@
 //	                 |
 //	track    all sums of a file -> its checksum; the progress
 //
-// Superseded pages are not written, but they are fetched and decompressed: the
-// checksum that protects a page is its whole file's, so that a file is either read
-// to its end and verified, or not verified at all.
+// Superseded pages are not written, but they are fetched and decompressed. The only
+// checksum that protects a page is that of its whole file, so a file can only be
+// verified by reading it to its end.
 //
-// If retention removes a file of the plan meanwhile, or a file is damaged, another plan to
-// the same TXID is made, which may take the files of another level. Downloads that break
-// go on where they were.
+// If retention removes a file of the plan during the restore, or a file is damaged, restore
+// makes another plan to the same TXID, which may use files of another level. An interrupted
+// download continues where it stopped.
 //
-// Beside the database it leaves the file app.db-walvfs, which says which TXID it
-// is: an application that opens the newest state with the same replica goes on from
-// there, and one that opens an older state finds that the replica has gone on, unless
-// Options.Rewind is set.
+// A restore also writes the file app.db-walvfs, which says at which TXID the database
+// is. An application that opens the newest state with the same replica continues it.
+// An application that opens an older state finds that the replica has gone on, unless
+// Options.Rewind was set.
 //
-// [Prepare] says what a restore would do, and about how long it takes. [Write] restores to
-// a pipe, [ReadPages] to a sink of pages.
+// [Prepare] says what a restore would do, and estimates how long it takes. [Write] restores
+// to a pipe, and [ReadPages] to a sink of pages.
 //
-// What comes out is a database exactly as it was at one commit, or nothing:
-// every file's size, checksum and TXIDs are checked against the listing, and
-// every page that a file must hold is asked for. After an error, a cancelled
-// context or a crash, the target is what it was before.
+// The result is a database exactly as it was at one commit, or none at all: restore checks
+// the size, checksum and TXIDs of every file against the listing, and checks that each
+// file holds every page that it must hold. After an error, a cancelled context or a crash,
+// the target is as it was before.
 //
-// A database is more than its file: SQLite would replay an old write-ahead log
-// into a restored file. So a "-wal", "-shm" or "-journal" file beside the
-// target is an error, unless Options.Force is set.
+// A database is more than its main file: SQLite would replay an old write-ahead log
+// into a restored file. So a "-wal", "-shm" or "-journal" file of the target is an error,
+// unless Options.Force is set.
 //
-// To replace a database is one rename. Before it, under SQLite's own locks, restore
-// brings what a hot journal or a write-ahead log holds into the old main file, exactly as
-// SQLite recovers it, and removes the empty logs. A crash, of the process or of the
-// machine, leaves the old database or the new one, whole. Only of what SQLite cannot read,
-// a file that is encrypted or no database at all, a crash may leave the main file
-// without its logs.
+// A database is replaced by one rename. Before it, and under SQLite's own locks, restore
+// brings the content of a hot journal or a write-ahead log into the old main file, exactly
+// as SQLite's recovery does, and removes the empty logs. A crash of the process or the
+// machine leaves either the old database or the new database, whole. There is one
+// exception: if SQLite cannot read the old file, because it is encrypted or no database, a
+// crash may leave it without its logs.
 package restore
 
 import (

@@ -2,20 +2,20 @@
 //
 //	result, err := verify.Run(ctx, store, verify.Options{})
 //
-// Every file of every level is read to its end. What is checked:
+// Run reads every file of every level to its end, and checks:
 //
 //   - each file by itself: its size, checksum, page order, page index and TXIDs
-//   - that no TXID is missing between the others
-//   - that the files agree: one of a higher level has the pages that the levels below
-//     it say, as far as they still have them, and a snapshot has the whole database
+//   - that no TXID is missing between two others
+//   - that the files agree: a file of a higher level has the same pages as the levels below
+//     it, as far as their files still exist, and a snapshot has the whole database
 //   - that the newest TXID can be restored
 //
-// Damage is named together with what it costs: which TXIDs can only be restored with the
-// damaged file. Often there are none, because another level holds them, too. A file that is
-// whole, but not what other levels say, is worse: a restore takes it and cannot know.
+// For each damaged file, the result says which TXIDs can only be restored with that file.
+// Often there are none, because another level holds them, too. A whole file that contradicts
+// other levels is worse than a damaged file: a restore uses it and cannot notice.
 //
-// Nothing is written. It takes 16 bytes of memory for each page of the database, and
-// 8 files at a time, with 16 bytes for each of their pages.
+// Run writes nothing. It reads up to 8 files at a time, and takes 16 bytes of memory for each page
+// of the database and for each page of these files.
 package verify
 
 import (

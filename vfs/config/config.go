@@ -1,4 +1,4 @@
-// Package config reads walvfs.yml, which says where the replicas of databases are.
+// Package config reads walvfs.yml, the file that names the replica of each database.
 //
 //	access-key-id: AKIAxxxxxxxxxxxxxxxx        # of all s3:// replicas below;
 //	secret-access-key: ${WALVFS_SECRET}       # without them, the AWS SDK's own chain
@@ -16,29 +16,28 @@
 //	    replica:
 //	      url: gs://bucket/users
 //
-// A database has one replica, written as a list or not. Endpoint, region and the
-// rest may also stand at the top, for all replicas that do not say otherwise. The keys
-// for stored objects are those of the S3 URL's query, and sse-customer-key, the base64
-// of a key of 32 bytes.
+// A database has one replica, as "replica" or as a list of one in "replicas". Endpoint,
+// region and the other keys of a replica may also be at the top level, for all replicas that
+// do not set them. The keys that say how objects are stored have the names of the
+// parameters of an S3 URL; sse-customer-key is the base64 of a key of 32 bytes.
 //
-// In values, ${NAME} and $NAME are environment variables, which must be set; $$
-// is a dollar sign. A value is what the variable holds, whatever characters are
-// in it: it is not read as YAML.
+// In values, ${NAME} and $NAME are environment variables, which must be set, and $$
+// is a dollar sign. The content of a variable is taken literally: it is not parsed as YAML.
 //
 // # Litestream's file
 //
-// A configuration file of Litestream 0.5 is read too. What means the same here is
-// taken, and what only concerns the process that Litestream runs is passed over.
+// The package also reads a configuration file of Litestream 0.5. It takes the keys that
+// mean the same in walvfs, and ignores the keys that only concern Litestream's own process.
 // Other keys are of three kinds:
 //
-//   - with them, a replica would not be the one that Litestream has, or could not
-//     be read: an error
-//   - they matter to who writes the replica, and walvfs does it otherwise:
-//     [DB.CheckWrite] says so, and who only reads goes on
-//   - neither Litestream nor walvfs knows them, which Litestream does not mind: an
-//     error, with the key that may have been meant
+//   - keys with which the replica would be another one than Litestream's, or could not be
+//     read: an error
+//   - keys that matter to a writer, and that walvfs does not follow: [DB.CheckWrite] returns
+//     an error, and a program that only reads can go on
+//   - keys that neither Litestream nor walvfs knows, which Litestream ignores: an error,
+//     with the key that may have been meant
 //
-// No error tells a value: it may be a secret.
+// Errors never contain a value, because it may be a secret.
 package config
 
 import (

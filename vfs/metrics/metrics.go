@@ -4,19 +4,19 @@
 //	defer collector.Close()
 //	prometheus.MustRegister(collector)
 //
-// Make the collector before the first database is opened: it counts what it is told.
-// Beside this file are a dashboard for Grafana, two alerting rules, and README.md,
-// which has a table of all metrics.
+// Create the collector before you open the first database: it counts only events that
+// happen from then on. The package's directory has a dashboard for Grafana, two alerting
+// rules, and README.md with a table of all metrics.
 //
 //	databases that are open     events of all databases
 //	           │                           │
-//	    asked by a scrape         counted as they happen
+//	    read by a scrape          counted as they happen
 //	           ▼                           ▼
-//	gauges of each, or of all    counters and histograms,
-//	taken together: they end     which have no label for the
-//	with the database            database, and outlive it
+//	gauges for each database,    counters and histograms,
+//	or for all together: they    which have no label for the
+//	end with the database        database, and outlive it
 //
-// Between scrapes and events nothing runs.
+// Between scrapes and events, the package does nothing.
 package metrics
 
 import (

@@ -1,27 +1,25 @@
 // Package reader implements an SQLite VFS that reads a replica as a database, at its
 // newest state or at any moment that can be restored, without restoring it.
 //
-// Importing package reader registers the VFS "replica". A storage driver is imported
-// with it:
+// Importing the package registers the VFS "replica". Import a storage driver, too:
 //
 //	import _ "github.com/walvfs/walvfs/vfs/reader"
 //	import _ "github.com/walvfs/walvfs/shipper/storage/s3"
 //
 //	db, err := sql.Open("sqlite3", "file:app.db?vfs=replica&replica=s3://bucket/app")
 //
-// The replica is one that walvfs or Litestream writes. The name, app.db, is a label,
-// by which a replica that the URI does not name is found: no local file of that name is
-// read or written. Pages are fetched when SQLite asks for
-// them.
+// The replica can be written by walvfs or by Litestream. The VFS fetches pages when SQLite
+// asks for them. The name, app.db, is only a label: no local file of that name is read or
+// written. If the URI names no replica, the label is used to find it.
 //
 // # URI parameters
 //
-//	replica=URL        what to read: file:///dir, s3://bucket/path or gs://bucket/path.
-//	                   Escape &, ? and % in it. Without it, the replica is the one that
-//	                   a writer has which opens the same name with vfs=replicated: below
-//	                   the base URL in the environment variable WALVFS_REPLICA, or what
-//	                   the configuration file that package config describes says, with
-//	                   its credentials.
+//	replica=URL        the replica: file:///dir, s3://bucket/path or gs://bucket/path.
+//	                   Escape &, ? and % in it. Without it, the VFS finds the replica as
+//	                   a writer does that opens the same name with vfs=replicated: below
+//	                   the base URL in the environment variable WALVFS_REPLICA, or in
+//	                   the configuration file that package config describes, with the
+//	                   credentials there.
 //	timestamp=         read the state of this time, such as 2026-01-02T15:04:05Z or
 //	                   2026-01-02 15:04, and stay there; without a zone it is UTC
 //	txid=              read the state of this TXID, up to 16 hexadecimal digits, and stay
@@ -29,74 +27,74 @@
 //	interval=1s        how often to ask for newer states, at most
 //	cache_memory=64MiB how much memory the cached pages of one replica take, at most; all
 //	                   connections share it
-//	cache_dir=         a directory for parts of the replica's files, which processes share
-//	                   and restarts keep; without it, there is none
-//	cache_size=1GiB    how many bytes the files in that directory take, at most: other
-//	                   files in it are left alone
+//	cache_dir=         a directory that caches parts of the replica's files; processes can
+//	                   share it, and it outlives restarts. Without it, the cache is in memory
+//	cache_size=1GiB    how many bytes the cached parts in that directory take, at most;
+//	                   other files in it are left alone
 //
-// Beside them, a URI may have the parameters of SQLite and of go-sqlite3's driver. The
-// open fails if it has another one. Connections that name the same replica share what
-// they have read of it.
+// A URI may also have the parameters of SQLite and of go-sqlite3's driver. The open fails if
+// it has any other parameter. Connections to the same replica share what they have read.
 //
 // # Transactions
 //
-// A read transaction sees one TXID, from its beginning to its end, however the replica
-// goes on. When a transaction begins, and the last question is older than interval, the
-// VFS asks the store for a newer state: one small request if there is none. A
-// connection without transactions makes no request. A store that does not answer keeps
-// transactions at the newest state that is known, which PRAGMA walvfs_status says.
+// A read transaction sees one TXID from its beginning to its end, whatever is uploaded
+// meanwhile. When a transaction begins, and the VFS has not asked the store for a newer
+// state within the last interval, it asks: this is one small request if there is none. A
+// connection without transactions makes no requests. While the store does not answer,
+// transactions see the newest known state, and PRAGMA walvfs_status says so.
 // The TXID that a connection sees never goes back, unless a PRAGMA moves it.
 //
-// Retention of the writer may remove a file that a transaction reads. The VFS then takes
+// The writer's retention may remove a file that a transaction reads. The VFS then reads
 // the pages of the same TXID from other files. If no other files lead to that TXID, the
 // read fails with [sqlite3.IOERR_READ], and a new transaction sees a newer state.
 //
 // # Writes
 //
 // The database is read-only: the first write of a transaction fails with
-// [sqlite3.READONLY]. PRAGMA journal_mode=... and locking_mode=exclusive fail. Files that
-// do not name a replica, such as attached databases, targets of VACUUM INTO and
-// temporary files, belong to the default VFS.
+// [sqlite3.READONLY]. PRAGMA journal_mode=... and locking_mode=exclusive fail. Files whose
+// URIs do not name a replica, such as attached databases, targets of VACUUM INTO and
+// temporary files, are left to the default VFS.
 //
-// SQLite reports locking_mode to the VFS of the main database alone. If a replica is
+// SQLite reports locking_mode only to the VFS of the main database. If a replica is
 // attached to another database, locking_mode=exclusive is not refused, and the replica
 // stays at one TXID.
 //
 // # Pragmas
 //
 //	PRAGMA walvfs_txid              returns the TXID that this connection sees
-//	PRAGMA walvfs_txid='...'        moves the connection to a TXID, which it stays at;
-//	                                latest has it go on with the newest state
+//	PRAGMA walvfs_txid='...'        moves the connection to a TXID, where it stays; with
+//	                                latest, it follows the newest state again
 //	PRAGMA walvfs_time              returns the time of that TXID, as its writer recorded it
 //	PRAGMA walvfs_time='...'        moves the connection to the state of a time, which may be
 //	                                an age such as 5 minutes ago, or latest
 //	PRAGMA walvfs_lag               returns how many seconds ago the state that this
 //	                                connection sees was last known to be the newest
 //	PRAGMA walvfs_wait_txid='...'   waits until the replica has a TXID, up to
-//	                                [Options.Timeout], and returns the TXID then seen
-//	PRAGMA walvfs_verify            reads every file of that TXID whole, and returns ok or
-//	                                what is damaged, a line for each file
+//	                                [Options.Timeout], and returns the TXID seen then
+//	PRAGMA walvfs_verify            reads and checks every file of the TXID that this
+//	                                connection sees; returns ok, or a line for each damaged
+//	                                file
 //	PRAGMA walvfs_error             returns why a read of this connection failed last, or
-//	                                none: most callers of SQLite see a code only
+//	                                none; SQLite itself reports only a code
 //	PRAGMA walvfs_status            returns what is known of the replica, as JSON
 //
-// A connection cannot be moved while a transaction or a statement of it reads. An interrupted
-// connection stops waiting for the replica.
+// A connection cannot be moved while one of its transactions or statements reads. An
+// interrupted connection stops waiting for the replica.
 //
 // # What is checked
 //
-// A file of up to 64 KiB is read whole, and its checksum is verified. Of a larger file,
-// single pages are read: the frame of a page must repeat its number and decompress to one
-// page. Only the checksum of the whole file proves more. PRAGMA walvfs_verify checks it for the
-// files that lead to the TXID that the connection sees: it downloads all of them, even if their
-// pages are cached, and the caches stay as they are. "walvfs verify" checks every file of the
-// replica, and that they agree. A damaged file is replaced by others, as a removed one is, for
-// all connections of the process from then on.
+// The VFS reads a file of up to 64 KiB whole, and verifies its checksum. From a larger file,
+// it reads single pages: the frame of a page must repeat the page's number and decompress to
+// one page. Only the checksum of the whole file proves more. PRAGMA walvfs_verify checks it for
+// the files that lead to the TXID that the connection sees: it downloads all of them, even if
+// their pages are cached, and does not change the caches. "walvfs verify" checks every file of
+// the replica, and that they agree. If a file is damaged, all connections of the process use
+// other files instead from then on, as they do for a removed file.
 //
 // # Pages
 //
-// SQLite sees the restored database, except for a few bytes of page 1: those at 18 and 19
-// say that there is no WAL, and the change counter, at 24 and at 92, is the TXID.
+// SQLite sees the restored database, except for a few bytes of page 1: the bytes at 18 and
+// 19 say that there is no WAL, and the change counter, at 24 and at 92, is the TXID.
 package reader
 
 import (
