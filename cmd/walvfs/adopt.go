@@ -18,9 +18,9 @@ type adoptCmd struct {
 
 // Help is shown below the synopsis.
 func (*adoptCmd) Help() string {
-	return `A database goes on from a replica that it wrote, or that it was restored from by walvfs. Any other one halts, even if it equals the replica page for page: it may be a clone on a test machine, which would cut off the application that it was cloned from. This command says that it may go on.
+	return `A database continues a replica that it wrote, or that walvfs restored it from. Any other database halts, even if it equals the replica page for page: it may be a clone on a test machine, which would cut off the original. walvfs adopt gives your consent that this database continues.
 
-It compares the database with the replica's newest state, page by page, which takes a download of the replica and no space on the disk. If they are equal, or if the database has only later commits in its write-ahead log, it claims the replica's next transaction ID. From then on the database belongs to the replica, as if it had always written it, and another writer, such as the original of a copy, is fenced. If they differ, it says where, and changes nothing.
+The command compares the database with the replica's newest state, page by page. That downloads the replica, but takes no disk space. If they are equal, or if the database only has later commits in its write-ahead log, the command claims the replica's next transaction ID: from then on the database owns the replica, and any other writer, such as the original of a copy, is fenced. If they differ, the command says where, and changes nothing.
 
 Stop the application first, or set adopt=equal in its database URI instead.
 
@@ -29,10 +29,10 @@ Examples:
 	# A copy of the database takes the place of the original.
 	walvfs adopt /var/lib/my-app/data.db s3://bucket/app
 
-	# Moving from Litestream 0.5: stop the application and Litestream, then
+	# Move from Litestream 0.5: stop the application and Litestream, then
 	walvfs adopt /var/lib/my-app/data.db s3://bucket/app
 
-Exit statuses: 0 the database belongs to the replica, 1 failed, or they differ, 2 wrong command line or configuration, 3 no replica at the URL, 130 interrupted. After any but 0, the replica is unchanged, or the same command finishes the work.`
+Exit statuses: 0 the database owns the replica, 1 failed, or they differ, 2 wrong command line or configuration, 3 no replica at the URL, 130 interrupted. After any status but 0, the replica is unchanged, or the same command completes the work.`
 }
 
 func (c *adoptCmd) Run(a *app) error {

@@ -10,10 +10,10 @@ import (
 // of its name.
 type cli struct {
 	Restore restoreCmd `cmd:"" help:"Restore a database from a replica."`
-	Push    pushCmd    `cmd:"" help:"Replicate an existing database, once."`
-	Adopt   adoptCmd   `cmd:"" help:"Let a database take its replica over that equals it: a copy, or one that Litestream replicated."`
+	Push    pushCmd    `cmd:"" help:"Upload the changes of a database once, for example from cron."`
+	Adopt   adoptCmd   `cmd:"" help:"Let a database that equals a replica continue it: a copy, or a database that Litestream replicated."`
 	Verify  verifyCmd  `cmd:"" help:"Read a whole replica and check it."`
-	Drill   drillCmd   `cmd:"" help:"Restore to a temporary place and check the database."`
+	Drill   drillCmd   `cmd:"" help:"Restore to a temporary directory and check the database."`
 	Query   queryCmd   `cmd:"" help:"Run SQL on a replica, at any moment, without restoring it."`
 	Points  pointsCmd  `cmd:"" help:"Show which moments can be restored, and how far apart they are."`
 	Diff    diffCmd    `cmd:"" help:"Show which rows changed between two moments, and undo it."`
@@ -29,21 +29,21 @@ type cli struct {
 	ShowVersion versionFlag `name:"version" help:"Print the version."`
 }
 
-const description = `Restores and checks SQLite databases that walvfs or Litestream 0.5 replicated, and shows what a replica holds.
+const description = `walvfs restores, checks and queries replicas of SQLite databases that walvfs or Litestream 0.5 wrote.
 
-A replica is named by its URL: file:///directory, s3://bucket/path, s3://bucket.host/path for S3-compatible services, or gs://bucket/path. Credentials come from where each service's own tools look for them. Or it is named by the path of its database, if a configuration file says where its replica is: --config, the environment variable WALVFS_CONFIG, or /etc/walvfs.yml.`
+Name a replica by its URL: file:///directory, s3://bucket/path, s3://bucket.host/path for S3-compatible services, or gs://bucket/path. The credentials come from the environment, files and roles that each service's own SDK reads. Or name the database's path, if a configuration file names its replica: --config, the environment variable WALVFS_CONFIG, or /etc/walvfs.yml.`
 
 const details = `Exit statuses:
 
-	0    done, or nothing to do and a flag says that this is fine
-	1    failed; what was there before is untouched
+	0    done, or nothing to do, and a flag allows it
+	1    failed; existing files are unchanged
 	2    the command line or the configuration file is wrong
 	3    there is no replica at the URL
-	4    verify or drill found the replica or the database wrong
-	5    drill found nothing wrong, but could not check everything
-	130  interrupted; what was there before is untouched
+	4    verify or drill found an error in the replica or the database
+	5    drill found no error, but could not check everything
+	130  interrupted; existing files are unchanged
 
-Flags may be written with one dash, as in -force.`
+Long flags also work with one dash, as in -force.`
 
 // parse finds the command that the arguments name. If there is none to run, it
 // has printed why, and returns the exit status.

@@ -27,20 +27,20 @@ type diffCmd struct {
 	To       timeFlag `placeholder:"TIME" help:"With the newest state at or before this time, instead of the newest of all."`
 	ToTXID   txidFlag `name:"to-txid" placeholder:"TXID" help:"With this transaction, in hexadecimal."`
 
-	JSON  bool `name:"json" help:"Print a JSON object a line, with whole values."`
+	JSON  bool `name:"json" help:"Print one JSON object per line, with whole values."`
 	SQL   bool `name:"sql" help:"Print the statements that turn the second state back into the first."`
 	Quiet bool `short:"q" help:"Print the difference and errors only."`
 }
 
 // Help is shown below the synopsis.
 func (*diffCmd) Help() string {
-	return `It compares two states in place and restores nothing. It reads the pages that changed and the pages that lead to them, so that a few changed rows of a large table take a few requests. It reads whole tables, and says why on the standard error, if no files but snapshots lead from one state to the other, if a quarter of the database changed, as after VACUUM, and for changed tables WITHOUT ROWID. If a large value was overwritten in place by one of the same size, it reads the tables that may hold the value, unless the database has auto_vacuum.
+	return `walvfs diff compares two states in place and restores nothing. It reads the pages that changed and the pages that lead to them, so a few changed rows of a large table take a few requests. It reads whole tables, and says why on the standard error, if only snapshots lead from one state to the other, if a quarter of the database changed, as after VACUUM, and for changed tables WITHOUT ROWID. If a large value was overwritten in place by one of the same size, diff reads the tables that may hold the value, unless the database has auto_vacuum.
 
-A line begins with + for a row that was inserted, with - for a row that was deleted, and with ~ for a row that changed. Rows with the same primary key are the same row; in a table without a primary key, or if a part of it is NULL, rows with the same rowid are. Of a table whose columns differ, the columns that both states have are compared. Generated columns and SQLite's own tables are left out. The contents of a virtual table are compared in its shadow tables. Long values are shortened.
+A line begins with + for an inserted row, - for a deleted row, and ~ for a changed row. Two rows are the same row if they have the same primary key, or the same rowid if the table has no primary key or a part of the key is NULL. If the columns of a table differ, diff compares the columns that both states have. It leaves out generated columns and SQLite's own tables, and compares the contents of a virtual table in its shadow tables. It shortens long values.
 
 With --json, each line is an object. Its type is "states" in the first line; "schema" for a change of the schema; "insert", "update" or "delete" for a row, with its "key" and all columns, "old" and "new"; and "table" for the numbers at the end of a table. An integer has all of its digits, up to 64 bits; a blob is {"base64": "AP8="}; a text that is not UTF-8 is {"text_base64": "/w=="}.
 
-With --sql, it prints one transaction. Applied to the second state, it turns these tables back into the first, so that you can undo a DELETE and keep everything else. The transaction runs without foreign keys, so that no cascade deletes more; PRAGMA foreign_key_check then lists rows that lack their parent. Triggers must be off, which SQL cannot do: the first lines say how. If a table has triggers and they are on, the transaction rolls back. It creates dropped tables again and drops new ones. It does not undo other changes of the schema, and a table whose columns differ is an error.
+With --sql, it prints one transaction that turns these tables of the second state back into the first, so you can undo a DELETE and keep everything else. The transaction runs without foreign keys, so that no cascade deletes more; PRAGMA foreign_key_check then lists rows that lack their parent. Triggers must be off, which SQL cannot do: the first lines of the output say how. If a table has triggers and they are on, the transaction rolls back. The transaction creates dropped tables again and drops new ones. It does not undo other changes of the schema, and fails for a table whose columns differ.
 
 Examples:
 

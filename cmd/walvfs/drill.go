@@ -15,28 +15,28 @@ import (
 
 type drillCmd struct {
 	replicaArg
-	Live string        `placeholder:"FILE" help:"Compare with this database too, which may be in use."`
-	Wait time.Duration `default:"10s" help:"How long the replica may take to receive what the live database has beyond it."`
-	Dir  string        `placeholder:"DIR" help:"Where to restore to; a new directory in it is removed afterwards. By default the system's directory for temporary files."`
+	Live string        `placeholder:"FILE" help:"Also compare with this database, which may be in use."`
+	Wait time.Duration `default:"10s" help:"How long to wait until the replica has received what the live database has committed."`
+	Dir  string        `placeholder:"DIR" help:"Where to make the temporary directory. By default in the system's directory for temporary files."`
 
 	JSON  bool `name:"json" help:"Print the result as a JSON object."`
-	Quiet bool `short:"q" help:"Print only what is wrong."`
+	Quiet bool `short:"q" help:"Print errors only."`
 }
 
 // Help is shown below the synopsis.
 func (*drillCmd) Help() string {
-	return `A backup is as good as its last restore. This restores the newest state to a temporary place, runs SQLite's integrity_check on it, says how long that took, and removes it again. It needs as much free space as the database has.
+	return `walvfs drill restores the newest state to a temporary directory, runs SQLite's integrity_check on it, reports how long that took, and removes it. It needs as much free space as the database has.
 
-A collation, a function, an extension or a tokenizer that only the application has keeps SQLite from checking the tables that use it. The other tables are checked, and these are said to be not checkable.
+If a table uses a collation, a function, an extension or a tokenizer that only your application has, SQLite cannot check it. drill reports such tables as not checkable, and checks the others.
 
-With --live, it also compares every page with a database that may be in use: a copy of it is made in one read transaction, which takes as much space again and keeps its log from starting over meanwhile. Of the first page, the counters that copying changes are left out. The live database may be ahead of the replica by what was just committed: a page that differs is no fault if the live database is seen with the content that the replica receives for it within --wait. More copies are made for that meanwhile. A page that changes too often to be seen so is said to be not checkable.
+With --live, drill also compares every page with a database, which may be in use. It copies that database in one read transaction. The copy takes as much space again, and SQLite cannot restart the log meanwhile. The comparison ignores the counters on the first page that copying changes. The live database may be ahead of the replica: a page may differ if the replica receives the same content within --wait. drill makes more copies to find out. It reports a page that changes too often for that as not checkable.
 
 Examples:
 
 	walvfs drill s3://bucket/app
 	walvfs drill --live /var/lib/my-app/data.db /var/lib/my-app/data.db
 
-Exit statuses: 0 restored and right, 1 failed, 2 wrong command line or configuration, 3 no replica at the URL, 4 restored and wrong, or not restorable because a file is damaged, 5 restored and not found wrong, but something is not checkable, 130 interrupted.`
+Exit statuses: 0 restored without an error, 1 failed, 2 wrong command line or configuration, 3 no replica at the URL, 4 an error in the restored database, or not restorable because a file is damaged, 5 no error found, but something is not checkable, 130 interrupted.`
 }
 
 // Validate finds mistakes before anything is done.

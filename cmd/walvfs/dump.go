@@ -26,7 +26,7 @@ type dumpCmd struct {
 
 // Help is shown below the synopsis.
 func (*dumpCmd) Help() string {
-	return `It prints the header, where in the file each page is as the page index has it, and the trailer, and verifies all of them. What the fields mean is in format/README.md.
+	return `walvfs dump prints and verifies the header of an LTX file, the place of each page as the page index has it, and the trailer. format/README.md explains the fields.
 
 Examples:
 

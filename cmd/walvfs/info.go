@@ -24,9 +24,9 @@ type infoCmd struct {
 
 // Help is shown below the synopsis.
 func (*infoCmd) Help() string {
-	return `It shows the newest state and the database's size then, from when to when states can be restored, how many and how far apart they are, what each level holds, and what that costs.
+	return `walvfs info shows the newest state and the size of the database, the time range in which states can be restored, how many there are and how far apart, the files of each level, and what they cost.
 
-The costs are an estimate in US dollars with the list prices of ` + pricesOf + ` for S3 Standard in us-east-1, Cloudflare R2, Google Cloud Storage in a single region, or Backblaze B2, whichever the URL names; check your provider's. They leave out traffic, taxes and free allowances. Uploads are counted over the last 24 hours.
+The costs are an estimate in US dollars, with the list prices of ` + pricesOf + ` for S3 Standard in us-east-1, Cloudflare R2, Google Cloud Storage in a single region, or Backblaze B2, depending on the URL; check your provider's prices. They do not include traffic, taxes and free allowances. Uploads are those of the last 24 hours.
 
 Examples:
 

@@ -21,9 +21,9 @@ type lsCmd struct {
 
 // Help is shown below the synopsis.
 func (*lsCmd) Help() string {
-	return `Level 0 has a file for each transaction, levels 1 to 8 have compacted ones, and level 9 has snapshots: whole databases. A file's last TXID can be restored if a snapshot and files that follow each other lead to it.
+	return `Level 0 has one file for each upload, levels 1 to 8 have compacted files, and level 9 has snapshots: whole databases. The last TXID of a file can be restored if a snapshot and files that follow each other lead to it.
 
-Where the URL itself has no replica, ls lists the replicas below it, those of Litestream before 0.5 included. That takes a request for each of them, and one for each thousand objects that belong to none.
+If the URL itself has no replica, ls lists the replicas below it, including those of Litestream before 0.5. That takes one request for each replica, and one for each thousand objects that belong to none.
 
 Examples:
 

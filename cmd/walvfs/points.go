@@ -15,18 +15,18 @@ import (
 type pointsCmd struct {
 	replicaArg
 	From timeFlag `placeholder:"TIME" help:"Leave out what is older than this time: 2026-01-02T15:04:05Z, '2026-01-02 15:04' or 2026-01-02 (UTC without a zone), 5m or '2 days ago'."`
-	To   timeFlag `placeholder:"TIME" help:"Leave out what is newer than this time."`
-	All  bool     `help:"List each state. This reads the header of a file for each of them."`
+	To   timeFlag `placeholder:"TIME" help:"Leave out states newer than this time."`
+	All  bool     `help:"List every state. This reads a file's header for each state."`
 	JSON bool     `name:"json" help:"Print each state, as a JSON array of objects."`
 }
 
 // Help is shown below the synopsis.
 func (*pointsCmd) Help() string {
-	return `A state can be restored if a snapshot and files that follow each other lead to it, and a file ends there. Uploads are compacted as they grow older, so that older states are farther apart. The summary has a line for each distance, which is the median of the times between two states. An idle database commits nothing, and has no states of that time.
+	return `A state can be restored if a snapshot and files that follow each other lead to it, and a file ends there. walvfs compacts uploads as they age, so older states are farther apart. The summary has one line for each distance: the median time between two states. An idle database commits nothing, so it has no states from that time.
 
-The times are those that restore --timestamp and query --timestamp take: a time between two states means the older one.
+Use these times with restore --timestamp and query --timestamp. A time between two states selects the older one.
 
-The summary takes a listing and a few small requests; --all and --json take a small request more for each state.
+The summary takes a listing and a few small requests. --all and --json take one more small request for each state.
 
 Examples:
 

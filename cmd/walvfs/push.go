@@ -15,21 +15,21 @@ import (
 
 type pushCmd struct {
 	replicateArgs
-	WAL       bool `name:"wal" help:"Put the database into WAL mode if it is not, for good."`
-	Overwrite bool `help:"If the replica holds another history, go on with this database's content nevertheless."`
+	WAL       bool `name:"wal" help:"Put the database into WAL mode, permanently."`
+	Overwrite bool `help:"If the replica holds another history, continue it with this database's content."`
 
-	Fencing string `enum:"on,off" default:"on" placeholder:"off" help:"With off, write to a store that does not support put-if-absent. Make sure that no other writer does."`
+	Fencing string `enum:"on,off" default:"on" placeholder:"off" help:"off: accept a store that does not support put-if-absent. Make sure that there is no other writer."`
 }
 
 // Help is shown below the synopsis.
 func (*pushCmd) Help() string {
-	return `It replicates a database as it is now, once: for cron, and for databases of programs that do not open them through walvfs. A program that does needs no push: it replicates all the time, and push cannot open its database beside it.
+	return `walvfs push uploads the changes of a database once, for example from cron. It is for programs that do not open their database through walvfs. A program that does needs no push, and push cannot open its database while the program runs.
 
-The first run uploads everything, each other one what has changed since, and nothing if nothing has. What changed is known from the database's write-ahead log. If that has started over since the last run, which it does every thousand pages or so, or when the last program closes the database, everything is uploaded again: a database that is written to much is better replicated from within.
+The first run uploads the whole database. A later run uploads the pages that changed since, or nothing if none did. It finds the changes in the write-ahead log. If SQLite has restarted the log since the last run, as it does every thousand pages or so and when the last program closes the database, push uploads the whole database again. So replicate a database with many writes from within its program.
 
-Like a program that runs all the time, it also compacts files and makes snapshots when they are due by the age of the replica's files, and deletes what is not kept, so that the replica of a database that cron pushes stays small. How long files are kept and what is due when, the configuration file says.
+push also compacts files, makes snapshots and deletes expired files when they are due by the age of the replica's files, so the replica stays small. The configuration file sets when they are due.
 
-The database must be in WAL mode, in which SQLite's readers and writers do not block each other. One that is not is left alone, unless --wal allows to change that. Programs need not be told, but all of them must then run on this machine, and no other can have the database open at that moment. Beside the database, the file DB-walvfs remembers what the replica has. Nothing else is changed. It remembers one replica: a database that is pushed to two of them in turn is refused by the first one, as another history.
+The database must be in WAL mode, in which readers and writers do not block each other. With --wal, push puts it into WAL mode. Programs need no change, but from then on all of them must run on this machine, and none may have the database open at that moment. push changes nothing else in the database. The file DB-walvfs records what the replica has, for one replica: a database that you push to two replicas in turn is refused by the first one, as another history.
 
 Examples:
 
@@ -38,7 +38,7 @@ Examples:
 	# From cron, which sends mail if there is output.
 	*/5 * * * *  walvfs push --quiet /var/lib/my-app/data.db s3://bucket/app
 
-Exit statuses: 0 the replica has everything, 1 failed, 2 wrong command line or configuration, or not in WAL mode, 130 interrupted. After any but 0, the replica is whole, but it may lack what was committed last.`
+Exit statuses: 0 the replica has everything, 1 failed, 2 wrong command line or configuration, or not in WAL mode, 130 interrupted. After any status but 0, the replica is intact, but may lack the last commits.`
 }
 
 func (c *pushCmd) Run(a *app) error {

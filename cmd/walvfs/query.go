@@ -26,21 +26,21 @@ type queryCmd struct {
 	TXID      txidFlag `name:"txid" placeholder:"TXID" help:"Read this transaction, in hexadecimal, instead of the newest."`
 	Timestamp timeFlag `placeholder:"TIME" help:"Read the newest state at or before this time: 2026-01-02T15:04:05Z, '2026-01-02 15:04' or 2026-01-02 (UTC without a zone), 5m or '2 days ago'."`
 
-	Param []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"The value of a parameter: of :name, @name or $name by its name, of ? by its number from 1. It may be repeated."`
+	Param []string `short:"p" sep:"none" placeholder:"NAME=VALUE" help:"The value of a parameter: NAME is the name of :name, @name or $name, or the number of ?, from 1. Repeatable."`
 
 	CSV      bool `name:"csv" help:"Print comma-separated values, quoted as in RFC 4180."`
 	JSON     bool `name:"json" help:"Print an array of objects for each statement."`
-	NoHeader bool `help:"Leave out the line with the names of the columns."`
+	NoHeader bool `help:"Do not print the names of the columns."`
 	Quiet    bool `short:"q" help:"Print the rows and errors only."`
 }
 
 // Help is shown below the synopsis.
 func (*queryCmd) Help() string {
-	return `It opens the replica in place, as the VFS "replica" does: it fetches the pages that the statements read, and restores nothing. All statements see one state, which it names on the standard error. Nothing is written locally, unless a statement asks for it, such as VACUUM INTO. SQLite sorts in memory; PRAGMA temp_store=file has it sort in temporary files. A page is checked by itself: only a restore and walvfs verify read whole files, and check their checksums.
+	return `walvfs query opens the replica in place, as the VFS "replica" does: it fetches the pages that the statements read, and restores nothing. All statements see one state, which it names on the standard error. It writes nothing locally unless a statement does, such as VACUUM INTO. SQLite sorts in memory; with PRAGMA temp_store=file, it sorts in temporary files. query checks each page by itself. Only a restore and walvfs verify read whole files and check their checksums.
 
-A result is a table on a terminal, and elsewhere lines with tabs between the values: a header, then the rows, in which \t, \n, \r and \\ stand for these characters and \N for NULL, as PostgreSQL's COPY has it. With --csv, NULL is an empty field, and an empty text is "". Elsewhere than in JSON, a blob is written as X'00ff'. A blank line separates the results of statements.
+On a terminal, a result is a table. Elsewhere, it is lines with tabs between the values: a header, then the rows, with \t, \n, \r and \\ for these characters and \N for NULL, as in PostgreSQL's COPY. With --csv, NULL is an empty field, and an empty text is "". Except in JSON, a blob is written as X'00ff'. A blank line separates the results of two statements.
 
-With --json, each statement that has columns gives an array of objects, also if there is no row. An integer has all of its digits, up to 64 bits; a blob is {"base64": "AP8="}; of columns with the same name, the second one gets the name with ":1" behind it.
+With --json, each statement that has columns prints an array of objects, which may be empty. An integer has all of its digits, up to 64 bits. A blob is {"base64": "AP8="}. If two columns have the same name, the second one gets the name with ":1" appended.
 
 The value of a parameter is text, unless it is spelled as SQLite prints a number, such as 12 or -0.5. A blob is unhex(:name).
 

@@ -27,7 +27,7 @@ type replicateArgs struct {
 	Replica string `arg:"" optional:"" help:"The replica's URL, such as s3://bucket/app or file:///backup/app. By default the one that the configuration file names for the database."`
 
 	Config  string        `env:"WALVFS_CONFIG" placeholder:"FILE" help:"The configuration file. By default /etc/walvfs.yml, if there is no URL."`
-	Timeout time.Duration `default:"1h" help:"How long it may take."`
+	Timeout time.Duration `default:"1h" help:"Give up after this time."`
 
 	JSON  bool `name:"json" help:"Print the result as a JSON object."`
 	Quiet bool `short:"q" help:"Print errors only."`

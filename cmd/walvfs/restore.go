@@ -14,37 +14,37 @@ import (
 
 type restoreCmd struct {
 	replicaArg
-	Output string `short:"o" placeholder:"FILE" help:"The database to write. A dash is the standard output. By default the one that names the replica."`
+	Output string `short:"o" placeholder:"FILE" help:"The database to write; - is the standard output. By default the database that names the replica."`
 
 	TXID      txidFlag `name:"txid" placeholder:"TXID" help:"Restore this transaction, in hexadecimal, instead of the newest."`
 	Timestamp timeFlag `placeholder:"TIME" help:"Restore the newest state at or before this time: 2026-01-02T15:04:05Z, '2026-01-02 15:04' or 2026-01-02 (UTC without a zone), 5m or '2 days ago'."`
 
-	Rewind bool `help:"With --txid or --timestamp: have the application that opens the database upload this older state as the replica's next transaction, and go on from there. What came after it stays restorable."`
+	Rewind bool `help:"With --txid or --timestamp: let the application continue from this older state. It uploads the state as the replica's next transaction, and later states can still be restored."`
 
 	Force           bool `help:"Replace an existing database, with its -wal, -shm and -journal files. It must not be in use."`
-	IfDBNotExists   bool `name:"if-db-not-exists" help:"Do nothing, successfully, if the database exists. An empty file, or a symbolic link to none, is no database."`
-	IfReplicaExists bool `name:"if-replica-exists" help:"Do nothing, successfully, if there is no replica. One that cannot be reached is an error."`
+	IfDBNotExists   bool `name:"if-db-not-exists" help:"If the database exists, do nothing and succeed. An empty file, or a symbolic link to no file, does not count as a database."`
+	IfReplicaExists bool `name:"if-replica-exists" help:"If there is no replica, do nothing and succeed. A replica that cannot be reached is an error."`
 
-	Follow   bool          `help:"Then keep this copy up to date, for others to read, until interrupted."`
-	Interval time.Duration `default:"1s" help:"With --follow, how often to look for what is new. While nothing comes, every second is some 3,500 GET and 130 LIST requests an hour; of gs://, 3,500 of both."`
+	Follow   bool          `help:"Keep the copy up to date for readers, until interrupted."`
+	Interval time.Duration `default:"1s" help:"With --follow, how often to look for new transactions. On an idle replica, 1s makes some 3,500 GET and 130 LIST requests an hour; with gs://, 3,500 of both."`
 
-	DryRun bool `help:"Print what would be restored, and about how long that takes. Nothing is created or changed locally."`
+	DryRun bool `help:"Print what would be restored, and an estimate of the duration. Create and change nothing."`
 
-	JSON  bool `name:"json" help:"Print the result as a JSON object; with --follow, one a line for each change."`
+	JSON  bool `name:"json" help:"Print the result as a JSON object; with --follow, one object per line for each change."`
 	Quiet bool `short:"q" help:"Print errors only."`
 }
 
 // Help is shown below the synopsis.
 func (*restoreCmd) Help() string {
-	return `walvfs restore writes the database to a temporary name, checks it, and renames it when all of it is right. It never replaces an existing database without --force, and then in one step: a crash leaves the old database or the new one. An empty file, or a symbolic link that leads to no file, is not a database: it restores over the first, and to where the second leads. The new database gets the owner and mode of the one that it replaces; otherwise only its owner may read it.
+	return `walvfs restore writes the database to a temporary name, checks it, and renames it once it is complete. It replaces an existing database only with --force, and in one step: after a crash, the old database or the new one is there. An empty file, or a symbolic link to no file, does not count as a database. restore replaces the empty file, and writes to where the link leads. The new database gets the owner and mode of the one that it replaces; without one, only its owner can read it.
 
-An application that opens the restored database with the same replica goes on from there if it is the replica's newest state. If it is an older one, replication halts, because the replica has gone on; --rewind puts the older state into production.
+If the restored database is the replica's newest state, an application that opens it with the same replica continues from there. If it is an older state, replication halts, because the replica has later transactions. Use --rewind to continue from an older state.
 
-With --follow, the copy is then kept up to date. Programs may read it through SQLite meanwhile, and see it at one commit or a later one. Nobody may write to it: that is noticed, and ends it with an error. It is in rollback mode: while a reader stays in a transaction, the copy stays as it is, and while changes are written, readers wait, so that they should have a busy_timeout. Started again, it goes on from where it was. FILE-walvfs-follow says where that is.
+With --follow, walvfs restore then keeps the copy up to date. Programs may read it through SQLite meanwhile; each of their transactions sees one commit. They must not write to it: restore detects a write, and ends with an error. The copy is in rollback-journal mode: it does not change while a reader is in a transaction, and readers wait while changes are written, so set a busy_timeout. If you start restore --follow again, it continues where it stopped. The file FILE-walvfs-follow records where.
 
-With -o -, the database goes to the standard output, once all of it is restored and checked. Until then it is in a temporary file without a name, in the system's directory for temporary files ($TMPDIR), which takes as much room as the database. An application that opens such a copy with the replica compares the two first.
+With -o -, the database goes to the standard output after all of it is restored and checked. Until then, it is in an unnamed temporary file in the system's directory for temporary files ($TMPDIR), which takes as much room as the database. An application that opens such a copy with the replica first compares the two.
 
-With --dry-run, it lists the replica, reads the header of the last file, checks what is at FILE, if one is given, and downloads a tenth of the bytes, up to 32 MiB, to estimate how long a restore takes. Damage to files shows only when they are read.
+With --dry-run, walvfs restore lists the replica, reads the header of the last file, checks the file at the output path, and downloads a tenth of the bytes, at most 32 MiB, to estimate the duration of the download. It does not find damaged files.
 
 Examples:
 
@@ -54,24 +54,24 @@ Examples:
 	# The same, if walvfs.yml says where the replica of this database is.
 	walvfs restore /var/lib/my-app/data.db
 
-	# As it was at noon, or five minutes ago, beside the live one.
+	# The state at noon, or of five minutes ago, next to the live database.
 	walvfs restore -o noon.db --timestamp 2026-01-02T12:00:00Z s3://bucket/app
 	walvfs restore -o before.db --timestamp '5m ago' s3://bucket/app
 
-	# Put the state of five minutes ago into production. The application must be stopped.
+	# Continue from the state of five minutes ago. Stop the application first.
 	walvfs restore --rewind --timestamp '5m ago' --force -o app.db s3://bucket/app
 
-	# What would be restored, and the database through a pipe.
+	# Show what would be restored; restore through a pipe.
 	walvfs restore --dry-run --timestamp '2026-01-02 12:00' s3://bucket/app
 	walvfs restore -o - s3://bucket/app | ssh other 'cat > app.db'
 
-	# A copy to read from, at most two seconds or so behind.
+	# A copy to read from, about two seconds behind at most.
 	walvfs restore --follow -o copy.db s3://bucket/app
 
-	# When a container starts: restore what is lost, if there is a backup of it.
+	# When a container starts: restore the database if it does not exist, but a replica does.
 	walvfs restore --if-db-not-exists --if-replica-exists -o /data/app.db s3://bucket/app
 
-Exit statuses: 0 done, 1 failed, 2 wrong command line or configuration, 3 no replica at the URL, 130 interrupted. After any but 0, whatever was at the path is still there. --follow ends with 0 when it is interrupted.`
+Exit statuses: 0 done, 1 failed, 2 wrong command line or configuration, 3 no replica at the URL, 130 interrupted. After any status but 0, the file at the path is unchanged. --follow ends with 0 when it is interrupted.`
 }
 
 // Validate finds mistakes before anything is done.

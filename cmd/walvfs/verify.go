@@ -13,21 +13,21 @@ import (
 type verifyCmd struct {
 	replicaArg
 	JSON  bool `name:"json" help:"Print the result as a JSON object."`
-	Quiet bool `short:"q" help:"Print only what is wrong."`
+	Quiet bool `short:"q" help:"Print errors only."`
 }
 
 // Help is shown below the synopsis.
 func (*verifyCmd) Help() string {
-	return `Every file of every level is read to its end. What is checked:
+	return `walvfs verify reads every file of every level, and checks:
 
 	- each file's size, checksum, page order and TXIDs
-	- that no TXID is missing: none that only snapshots hold
-	- that a file of a higher level has the pages that level 0 says, as far as level 0 still has them, and those of the levels between; a snapshot, the whole database
+	- that no TXID is missing, and none is only in snapshots
+	- that a file of a higher level has the pages of the lower-level files that it replaces, as far as those still exist; a snapshot, the whole database
 	- that the newest TXID can be restored
 
-Damage is told with what it costs: the transactions that can only be restored with the damaged file. Often there are none, because a file of another level leads to the same ones: restore takes that by itself.
+For each damaged file, it reports what the damage costs: the transactions that cannot be restored without the file. Often there are none, because a file of another level leads to the same transactions, and walvfs restore uses that file.
 
-Nothing is written, and nothing is stored locally: it takes 16 bytes of memory for each page of the database. Files that retention removes meanwhile are no mistake.
+verify writes nothing and stores nothing locally. It takes 16 bytes of memory for each page of the database. It ignores files that retention removes meanwhile.
 
 Examples:
 
@@ -36,7 +36,7 @@ Examples:
 	# From cron, which sends mail if there is output.
 	0 4 * * 0  walvfs verify --quiet s3://bucket/app
 
-Exit statuses: 0 all is right, 1 it could not be read, 2 wrong command line or configuration, 3 no replica at the URL, 4 something is wrong, 130 interrupted.`
+Exit statuses: 0 no error, 1 the replica could not be read, 2 wrong command line or configuration, 3 no replica at the URL, 4 an error in the replica, 130 interrupted.`
 }
 
 // Validate finds mistakes before anything is done.
