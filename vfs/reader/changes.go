@@ -164,7 +164,7 @@ func (s *source) between(ctx context.Context, from, to *view) (*roaring.Bitmap, 
 const fewChanges = 16
 
 // prepare loads the index of the whole database that a comparison reads. If many pages
-// changed, it waits for that: until the index is there, each page far from the others takes
+// changed, it waits for that, unless it is loaded already: until the index is there, each page far from the others takes
 // a window of the index, which is a request more.
 func (s *source) prepare(ctx context.Context, base *file, changed *roaring.Bitmap) error {
 	if changed == nil || changed.GetCardinality() <= fewChanges {
