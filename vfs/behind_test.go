@@ -15,9 +15,9 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/restore"
-	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs"

@@ -13,8 +13,8 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/shipper/statefile"
 	_ "github.com/walvfs/walvfs/shipper/storage/file"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )

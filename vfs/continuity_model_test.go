@@ -14,9 +14,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/restore"
-	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs"
 )

@@ -11,9 +11,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/replica"
-	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // An expectation is of a database that is opened.

@@ -9,9 +9,9 @@ import (
 	"testing"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/restore"
-	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/vfs"
 )
 

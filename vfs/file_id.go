@@ -6,7 +6,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3/vfs"
 
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 )
 
 // fileID identifies a file whatever its names are.

@@ -11,7 +11,7 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs"
 )

@@ -8,8 +8,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/vfs"
 )
 

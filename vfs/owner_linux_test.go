@@ -14,7 +14,7 @@ import (
 	"github.com/ncruces/go-sqlite3/util/vfsutil"
 	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
 
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/vfs"
 )
 

@@ -18,9 +18,9 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/walvfs/walvfs/internal/statefile"
+	"github.com/walvfs/walvfs/internal/statefile/diskhook"
 	"github.com/walvfs/walvfs/shipper/restore"
-	"github.com/walvfs/walvfs/shipper/statefile"
-	"github.com/walvfs/walvfs/shipper/statefile/diskhook"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/vfs"
 )

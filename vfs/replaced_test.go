@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 )
 
 // A replaced database is one that is about to be, and its replica, which can both be put

@@ -7,10 +7,10 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/restore"
-	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/vfs/internal/continuity"
 	"github.com/walvfs/walvfs/vfs/internal/ledger"

@@ -5,8 +5,8 @@ import (
 	"sync"
 	"syscall"
 
-	"github.com/walvfs/walvfs/shipper/statefile"
-	"github.com/walvfs/walvfs/shipper/statefile/diskhook"
+	"github.com/walvfs/walvfs/internal/statefile"
+	"github.com/walvfs/walvfs/internal/statefile/diskhook"
 )
 
 // fullDisks are the databases whose state file cannot be written to.

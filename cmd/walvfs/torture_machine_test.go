@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 )
 
 // A machine has a copy of the database.

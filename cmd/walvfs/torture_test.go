@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 

@@ -10,8 +10,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
-	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // A killer kills a restore before one of the steps in which it changes the disk:

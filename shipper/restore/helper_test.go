@@ -13,7 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

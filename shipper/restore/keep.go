@@ -6,8 +6,8 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
-	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // CleanUp removes what an interrupted restore may have left beside a database: a file

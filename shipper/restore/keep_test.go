@@ -9,8 +9,8 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
-	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // What a restore replaces is kept as a database by itself, once: nothing that an earlier

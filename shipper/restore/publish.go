@@ -10,8 +10,8 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
-	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // temp is a database under its temporary name.

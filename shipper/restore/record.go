@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/replica"
-	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 )
 
 // A database in its newest state remembers the file that its writer would go on

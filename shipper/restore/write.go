@@ -9,8 +9,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
-	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 

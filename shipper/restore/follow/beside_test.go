@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/restore/follow"
-	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // A name that walvfs uses and that leads somewhere else is not followed, nor waited for.

@@ -1,8 +1,8 @@
 package follow
 
 import (
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
-	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // SetStep has a function do each step of a follower that changes the disk.

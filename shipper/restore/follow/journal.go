@@ -12,9 +12,9 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
-	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // applySuffix makes the name of a journal that is not complete.

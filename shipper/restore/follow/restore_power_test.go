@@ -11,8 +11,8 @@ import (
 
 	"github.com/ncruces/go-sqlite3"
 
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/restore"
-	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // killedOld writes a database to dir that an application had open when it was killed.

@@ -10,9 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/restore/follow"
-	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 

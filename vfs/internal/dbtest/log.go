@@ -10,8 +10,8 @@ import (
 
 	sqlitevfs "github.com/ncruces/go-sqlite3/vfs"
 
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/vfs"
 )
 

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/shipper/statefile"
 	"github.com/walvfs/walvfs/vfs/internal/continuity"
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )

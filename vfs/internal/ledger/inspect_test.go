@@ -10,7 +10,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/vfs/internal/continuity"
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )

@@ -4,8 +4,8 @@ import (
 	"slices"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/shipper/statefile"
 )
 
 // find returns what is known of a file of the replica, nil if this copy neither

@@ -4,7 +4,7 @@ import (
 	"os"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/vfs/internal/continuity"
 )
 

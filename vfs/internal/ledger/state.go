@@ -3,7 +3,7 @@ package ledger
 import (
 	"github.com/RoaringBitmap/roaring/v2"
 
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 )
 
 // state describes what the replica may not have. l.mu must be held.

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 )
 
 // copyBuffer is what a [Copy] reads at once, at most, in bytes.

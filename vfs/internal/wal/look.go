@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 )
 
 // Found is what the files of a database hold when it is opened, before anybody

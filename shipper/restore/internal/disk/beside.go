@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/walvfs/walvfs/shipper/statefile"
+	"github.com/walvfs/walvfs/internal/statefile"
 )
 
 // OpenBeside opens a file that an earlier run created. What is not a file with one

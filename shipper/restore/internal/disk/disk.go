@@ -11,7 +11,7 @@ import (
 	"runtime"
 	"syscall"
 
-	"github.com/walvfs/walvfs/shipper/statefile/diskhook"
+	"github.com/walvfs/walvfs/internal/statefile/diskhook"
 )
 
 // File is what a restore does to a file, apart from its name. It exists so that tests can

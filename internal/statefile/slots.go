@@ -9,7 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 
-	"github.com/walvfs/walvfs/shipper/statefile/diskhook"
+	"github.com/walvfs/walvfs/internal/statefile/diskhook"
 )
 
 const (

@@ -10,7 +10,7 @@ import (
 	"runtime"
 	"sync"
 
-	"github.com/walvfs/walvfs/shipper/statefile/diskhook"
+	"github.com/walvfs/walvfs/internal/statefile/diskhook"
 )
 
 // Load reads the record of a database. The error is [fs.ErrNotExist] if there is none,

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/statefile/diskhook"
+	"github.com/walvfs/walvfs/internal/statefile/diskhook"
 )
 
 // A powerDisk loses what was not synced, in parts.

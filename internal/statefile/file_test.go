@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/statefile/diskhook"
+	"github.com/walvfs/walvfs/internal/statefile/diskhook"
 )
 
 // Starting over removes what was appended, but not what is durable.
