@@ -1,15 +1,9 @@
 package shipper
 
 import (
-	"context"
-	"errors"
-	"net"
-	"os"
-	"syscall"
 	"time"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper/storage"
 )
 
 // An Event is something that happened to the replication of a database: one of the
@@ -68,44 +62,3 @@ func (Failed) event()       {}
 func (Deleted) event()      {}
 func (Resynced) event()     {}
 func (Confirmed) event()    {}
-
-func (s *Shipper) emit(e Event) {
-	if s.opts.Events != nil {
-		s.opts.Events(e)
-	}
-}
-
-// ErrorKinds are the values of [ErrorKind].
-var ErrorKinds = []string{"permission", "bucket", "condition", "fenced", "diverged", "corrupt", "vanished", "disk", "timeout", "network", "store", "local"}
-
-// ErrorKind says what kind of error ails replication, in one word that is fit for a
-// metric.
-func ErrorKind(err error) string {
-	_, ofStore := errors.AsType[*storage.Error](err)
-	_, ofNet := errors.AsType[net.Error](err)
-	switch {
-	case errors.Is(err, ErrFenced):
-		return "fenced"
-	case errors.Is(err, ErrDiverged):
-		return "diverged"
-	case errors.Is(err, ErrNoFencing), errors.Is(err, storage.ErrNoCondition):
-		return "condition"
-	case errors.Is(err, storage.ErrNoBucket):
-		return "bucket"
-	case ofStore && errors.Is(err, storage.ErrPermission):
-		return "permission"
-	case errors.Is(err, format.ErrCorrupt):
-		return "corrupt"
-	case errors.Is(err, ErrVanished):
-		return "vanished"
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return "disk"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return "timeout"
-	case ofNet:
-		return "network"
-	case ofStore:
-		return "store"
-	}
-	return "local"
-}

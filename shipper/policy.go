@@ -25,7 +25,7 @@ type Policy struct {
 }
 
 // LeastKeepRaw is the least [Policy.KeepRaw] there is.
-const LeastKeepRaw = 2 * lateAfter
+const LeastKeepRaw = 5 * time.Minute
 
 // IsZero reports whether nothing is set.
 func (p Policy) IsZero() bool {

@@ -1,9 +1,13 @@
+// Package shipper is how replication tells of itself: its state and its jobs, what happens,
+// what ails it, and the policy by which files are made and kept. Package vfs returns these
+// types. The packages beside it read what is in a bucket: replica, restore, verify, and the
+// stores in storage.
 package shipper
 
 import (
-	"errors"
-	"fmt"
 	"time"
+
+	"github.com/walvfs/walvfs/format"
 )
 
 // State says what a shipper is doing.
@@ -51,109 +55,46 @@ type Status struct {
 // A Transfer is how far an upload is, in bytes.
 type Transfer struct{ Bytes, Total int64 }
 
-// Status reports the state of replication now.
-func (s *Shipper) Status() Status {
-	s.mu.Lock()
-	st := s.status
-	if s.sending != nil {
-		st.Sending = Transfer{s.sending.sent.Load(), s.sending.size}
-	}
-	s.mu.Unlock()
-	st.Lag, st.Requests = s.Lag(), s.store.requests()
-	st.LagCommits, st.LagPages, st.LagBytes = s.source.Behind()
-	st.Jobs = s.queue.status()
-	errs := []error{s.levels.hasVanished()}
-	for _, j := range st.Jobs[1:] {
-		if j.Err != nil && j.State != JobStopped {
-			errs = append(errs, fmt.Errorf("%s: %w", j.Name, j.Err))
-		}
-	}
-	st.LevelsErr = errors.Join(errs...)
-	return st
+// Position identifies a level 0 file of the replica: its TXID and the checksum
+// in its trailer, which covers its header, its time included.
+type Position struct {
+	TXID     format.TXID
+	Checksum format.Checksum
+	Time     time.Time
 }
 
-// Tip returns the newest file that the replica is known to have.
-func (s *Shipper) Tip() Position {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.status.Tip
+// Requests counts what was asked of a store. A large upload, listing or deletion is
+// one here, and may be several on the wire.
+type Requests struct {
+	Put    int64 `json:"put"`
+	Get    int64 `json:"get"`
+	List   int64 `json:"list"`
+	Delete int64 `json:"delete"`
 }
 
-// Lag returns the age of the oldest commit that is not acknowledged, 0 if all are. It
-// waits for nothing that takes time.
-func (s *Shipper) Lag() time.Duration { return s.lag.age() }
-
-// Fenced reports whether nothing is shipped any more because the replica is, or may
-// be, somebody else's. It does not block.
-func (s *Shipper) Fenced() bool { return s.fenced.Load() }
-
-func (s *Shipper) setTip(pos Position) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.status.Tip = pos
+// A Job is one of the things that a shipper does, each by itself: level 0, a level,
+// finding out what the levels lack, looking after what the replica had, retention.
+type Job struct {
+	Name  string
+	State JobState
+	At    time.Time // when it runs next, zero if it does not wait
+	Err   error     // why it is tried again, or was stopped; nil if the last try went well
 }
 
-func (s *Shipper) acknowledged(up *upload, took time.Duration) {
-	s.mu.Lock()
-	s.ackedAt, s.lastTook = time.Now(), took
-	s.status.Tip = up.Position
-	wholes := s.noteWhole(up)
-	s.count(up.body.size)
-	s.mu.Unlock()
-	s.lag.acknowledged()
-	if wholes == fewWholes+1 {
-		s.log.Warn("the whole database had to be uploaded several times in a row: such uploads come up to 5 minutes apart from now on, unless somebody waits (does another program write to the database? have it open the database through walvfs, or keep its transactions together)")
-	}
-	e := Uploaded{
-		MinTXID: up.TXID, MaxTXID: up.TXID, Time: up.Time,
-		Pages: up.info.Pages.GetCardinality(), Bytes: up.body.size, Took: took,
-		Lag: time.Duration(sinceStart() - up.oldest),
-	}
-	s.log.Debug("shipped", "txid", up.TXID, "pages", e.Pages, "bytes", e.Bytes, "lag", e.Lag)
-	s.emit(e)
-	s.reached(up.holds)
-}
+// JobState says what a job is doing.
+type JobState string
 
-// reached answers those who wait for what the replica has. What they ask next is to
-// say so, too.
-func (s *Shipper) reached(cut Commit) {
-	s.mu.Lock()
-	if cut.End == 0 { // there was nothing new, so that the end stays where it is
-		cut.Salt, cut.End = s.acked.Salt, s.acked.End
-	}
-	s.acked = cut
-	s.mu.Unlock()
-	s.become(Streaming, nil)
-	s.answer(cut, nil)
-}
-
-// count notes an upload. s.mu must be held.
-func (s *Shipper) count(bytes int64) {
-	s.status.Uploads++
-	s.status.Bytes += bytes
-}
-
-// failedBeside notes a failure that commits do not wait for.
-func (s *Shipper) failedBeside(err error) {
-	s.mu.Lock()
-	s.status.Failures++
-	s.mu.Unlock()
-	s.emit(Failed{ErrorKind(err), err})
-}
-
-// become changes the state.
-func (s *Shipper) become(state State, err error) {
-	s.mu.Lock()
-	was := s.status.State
-	s.status.State, s.status.Err = state, err
-	if err != nil {
-		s.status.Failures++
-	}
-	s.mu.Unlock()
-	if err != nil {
-		s.emit(Failed{ErrorKind(err), err})
-	}
-	if was != state {
-		s.emit(StateChanged{From: was, To: state, Err: err})
-	}
-}
+// The states of a job:
+//
+//	idle ─due─▶ waiting ─its time─▶ running ─done─▶ idle, or waiting if it is due again
+//	                                  │  ▲
+//	                               failed its time
+//	                                  ▼  │
+//	                                retrying
+const (
+	JobIdle     JobState = "idle"     // there is nothing to do
+	JobWaiting  JobState = "waiting"  // there is, later
+	JobRunning  JobState = "running"  // it is being done
+	JobRetrying JobState = "retrying" // it failed, and is tried again later
+	JobStopped  JobState = "stopped"  // for good: replication has halted, or the database was closed
+)

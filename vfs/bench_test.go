@@ -12,9 +12,9 @@ import (
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
 
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/internal/statefile"
-	"github.com/walvfs/walvfs/shipper"
 	_ "github.com/walvfs/walvfs/shipper/storage/file"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
@@ -30,10 +30,10 @@ func (nullFile) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
 func BenchmarkCapture(b *testing.B) {
 	d := &database{ledger: newTestLedger(b)}
 	d.inWAL.Store(true)
-	d.ship = shipper.New(d, &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
+	d.ship = shipping.New(d, &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
 		<-ctx.Done()
 		return ctx.Err()
-	}}, shipper.Options{})
+	}}, shipping.Options{})
 	defer d.ship.Close()
 	d.ship.Wake() // a round that never ends, as during an interval
 	main := &mainFile{File: nullFile{}, db: d}

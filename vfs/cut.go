@@ -7,6 +7,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
@@ -21,14 +22,14 @@ type cut struct {
 	from format.WALIndex // the boundary of the cut before
 	mark *wal.Mark       // nil once the copy has all pages
 	copy *wal.Copy       // nil if pages are read under the mark
-	info shipper.CutInfo
+	info shipping.CutInfo
 	read *roaring.Bitmap // the pages that are to be read
 }
 
-var _ shipper.Cut = (*cut)(nil)
+var _ shipping.Cut = (*cut)(nil)
 
-// Cut implements [shipper.Source].
-func (d *database) Cut(ctx context.Context, extra *shipper.Extra) (shipper.Cut, error) {
+// Cut implements [shipping.Source].
+func (d *database) Cut(ctx context.Context, extra *shipping.Extra) (shipping.Cut, error) {
 	d.ledger.AwaitCut(ctx)
 	k, err := d.cutCopied(ctx, extra)
 	if k == nil || err != nil {
@@ -39,7 +40,7 @@ func (d *database) Cut(ctx context.Context, extra *shipper.Extra) (shipper.Cut, 
 	return k, nil
 }
 
-func (d *database) beginCut(extra *shipper.Extra) (k *cut, err error) {
+func (d *database) beginCut(extra *shipping.Extra) (k *cut, err error) {
 	d.connMu.Lock()
 	defer d.connMu.Unlock()
 	if extra == nil && d.unmoved() {
@@ -99,7 +100,7 @@ func (d *database) unmoved() bool {
 	return err == nil && at == d.lastCut
 }
 
-func (d *database) cutAtBoundary(extra *shipper.Extra) (*cut, error) {
+func (d *database) cutAtBoundary(extra *shipping.Extra) (*cut, error) {
 	published, err := wal.Boundary(d.shm)
 	if err != nil {
 		return nil, err
@@ -116,7 +117,7 @@ func (d *database) cutAtBoundary(extra *shipper.Extra) (*cut, error) {
 	d.lastCut = published
 	k := &cut{db: d, from: from, Snapshot: wal.Snapshot{At: at, Newest: d.frames.Newest, WAL: d.wal, Main: d.main}}
 	taken := d.ledger.Take(at.NPage)
-	k.info = shipper.CutInfo{
+	k.info = shipping.CutInfo{
 		PageSize:  at.PageSize,
 		Commit:    at.NPage,
 		Pages:     taken.Pages(at.PageSize, at.NPage),
@@ -160,10 +161,10 @@ func (k *cut) undo() error {
 	return d.putMark(k.mark)
 }
 
-// Info implements [shipper.Cut].
-func (k *cut) Info() shipper.CutInfo { return k.info }
+// Info implements [shipping.Cut].
+func (k *cut) Info() shipping.CutInfo { return k.info }
 
-// ReadPages implements [shipper.Cut].
+// ReadPages implements [shipping.Cut].
 func (k *cut) ReadPages(first uint32, p []byte) error {
 	if k.copy != nil {
 		return k.copy.ReadPages(first, p)
@@ -171,10 +172,10 @@ func (k *cut) ReadPages(first uint32, p []byte) error {
 	return k.Snapshot.ReadPages(first, p)
 }
 
-// Sync implements [shipper.Cut]. With synchronous=full, SQLite has synced each commit.
+// Sync implements [shipping.Cut]. With synchronous=full, SQLite has synced each commit.
 func (k *cut) Sync() func() error { return k.Snapshot.Sync(k.db.synced.Load().isAt(k.At)) }
 
-// Close implements [shipper.Cut].
+// Close implements [shipping.Cut].
 func (k *cut) Close() error {
 	k.db.tell()
 	if k.copy != nil {
@@ -183,14 +184,14 @@ func (k *cut) Close() error {
 	return k.db.endMark(k.mark)
 }
 
-// Intend implements [shipper.Cut].
+// Intend implements [shipping.Cut].
 func (k *cut) Intend(pos shipper.Position) error {
 	k.db.ledger.Intend(statefile.Mark{TXID: pos.TXID, Checksum: pos.Checksum, Rebase: k.info.Rebase}, k.At)
 	k.db.tell()
 	return nil
 }
 
-// Acknowledge implements [shipper.Cut].
+// Acknowledge implements [shipping.Cut].
 func (k *cut) Acknowledge(pos shipper.Position) {
 	d := k.db
 	d.theirPageSize, d.rebase = k.info.PageSize, false
@@ -200,5 +201,5 @@ func (k *cut) Acknowledge(pos shipper.Position) {
 	d.tell()
 }
 
-// Abandon implements [shipper.Cut].
+// Abandon implements [shipping.Cut].
 func (k *cut) Abandon() { k.db.ledger.Abandon() }

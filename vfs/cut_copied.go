@@ -7,7 +7,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 
-	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/internal/shipping"
 )
 
 // cutTries is how often a cut is made again after its pages were copied: the next one may
@@ -16,7 +16,7 @@ const cutTries = 2
 
 // cutCopied begins a cut that reads what is left of a copy, and then needs its mark no
 // more. If the cut turns out to be large, its pages are copied first, and it begins again.
-func (d *database) cutCopied(ctx context.Context, extra *shipper.Extra) (k *cut, err error) {
+func (d *database) cutCopied(ctx context.Context, extra *shipping.Extra) (k *cut, err error) {
 	var c *precopy
 	if extra != nil {
 		c, _ = extra.Copied.(*precopy)

@@ -8,8 +8,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
 
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs/internal/ledger"
 )
@@ -24,10 +24,10 @@ func newTestLedger(tb testing.TB) *ledger.Ledger {
 // never became a commit.
 func TestCommitFrameRestartsRechecks(t *testing.T) {
 	d := &database{ledger: newTestLedger(t)}
-	d.ship = shipper.New(d, &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
+	d.ship = shipping.New(d, &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
 		<-ctx.Done()
 		return ctx.Err()
-	}}, shipper.Options{})
+	}}, shipping.Options{})
 	defer d.ship.Close()
 	failed, other := &walFile{File: nullFile{}, main: &mainFile{db: d}}, &walFile{File: nullFile{}, main: &mainFile{db: d}}
 	commit := format.Frame{Page: 2, Commit: 9}.AppendTo(nil)

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
@@ -36,7 +37,7 @@ type database struct {
 	ledger  *ledger.Ledger
 	store   storage.Store
 	place   string // of the store: no other database may have it
-	ship    *shipper.Shipper
+	ship    *shipping.Shipper
 	opened  ledger.Inspection // as the database was found
 
 	// Of the shipper's goroutine.
@@ -103,7 +104,7 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 	}
 	d.evidence = d.atOpen()
 	d.claim.Store(opened.Restored)
-	d.ship = shipper.New(d, store, shipper.Options{
+	d.ship = shipping.New(d, store, shipping.Options{
 		NodeID:   d.ledger.NodeID(),
 		Interval: cfg.interval,
 		SpoolDir: filepath.Dir(path),
@@ -117,13 +118,13 @@ func (v *replicated) newDatabase(path string, id fileID, cfg settings) (*databas
 
 func (d *database) wake() { d.ship.Wake() }
 
-// Behind implements [shipper.Source].
+// Behind implements [shipping.Source].
 func (d *database) Behind() (commits, pages, bytes int64) {
 	commits, pages, bytes = d.ledger.Behind()
 	return commits + int64(d.outside.Load()), pages, bytes
 }
 
-// Rest implements [shipper.Source].
+// Rest implements [shipping.Source].
 func (d *database) Rest() {
 	if !d.connMu.TryLock() {
 		return

@@ -11,6 +11,7 @@ import (
 	"github.com/ncruces/go-sqlite3/util/vfsutil"
 	"github.com/ncruces/go-sqlite3/vfs"
 
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
 )
@@ -123,7 +124,7 @@ func (f *mainFile) awaitTXID(ctx context.Context) (format.TXID, error) {
 		return txid, nil
 	}
 	// The store was not asked yet, or has no TXID.
-	if err := f.db.ship.Wait(ctx, shipper.Commit{}); err != nil {
+	if err := f.db.ship.Wait(ctx, shipping.Commit{}); err != nil {
 		return 0, err
 	}
 	return f.db.ship.Tip().TXID, nil
@@ -217,12 +218,12 @@ func (f *mainFile) patience() (context.Context, context.CancelFunc) {
 }
 
 // end returns where the newest transaction ends, if that is known.
-func (d *database) end() shipper.Commit {
+func (d *database) end() shipping.Commit {
 	at, ok := d.ledger.Boundary()
 	if !ok || at.MxFrame == 0 {
-		return shipper.Commit{}
+		return shipping.Commit{}
 	}
-	return shipper.Commit{Salt: at.Salt, End: format.FrameOffset(at.PageSize, at.MxFrame+1)}
+	return shipping.Commit{Salt: at.Salt, End: format.FrameOffset(at.PageSize, at.MxFrame+1)}
 }
 
 // refuse fails a write for the reasons that the replica gives.

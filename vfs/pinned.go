@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper"
 )
 
 // MaxWALGrowth is how much the WAL may grow, in bytes, while commits wait for a replica
@@ -27,7 +27,7 @@ var errWALGrowth = fmt.Errorf("the WAL has grown by more than %d MiB while commi
 type pinned struct {
 	mu      sync.Mutex
 	waiting int
-	from    shipper.Commit // where the WAL ended then
+	from    shipping.Commit // where the WAL ended then
 	tip     format.TXID    // the replica's, then
 	full    bool
 }
@@ -63,7 +63,7 @@ func (p *pinned) while(ctx context.Context, d *database) (_ context.Context, don
 }
 
 // enter adds a commit that waits. It fails if it had better not.
-func (p *pinned) enter(end shipper.Commit, tip format.TXID) error {
+func (p *pinned) enter(end shipping.Commit, tip format.TXID) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.waiting == 0 && !p.full {
@@ -76,14 +76,14 @@ func (p *pinned) enter(end shipper.Commit, tip format.TXID) error {
 	return nil
 }
 
-func (p *pinned) check(end shipper.Commit, tip format.TXID) error {
+func (p *pinned) check(end shipping.Commit, tip format.TXID) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.grown(end, tip)
 }
 
 // grown fails if the WAL has grown too much. p.mu must be held.
-func (p *pinned) grown(end shipper.Commit, tip format.TXID) error {
+func (p *pinned) grown(end shipping.Commit, tip format.TXID) error {
 	if end.Salt != p.from.Salt || tip != p.tip {
 		p.from, p.tip, p.full = end, tip, false
 	}

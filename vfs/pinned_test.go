@@ -4,8 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper"
 )
 
 // What commits that wait may have the WAL grow by counts from the first of them, however
@@ -38,7 +38,7 @@ func TestPinnedWALIsBounded(t *testing.T) {
 	} {
 		var p pinned
 		for i, s := range test.steps {
-			end := shipper.Commit{Salt: format.Salt{s.salt}, End: s.end << 20}
+			end := shipping.Commit{Salt: format.Salt{s.salt}, End: s.end << 20}
 			var err error
 			switch s.do {
 			case enter:

@@ -9,8 +9,8 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/vfs/internal/ledger"
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
@@ -48,10 +48,10 @@ type precopy struct {
 	change uint32 // commits, as the WAL index counted them at the newest slice, or at the beginning
 }
 
-var _ shipper.Precopied = (*precopy)(nil)
+var _ shipping.Precopied = (*precopy)(nil)
 
-// Precopy implements [shipper.Source].
-func (d *database) Precopy(pages func() *roaring.Bitmap) (shipper.Precopied, error) {
+// Precopy implements [shipping.Source].
+func (d *database) Precopy(pages func() *roaring.Bitmap) (shipping.Precopied, error) {
 	c, err := d.newPrecopy(pages)
 	if c == nil || err != nil {
 		return nil, err

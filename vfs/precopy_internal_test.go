@@ -14,7 +14,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 	"github.com/ncruces/go-sqlite3"
 
-	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/internal/shipping"
 )
 
 func init() {
@@ -138,7 +138,7 @@ func (c *copied) copyAndCut(t *testing.T) (kept, stale uint64) {
 			c.change()
 		}
 	}
-	k, err := d.beginCut(&shipper.Extra{})
+	k, err := d.beginCut(&shipping.Extra{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestCheckpointKeepsCopies(t *testing.T) {
 	if err := c.conns[0].Exec(update + "; PRAGMA wal_checkpoint(restart); " + update + "; PRAGMA wal_checkpoint(truncate); " + update); err != nil {
 		t.Fatal(err)
 	}
-	k, err := c.db.beginCut(&shipper.Extra{})
+	k, err := c.db.beginCut(&shipping.Extra{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestUndoneCut(t *testing.T) {
 	if err := c.conns[0].Exec("UPDATE t SET x = randomblob(900) WHERE id < 10"); err != nil {
 		t.Fatal(err)
 	}
-	var cuts [2]shipper.CutInfo
+	var cuts [2]shipping.CutInfo
 	for i := range cuts {
 		k, err := c.db.beginCut(nil)
 		if err != nil || k == nil {
@@ -300,7 +300,7 @@ func TestCopyFails(t *testing.T) {
 	if err := c.conns[0].Exec("INSERT INTO t (x) VALUES (1)"); err != nil {
 		t.Fatal(err)
 	}
-	k, err := d.cutCopied(t.Context(), &shipper.Extra{Copied: p})
+	k, err := d.cutCopied(t.Context(), &shipping.Extra{Copied: p})
 	if err != nil {
 		t.Fatal(err)
 	}

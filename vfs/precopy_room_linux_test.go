@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/internal/shipping"
 )
 
 // unnamed returns how many bytes open files without a name take in a directory.
@@ -37,7 +37,7 @@ func TestNoRoomForExtraPages(t *testing.T) {
 	if err := c.conns[0].Exec("UPDATE t SET x = randomblob(900) WHERE id <= 150"); err != nil {
 		t.Fatal(err)
 	}
-	k, err := c.db.cutCopied(t.Context(), &shipper.Extra{}) // every page, of which there is no copy
+	k, err := c.db.cutCopied(t.Context(), &shipping.Extra{}) // every page, of which there is no copy
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
@@ -22,7 +22,7 @@ type looked struct {
 func (l *looked) Recognize(context.Context, *replica.Tip) error { return nil }
 func (l *looked) Last() format.TXID                             { return 0 }
 func (l *looked) Rest()                                         {}
-func (l *looked) Cut(context.Context, *shipper.Extra) (shipper.Cut, error) {
+func (l *looked) Cut(context.Context, *shipping.Extra) (shipping.Cut, error) {
 	l.looks.Add(1)
 	l.recheck()
 	return nil, nil
@@ -33,7 +33,7 @@ func (l *looked) Cut(context.Context, *shipper.Extra) (shipper.Cut, error) {
 func TestRecheckEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &looked{database: &database{}}
-		l.ship = shipper.New(l, &storagetest.Memory{Name: t.Name()}, shipper.Options{Unfenced: true})
+		l.ship = shipping.New(l, &storagetest.Memory{Name: t.Name()}, shipping.Options{Unfenced: true})
 		defer l.ship.Close()
 		l.unsettled.Store(1)
 		looksIn := func(d time.Duration) int64 {

@@ -33,16 +33,16 @@ func (e *evidence) goesOn(claim bool) {
 	e.Record, e.Proof, e.Restored, e.Rewound = continuity.OwnFile, continuity.Proven, claim, false
 }
 
-// Last implements [shipper.Source].
+// Last implements [shipping.Source].
 func (d *database) Last() format.TXID { return d.ledger.Newest().TXID }
 
-// Intended implements [shipper.Source].
+// Intended implements [shipping.Source].
 func (d *database) Intended(pos shipper.Position) bool {
 	_, ok := d.ledger.Find(pos)
 	return ok
 }
 
-// Recognize implements [shipper.Source].
+// Recognize implements [shipping.Source].
 func (d *database) Recognize(ctx context.Context, tip *replica.Tip) error {
 	defer d.tell()
 	e, err := d.gather(ctx, tip)

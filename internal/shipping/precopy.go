@@ -1,0 +1,143 @@
+package shipping
+
+import (
+	"slices"
+
+	"github.com/RoaringBitmap/roaring/v2"
+
+	"github.com/walvfs/walvfs/format"
+)
+
+// A levelCut is levels that are due, and are made from one cut. An encoder is taken for
+// them. If their pages are many, they are copied first, beside what goes on: the cut does
+// not hold up the WAL then.
+type levelCut struct {
+	levels []*level
+	copied Precopied     // nil if there is none
+	ready  chan struct{} // closed when the copy is complete, or cannot be made
+}
+
+// askingLevels returns the levels that the next cut makes files for, and what it is to
+// hold for them; nil if there are none, or if their pages are still being copied.
+func (s *Shipper) askingLevels() ([]*level, *Extra) {
+	asking := s.levels.asking()
+	if len(asking) > 0 && s.levelCut.Load() == nil {
+		s.levelCut.Store(s.beginLevelCut(asking))
+	}
+	c := s.takeLevelCut()
+	if c == nil {
+		return nil, nil
+	}
+	s.Look() // others may be asking since it was begun
+	c.levels = s.levels.stillAsking(c.levels)
+	if len(c.levels) == 0 {
+		encoders.Release(1)
+		s.closeCopy(c.copied)
+		return nil, nil
+	}
+	return c.levels, &Extra{Pages: s.levels.pages(c.levels), Copied: c.copied}
+}
+
+// beginLevelCut begins to copy the pages of levels, nil if others are in the way. A run
+// begins when that is done.
+func (s *Shipper) beginLevelCut(asking []*level) *levelCut {
+	if !encoders.TryAcquire(1) {
+		s.levels.refuse(asking, errBusy)
+		return nil
+	}
+	c := &levelCut{levels: asking, ready: make(chan struct{})}
+	copied, err := s.source.Precopy(func() *roaring.Bitmap { return s.levels.pages(asking) })
+	if copied == nil || err != nil {
+		s.cannotCopy(err)
+		close(c.ready)
+		return c
+	}
+	copying := s.queue.goes(func() {
+		if err := copied.Copy(s.queue.ctx); err != nil {
+			s.cannotCopy(err)
+			s.closeCopy(copied)
+		} else {
+			c.copied = copied
+		}
+		close(c.ready)
+		if s.queue.ctx.Err() != nil { // nobody looks any more
+			s.dropLevelCut()
+		}
+		s.raw.due(s.soonest())
+	})
+	if !copying {
+		s.closeCopy(copied)
+		close(c.ready)
+	}
+	return c
+}
+
+// readyLevelCut returns the levels whose pages are copied, and that wait with an encoder,
+// nil if there are none.
+func (s *Shipper) readyLevelCut() *levelCut {
+	c := s.levelCut.Load()
+	if c == nil {
+		return nil
+	}
+	select {
+	case <-c.ready:
+		return c
+	default:
+		return nil
+	}
+}
+
+// takeLevelCut is readyLevelCut for the one who goes on with them.
+func (s *Shipper) takeLevelCut() *levelCut {
+	c := s.readyLevelCut()
+	if c == nil || !s.levelCut.CompareAndSwap(c, nil) {
+		return nil
+	}
+	return c
+}
+
+// dropLevelCut gives up what is copied. What is still being copied stays.
+func (s *Shipper) dropLevelCut() {
+	if c := s.takeLevelCut(); c != nil {
+		encoders.Release(1)
+		s.closeCopy(c.copied)
+	}
+}
+
+// cannotCopy is told why there is no copy, nil if none is needed.
+func (s *Shipper) cannotCopy(err error) {
+	if err != nil && s.ctx.Err() == nil {
+		s.log.Debug("cannot copy the pages of a file of a higher level ahead of its cut", "error", err)
+	}
+}
+
+// closeCopy closes a copy, nil for none.
+func (s *Shipper) closeCopy(copied Precopied) {
+	if copied == nil {
+		return
+	}
+	if err := copied.Close(); err != nil {
+		s.log.Warn("cannot remove a temporary file", "error", err)
+	}
+}
+
+// stillAsking returns those of some levels that still wait for a file.
+func (l *levels) stillAsking(of []*level) []*level {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(of, func(v *level) bool { return v.cut != nil || v.asked == nil || v.since.IsZero() })
+}
+
+// pages returns what the next files of levels hold, nil for every page.
+func (l *levels) pages(of []*level) *roaring.Bitmap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	pages := roaring.New()
+	for _, v := range of {
+		if v.number == format.LevelSnapshot {
+			return nil
+		}
+		pages.Or(v.pages)
+	}
+	return pages
+}

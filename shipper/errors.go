@@ -1,0 +1,66 @@
+package shipper
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/storage"
+)
+
+// What ails or ends replication.
+var (
+	// ErrFenced: another writer holds the next TXID.
+	ErrFenced = errors.New("another writer has taken over the replica")
+
+	// ErrDiverged: the replica's newest file is not known to be this database's
+	// past. Going on would mix two histories.
+	ErrDiverged = errors.New("the replica holds another history than this database")
+
+	// ErrVanished: files that the replica had, and that retention keeps, are gone.
+	ErrVanished = errors.New("files of the replica have vanished: look for a lifecycle rule of the bucket, or a person or program that deletes there")
+
+	// ErrNoFencing: the store cannot tell two writers apart.
+	ErrNoFencing = storage.ErrNoCondition
+
+	// ErrClosed: the database was closed before the replica had everything.
+	ErrClosed = errors.New("shipping was stopped")
+)
+
+// ErrorKinds are the values of [ErrorKind].
+var ErrorKinds = []string{"permission", "bucket", "condition", "fenced", "diverged", "corrupt", "vanished", "disk", "timeout", "network", "store", "local"}
+
+// ErrorKind says what kind of error ails replication, in one word that is fit for a
+// metric.
+func ErrorKind(err error) string {
+	_, ofStore := errors.AsType[*storage.Error](err)
+	_, ofNet := errors.AsType[net.Error](err)
+	switch {
+	case errors.Is(err, ErrFenced):
+		return "fenced"
+	case errors.Is(err, ErrDiverged):
+		return "diverged"
+	case errors.Is(err, ErrNoFencing), errors.Is(err, storage.ErrNoCondition):
+		return "condition"
+	case errors.Is(err, storage.ErrNoBucket):
+		return "bucket"
+	case ofStore && errors.Is(err, storage.ErrPermission):
+		return "permission"
+	case errors.Is(err, format.ErrCorrupt):
+		return "corrupt"
+	case errors.Is(err, ErrVanished):
+		return "vanished"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "disk"
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return "timeout"
+	case ofNet:
+		return "network"
+	case ofStore:
+		return "store"
+	}
+	return "local"
+}

@@ -1,8 +1,0 @@
-package shipper
-
-// Waiters returns how many wait for the replica.
-func (s *Shipper) Waiters() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.waiters)
-}
