@@ -21,8 +21,11 @@ const (
 	Halted    State = "halted"    // nothing is shipped any more; Err says why
 )
 
-// Status is what a shipper knows of its replica.
+// Status is what is known of a database's replica.
 type Status struct {
+	Path    string // of the database
+	Replica string // its URL, without secrets
+
 	State State
 	Tip   Position // the newest acknowledged file
 	Err   error    // why it is retrying or halted

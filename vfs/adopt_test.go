@@ -13,7 +13,6 @@ import (
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // copyFiles copies a database that nobody has open, with its state file, and not the
@@ -118,7 +117,7 @@ func TestMovedOrCopied(t *testing.T) {
 					for range 3 {
 						exec(t, conn, "UPDATE t SET x = randomblob(500) WHERE rowid % 3 = 0", "PRAGMA wal_checkpoint(TRUNCATE)")
 					}
-					err := vfs.Flush(t.Context(), to)
+					err := flush(t.Context(), to)
 					if want == halts {
 						if !errors.Is(err, shipper.ErrDiverged) || !strings.Contains(err.Error(), "adopt") {
 							t.Errorf("got %v", err)
@@ -158,7 +157,7 @@ func TestAdoptRefusesWhatDiffers(t *testing.T) {
 	shell.Close()
 	tip := lastTXID(t, r.Store)
 	conn := open(t, uri(to, r.Store, "adopt=equal"))
-	err := vfs.Flush(t.Context(), to)
+	err := flush(t.Context(), to)
 	conn.Close()
 	if !errors.Is(err, shipper.ErrDiverged) || !strings.Contains(err.Error(), "page ") {
 		t.Errorf("got %v", err)
@@ -177,7 +176,7 @@ func TestAdoptFences(t *testing.T) {
 	conn := open(t, uri(to, machine, "adopt=equal"))
 	settled(t, to)
 	exec(t, r.Conn, "INSERT INTO t VALUES ('old')")
-	if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrFenced) {
+	if err := flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrFenced) {
 		t.Errorf("the original got %v", err)
 	}
 	exec(t, conn, "INSERT INTO t VALUES ('new')")
@@ -223,7 +222,7 @@ func TestHaltOutlivesReopening(t *testing.T) {
 			for range 3 {
 				conn := open(t, uri(to, r.Store, "close_timeout=1ms", "adopt="+test.adopt))
 				exec(t, conn, "INSERT INTO t VALUES ('theirs')")
-				if err := vfs.Flush(t.Context(), to); !errors.Is(err, shipper.ErrDiverged) {
+				if err := flush(t.Context(), to); !errors.Is(err, shipper.ErrDiverged) {
 					t.Errorf("got %v", err)
 				}
 				conn.Close()

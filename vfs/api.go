@@ -129,7 +129,7 @@
 //	ltx_level, from, to the level and the TXIDs of a file
 //	reason              why the whole database is uploaded again, or replaced
 //
-// [Listen] and [Options.Events] notify a program of events. [Databases] and PRAGMA
+// [Listen] and [Options.Events] notify a program of events. [DB.Status] and PRAGMA
 // walvfs_status return the current state, and package metrics exports it to Prometheus.
 //
 // # Where it runs
@@ -155,11 +155,7 @@
 package vfs
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"github.com/ncruces/go-sqlite3/vfs"
@@ -250,57 +246,3 @@ func Register(name string, opts Options) {
 }
 
 const internalSuffix = ".internal"
-
-// ErrNotReplicated: no database of that path is open and replicated.
-var ErrNotReplicated = errors.New("not open through a replicating VFS")
-
-// Status reports the replication of an open database, by its path, relative or
-// absolute. It returns false if no such database is open and replicated.
-func Status(path string) (shipper.Status, bool) {
-	d, err := byName(path)
-	if err != nil {
-		return shipper.Status{}, false
-	}
-	return d.ship.Status(), true
-}
-
-// Flush ships what is committed by now to the replica of an open database and
-// returns when it is there, without waiting for the interval. It fails with
-// [ErrNotReplicated] if the database is not, and with what ails replication if
-// ctx ends first.
-func Flush(ctx context.Context, path string) error {
-	d, err := byName(path)
-	if err != nil {
-		return err
-	}
-	return d.flush(ctx)
-}
-
-// Compact returns when what is due for an open database's replica is done, beside commits:
-// files of levels, a snapshot, and deleting what is not kept. What is due goes by the age
-// of the replica's files, once something is committed. A program that runs briefly need
-// not call it: its last close waits for the same, within the close timeout. It fails with
-// [ErrNotReplicated] if the database is not, and if ctx ends first. A request that fails
-// is logged, and left for later.
-func Compact(ctx context.Context, path string) error {
-	d, err := byName(path)
-	if err != nil {
-		return err
-	}
-	return identified(d.ship.Compact(ctx))
-}
-
-// byName finds an open database by any name of its file, as SQLite does.
-func byName(path string) (*database, error) {
-	full, err := filepath.EvalSymlinks(path)
-	if err == nil {
-		full, err = filepath.Abs(full)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if d := databases.find(full); d != nil {
-		return d, nil
-	}
-	return nil, fmt.Errorf("walvfs: %s: %w", path, ErrNotReplicated)
-}

@@ -20,7 +20,6 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // A rival is another machine that was restored from a run's replica, and has
@@ -235,7 +234,7 @@ func TestNotBehind(t *testing.T) {
 			loseCommit(r)
 			r.Open()
 			exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
-			vfs.Flush(r.T.Context(), r.Path)
+			flush(r.T.Context(), r.Path)
 			r.Conn.Close()
 		}},
 		{"a commit in place of those that the disk lost", "mine", true, func(r *run) {
@@ -274,7 +273,7 @@ func TestNotBehind(t *testing.T) {
 			if got := query(t, r.Conn, "SELECT x FROM t ORDER BY rowid DESC"); got != test.newest {
 				t.Errorf("the newest row is %s", got)
 			}
-			if err := vfs.Flush(t.Context(), r.Path); errors.Is(err, shipper.ErrDiverged) != test.diverged {
+			if err := flush(t.Context(), r.Path); errors.Is(err, shipper.ErrDiverged) != test.diverged {
 				t.Errorf("got %v", err)
 			}
 			r.Conn.Close()
@@ -351,7 +350,7 @@ func TestDiskThatLies(t *testing.T) {
 			certain = certain || f.Number == k
 		}
 		r.Conn = open(t, uri(r.Path, r.Store, "restore=if-behind"))
-		if err := vfs.Flush(t.Context(), r.Path); errors.Is(err, shipper.ErrDiverged) && !certain {
+		if err := flush(t.Context(), r.Path); errors.Is(err, shipper.ErrDiverged) && !certain {
 			r.Conn.Close()
 			continue
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
 
-	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/internal/statefile"
 	_ "github.com/walvfs/walvfs/shipper/storage/file"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"

@@ -10,7 +10,6 @@ import (
 
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // duringDownload is a replica that runs something when the first file is read for a
@@ -62,7 +61,7 @@ func TestWrittenDuringReplacement(t *testing.T) {
 	if got := query(t, conn, "SELECT x FROM t ORDER BY rowid DESC"); got != "by a cron job" {
 		t.Errorf("the newest row is %s", got)
 	}
-	if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
+	if err := flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
 		t.Errorf("got %v", err)
 	}
 }

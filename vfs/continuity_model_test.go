@@ -18,7 +18,6 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // A world is some sites with one replica, and the model that they are compared with: what
@@ -322,7 +321,7 @@ func (s *site) settle(rt *rapid.T) {
 	}
 	ctx, cancel := context.WithTimeout(rt.Context(), 20*time.Second)
 	defer cancel()
-	err := vfs.Flush(ctx, s.path)
+	err := flush(ctx, s.path)
 	stops := errors.Is(err, shipper.ErrDiverged) || errors.Is(err, shipper.ErrFenced)
 	switch {
 	case err != nil && !stops:
@@ -370,7 +369,7 @@ func (s *site) open(rt *rapid.T) {
 	}
 	for _, other := range s.sites {
 		if other.conn != nil && !s.outage {
-			vfs.Flush(rt.Context(), other.path)
+			flush(rt.Context(), other.path)
 		}
 	}
 	s.checkLog(rt)

@@ -12,7 +12,6 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/restore"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // A crash between the note of a reset and the reset loses nothing, whichever of
@@ -62,7 +61,7 @@ func TestDiskLostCommits(t *testing.T) {
 	tip := lastTXID(t, r.Store)
 	r.Open()
 	exec(t, r.Conn, "INSERT INTO t VALUES ('other')")
-	if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) || !strings.Contains(err.Error(), "the disk has lost commits") {
+	if err := flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) || !strings.Contains(err.Error(), "the disk has lost commits") {
 		t.Error(err)
 	}
 	if got := lastTXID(t, r.Store); got != tip {
@@ -108,7 +107,7 @@ func TestTakeOver(t *testing.T) {
 		t.Errorf("%d pages were uploaded", got)
 	}
 	exec(t, r.Conn, "INSERT INTO t VALUES ('old')")
-	if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrFenced) {
+	if err := flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrFenced) {
 		t.Errorf("the old machine got %v", err)
 	}
 	exec(t, conn, "INSERT INTO t VALUES ('new')")

@@ -9,7 +9,6 @@ import (
 
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // An empty file would hide from restore=if-missing that there is something to restore.
@@ -143,10 +142,10 @@ func TestSpellingsOfReplica(t *testing.T) {
 func haltedBecause(t *testing.T, path string) string {
 	t.Helper()
 	eventually(t, "replication halts", func() bool {
-		st, _ := vfs.Status(path)
+		st, _ := statusOf(path)
 		return st.State == shipper.Halted
 	})
-	st, _ := vfs.Status(path)
+	st, _ := statusOf(path)
 	return st.Err.Error()
 }
 

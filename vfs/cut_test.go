@@ -8,8 +8,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
 
-	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs/internal/ledger"
 )
@@ -73,7 +73,7 @@ func openInternal(t *testing.T, vfs string) (path string, conn *sqlite3.Conn, ex
 		}
 	}
 	exec("CREATE TABLE t (x)")
-	if err := Flush(t.Context(), path); err != nil {
+	if err := flushPath(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
 	return path, conn, exec
@@ -139,7 +139,7 @@ func TestSizeOfOthers(t *testing.T) {
 		if err := step.conn.Exec(step.sql); err != nil {
 			t.Fatal(step.sql, err)
 		}
-		if err := Flush(t.Context(), path); err != nil {
+		if err := flushPath(t.Context(), path); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -15,8 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/vfs/internal/ledger"
@@ -59,7 +59,8 @@ type database struct {
 	draining int           // closes that wait for the replica
 	closed   chan struct{} // not nil once it is closing, closed when it is gone
 
-	unshipped error // why the last close left something, to be read when it is closed
+	causes    sync.Map // why a transaction failed last with a code, by [sqlite3.ExtendedErrorCode]
+	unshipped error    // why the last close left something, to be read when it is closed
 
 	pinned pinned // by commits that wait
 
@@ -220,11 +221,11 @@ func (d *database) tryEnterWAL(file io.ReaderAt, fingerprint bool) {
 	}
 }
 
-// flush has the replica get what is committed by now. Beside a last close it is that
-// one which does.
-func (d *database) flush(ctx context.Context) error {
+// shipped waits with await until the replica has what is committed. Beside a last close it
+// is that one which ships it, and whose outcome counts.
+func (d *database) shipped(ctx context.Context, await func() error) error {
 	defer d.calls.wait()
-	err := d.ship.Drain(ctx)
+	err := await()
 	if !errors.Is(err, shipper.ErrClosed) {
 		return identified(err)
 	}

@@ -11,14 +11,14 @@ import (
 	"github.com/ncruces/go-sqlite3/util/vfsutil"
 	"github.com/ncruces/go-sqlite3/vfs"
 
-	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// What a transaction fails with because of its replica. Test for them with
-// [errors.Is]. SQLite carries no more than a number, so that the error's text is that
-// of its primary code: [Cause] tells why.
+// What a transaction fails with because of its replica. Test for them with [errors.Is].
+// SQLite carries no more than the number, so that the error's text is that of its primary
+// code, "disk I/O error": [DB.Explain] adds why.
 const (
 	// ErrUnconfirmed: the transaction is committed in this database, visible to
 	// everybody and not undone, but the replica is not known to have it. It will
@@ -48,7 +48,7 @@ const ownCode = 0x70 << 8
 
 // Cause returns why the newest transaction of a connection that failed with
 // [ErrUnconfirmed], [ErrLag] or [ErrFenced] did; nil if there is none. PRAGMA
-// walvfs_error returns its text.
+// walvfs_error returns its text. [DB.Explain] does for an error of whatever connection.
 func Cause(conn *sqlite3.Conn) error {
 	for f := range mainFiles(conn) {
 		if f.cause != nil {
@@ -58,7 +58,7 @@ func Cause(conn *sqlite3.Conn) error {
 	return nil
 }
 
-// Wait returns when the replica has the last transaction that a connection has
+// WaitConn returns when the replica has the last transaction that a connection has
 // committed, and all before it: at once, if it is there. It does not force more
 // uploads than the load needs: those who wait share them. It fails with
 // [ErrNotReplicated] if the connection has no replicated database, and else with
@@ -67,7 +67,7 @@ func Cause(conn *sqlite3.Conn) error {
 //
 // A connection of database/sql is had by [database/sql.Conn.Raw], whose driver
 // connection has a method Raw.
-func Wait(ctx context.Context, conn *sqlite3.Conn) error {
+func WaitConn(ctx context.Context, conn *sqlite3.Conn) error {
 	replicated := false
 	for f := range mainFiles(conn) {
 		replicated = true
@@ -81,7 +81,7 @@ func Wait(ctx context.Context, conn *sqlite3.Conn) error {
 	return nil
 }
 
-// TXID is [Wait] for a connection's main database, and returns a TXID by which the replica has
+// TXID is [WaitConn] for a connection's main database, and returns a TXID by which the replica has
 // what was waited for: a reader that sees this TXID, or a newer one, sees what the connection has
 // written. It is the newest TXID of the replica, so that a reader need not wait for it:
 //
@@ -93,7 +93,7 @@ func Wait(ctx context.Context, conn *sqlite3.Conn) error {
 // arrives late, may get its TXID. If the connection has committed nothing, TXID waits for nothing
 // unless the replica's newest TXID is not known yet.
 //
-// Its errors are those of Wait, [ErrNotReplicated] if the main database is not replicated, and
+// Its errors are those of WaitConn, [ErrNotReplicated] if the main database is not replicated, and
 // [ErrNoTXID] if nothing was ever committed. For an attached database, PRAGMA walvfs_wait does
 // the same.
 func TXID(ctx context.Context, conn *sqlite3.Conn) (format.TXID, error) {
@@ -196,8 +196,14 @@ func (f *mainFile) confirmed() error {
 
 // fail has SQLite fail with a code, and remembers why.
 func (f *mainFile) fail(code sqlite3.ExtendedErrorCode, cause error) error {
+	return vfs.SystemError(f.because(code, cause), code)
+}
+
+// because remembers why a transaction fails with a code.
+func (f *mainFile) because(code sqlite3.ExtendedErrorCode, cause error) error {
 	f.cause = coded{cause, code}
-	return vfs.SystemError(f.cause, code)
+	f.db.causes.Store(code, f.cause)
+	return f.cause
 }
 
 // patience is how long a commit waits: until its connection is interrupted, or

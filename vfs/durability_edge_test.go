@@ -69,7 +69,7 @@ func TestWaitOwnCommit(t *testing.T) {
 	exec(t, other, "INSERT INTO t VALUES (2)")
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := vfs.Wait(ctx, conn); err != nil {
+	if err := vfs.WaitConn(ctx, conn); err != nil {
 		t.Errorf("the replica has what the connection has committed, and: %v", err)
 	}
 }

@@ -122,7 +122,7 @@ func TestWaitDatabaseSQL(t *testing.T) {
 		if _, err := conn.ExecContext(t.Context(), "CREATE TABLE IF NOT EXISTS t (x); INSERT INTO t VALUES (1)"); err != nil {
 			t.Fatal(err)
 		}
-		if err := conn.Raw(func(c any) error { return vfs.Wait(t.Context(), c.(driver.Conn).Raw()) }); err != nil {
+		if err := conn.Raw(func(c any) error { return vfs.WaitConn(t.Context(), c.(driver.Conn).Raw()) }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -176,7 +176,7 @@ func TestOnFenced(t *testing.T) {
 		key := store.Layout().Key(format.LevelRaw, tip+1, tip+1)
 		put(t, store, key, []byte("another writer's"))
 		exec(t, conn, "INSERT INTO t VALUES (2)")
-		if err := vfs.Flush(t.Context(), path); !errors.Is(err, shipper.ErrFenced) {
+		if err := flush(t.Context(), path); !errors.Is(err, shipper.ErrFenced) {
 			t.Fatalf("got %v", err)
 		}
 		err := conn.Exec("INSERT INTO t VALUES (3)")

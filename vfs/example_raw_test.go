@@ -15,12 +15,12 @@ import (
 
 // waitFor returns when the replica has what a connection has committed.
 func waitFor(ctx context.Context, conn *sql.Conn) error {
-	return conn.Raw(func(c any) error { return vfs.Wait(ctx, c.(driver.Conn).Raw()) })
+	return conn.Raw(func(c any) error { return vfs.WaitConn(ctx, c.(driver.Conn).Raw()) })
 }
 
 // Waiting is for what one connection has committed, so that database/sql has to say
 // which one it is.
-func ExampleWait_databaseSQL() {
+func ExampleWaitConn_databaseSQL() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
 		log.Fatal(err)

@@ -14,7 +14,7 @@ import (
 )
 
 // Commits return at once, and the few that matter are waited for.
-func ExampleWait() {
+func ExampleWaitConn() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
 		log.Fatal(err)
@@ -34,7 +34,7 @@ func ExampleWait() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := vfs.Wait(ctx, conn); err != nil {
+	if err := vfs.WaitConn(ctx, conn); err != nil {
 		log.Fatal(err) // the payment is made all the same
 	}
 	fmt.Println("the replica has the payment")

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -41,6 +42,15 @@ func HeldLocks(path string, within time.Duration) (held []string) {
 	answers("ledger.mu", func() { d.ledger.Clean() })
 	answers("shipper.mu", func() { d.ship.Tip(); d.ship.Status() })
 	return held
+}
+
+// flushPath is [DB.Flush] of the database of that path.
+func flushPath(ctx context.Context, path string) error {
+	db, err := Lookup(path)
+	if err != nil {
+		return err
+	}
+	return db.Flush(ctx)
 }
 
 // HasConn reports whether replication has a connection to a database.

@@ -134,7 +134,7 @@ func TestFoldIndex(t *testing.T) {
 			if err := conns[0].Exec("CREATE TABLE t (id INTEGER PRIMARY KEY, x); CREATE INDEX i ON t (x)"); err != nil {
 				t.Fatal(err)
 			}
-			if err := Flush(t.Context(), path); err != nil {
+			if err := flushPath(t.Context(), path); err != nil {
 				t.Fatal(err)
 			}
 			r := &resets{T: t}
@@ -155,7 +155,7 @@ func TestFoldIndex(t *testing.T) {
 				// cut is to be more than the least one.
 				if foreign && i%20 == 0 || i%100 == 0 {
 					flushes++
-					if err := Flush(t.Context(), path); err != nil {
+					if err := flushPath(t.Context(), path); err != nil {
 						t.Fatal(err)
 					}
 					if err := conns[0].Exec("DELETE FROM t WHERE id % 2; PRAGMA incremental_vacuum; INSERT INTO t (x) SELECT randomblob(600) FROM t LIMIT 100"); err != nil {

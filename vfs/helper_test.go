@@ -30,6 +30,8 @@ var (
 	checkpoint        = dbtest.Checkpoint
 	eventually        = dbtest.Eventually
 	settled           = dbtest.Settled
+	flush             = dbtest.Flush
+	statusOf          = dbtest.Status
 	restored          = dbtest.Restored
 	replicaRows       = dbtest.ReplicaRows
 	requireEqual      = dbtest.RequireEqual

@@ -31,9 +31,9 @@ func TestErrorsHaveOneIdentity(t *testing.T) {
 		is     []error
 		not    []error
 	}{
-		{"Wait, fenced", true, "on_fenced=continue", func(conn *sqlite3.Conn, _ string) error { return vfs.Wait(t.Context(), conn) },
+		{"Wait, fenced", true, "on_fenced=continue", func(conn *sqlite3.Conn, _ string) error { return vfs.WaitConn(t.Context(), conn) },
 			[]error{vfs.ErrFenced, shipper.ErrFenced, vfs.ErrUnconfirmed, sqlite3.IOERR}, []error{vfs.ErrLag}},
-		{"Flush, fenced", true, "on_fenced=continue", func(_ *sqlite3.Conn, path string) error { return vfs.Flush(t.Context(), path) },
+		{"Flush, fenced", true, "on_fenced=continue", func(_ *sqlite3.Conn, path string) error { return flush(t.Context(), path) },
 			[]error{vfs.ErrFenced, shipper.ErrFenced}, []error{vfs.ErrLag}},
 		{"Shutdown, fenced", true, "on_fenced=continue", func(*sqlite3.Conn, string) error { return vfs.Shutdown(t.Context()) },
 			[]error{vfs.ErrFenced, shipper.ErrFenced}, []error{vfs.ErrLag}},
@@ -44,10 +44,10 @@ func TestErrorsHaveOneIdentity(t *testing.T) {
 		{"the cause of a refused write, fenced", true, "on_fenced=readonly", func(conn *sqlite3.Conn, _ string) error { insert(conn); return vfs.Cause(conn) },
 			[]error{vfs.ErrFenced, shipper.ErrFenced}, []error{vfs.ErrUnconfirmed}},
 		{"Wait, timeout", false, "on_fenced=continue", func(conn *sqlite3.Conn, _ string) error {
-			return timeout(func(ctx context.Context) error { return vfs.Wait(ctx, conn) })
+			return timeout(func(ctx context.Context) error { return vfs.WaitConn(ctx, conn) })
 		}, []error{vfs.ErrUnconfirmed, context.DeadlineExceeded, errInjected}, []error{vfs.ErrFenced}},
 		{"Flush, timeout", false, "on_fenced=continue", func(_ *sqlite3.Conn, path string) error {
-			return timeout(func(ctx context.Context) error { return vfs.Flush(ctx, path) })
+			return timeout(func(ctx context.Context) error { return flush(ctx, path) })
 		}, []error{context.DeadlineExceeded, errInjected}, []error{vfs.ErrFenced, vfs.ErrUnconfirmed}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -59,11 +59,11 @@ func TestErrorsHaveOneIdentity(t *testing.T) {
 			if test.fenced {
 				put(t, store, store.Layout().Key(format.LevelRaw, tip+1, tip+1), []byte("another writer's"))
 				conn.Exec("INSERT INTO t VALUES (2)")
-				eventually(t, "it halts", func() bool { st, _ := vfs.Status(path); return st.State == shipper.Halted })
+				eventually(t, "it halts", func() bool { st, _ := statusOf(path); return st.State == shipper.Halted })
 			} else {
 				down(store)
 				exec(t, conn, "INSERT INTO t VALUES (2)")
-				eventually(t, "it fails", func() bool { st, _ := vfs.Status(path); return st.State == shipper.Retrying })
+				eventually(t, "it fails", func() bool { st, _ := statusOf(path); return st.State == shipper.Retrying })
 			}
 			err := test.call(conn, path)
 			for _, want := range test.is {

@@ -73,7 +73,7 @@ func (c *called) call(what string) {
 func (c *called) closed(t *testing.T) {
 	t.Helper()
 	eventually(t, "the database is closed", func() bool {
-		_, open := vfs.Status(c.path)
+		_, open := statusOf(c.path)
 		return !open && c.calls.Load() == 0
 	})
 }

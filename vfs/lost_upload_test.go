@@ -136,7 +136,7 @@ func requireHalted(t *testing.T, r *run) {
 	for i := range 3 {
 		r.Open()
 		exec(t, r.Conn, "CREATE TABLE IF NOT EXISTS t (x)", "INSERT INTO t VALUES ('mine')")
-		if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
+		if err := flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
 			t.Errorf("open %d: %v", i, err)
 		}
 		r.Conn.Close()

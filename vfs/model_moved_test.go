@@ -10,7 +10,6 @@ import (
 
 	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // leave ends the process, once the replica has everything.
@@ -72,7 +71,7 @@ func (m *machine) setBack(rt *rapid.T) {
 	then.Write(m.t, m.path)
 	m.commits = append(m.commits, note)
 	m.goOn(rt)
-	if err := vfs.Flush(rt.Context(), m.path); !errors.Is(err, shipper.ErrDiverged) {
+	if err := flush(rt.Context(), m.path); !errors.Is(err, shipper.ErrDiverged) {
 		m.drain(rt)
 		return
 	}

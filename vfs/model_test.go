@@ -17,7 +17,6 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // A machine is a database and its replica, and the model that they are compared
@@ -257,7 +256,7 @@ func (m *machine) drain(rt *rapid.T) {
 	}
 	ctx, cancel := context.WithTimeout(rt.Context(), 20*time.Second)
 	defer cancel()
-	if err := vfs.Flush(ctx, m.path); err != nil {
+	if err := flush(ctx, m.path); err != nil {
 		rt.Fatalf("the replica does not catch up: %v", err)
 	}
 	m.replica.RequireTip(rt, m.store, m.path, "after a drain")
@@ -297,7 +296,7 @@ func (m *machine) takeOver(rt *rapid.T) {
 	if err := old.conn.Exec("INSERT INTO t VALUES ('of an old machine')"); err != nil {
 		rt.Fatal(err)
 	}
-	if err := vfs.Flush(rt.Context(), old.path); !errors.Is(err, shipper.ErrFenced) {
+	if err := flush(rt.Context(), old.path); !errors.Is(err, shipper.ErrFenced) {
 		rt.Fatalf("the old machine got %v", err)
 	}
 }

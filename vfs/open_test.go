@@ -205,7 +205,7 @@ func TestUnknownReplica(t *testing.T) {
 	tip := lastTXID(t, store)
 	conn = open(t, uri(copied, store))
 	exec(t, conn, "INSERT INTO t VALUES (1)")
-	if err := vfs.Flush(t.Context(), copied); !errors.Is(err, shipper.ErrDiverged) {
+	if err := flush(t.Context(), copied); !errors.Is(err, shipper.ErrDiverged) {
 		t.Error(err)
 	}
 	conn.Close()
@@ -236,7 +236,7 @@ func TestRestoredGoesOn(t *testing.T) {
 	exec(t, conn, "INSERT INTO t VALUES (2)")
 	settled(t, second)
 	exec(t, first, "INSERT INTO t VALUES (3)")
-	if err := vfs.Flush(t.Context(), path); !errors.Is(err, shipper.ErrFenced) {
+	if err := flush(t.Context(), path); !errors.Is(err, shipper.ErrFenced) {
 		t.Errorf("the first machine got %v", err)
 	}
 	exec(t, first, "INSERT INTO t VALUES (4)") // its application goes on
@@ -251,7 +251,7 @@ func TestRestoredGoesOn(t *testing.T) {
 	}
 	conn = open(t, uri(third, store))
 	exec(t, conn, "CREATE TABLE u (x)")
-	if err := vfs.Flush(t.Context(), third); !errors.Is(err, shipper.ErrDiverged) {
+	if err := flush(t.Context(), third); !errors.Is(err, shipper.ErrDiverged) {
 		t.Errorf("an older state got %v", err)
 	}
 }

@@ -126,7 +126,7 @@ func (f *mainFile) Unlock(lock vfs.LockLevel) error {
 func (f *mainFile) confirmFirst() {
 	if err := f.confirmed(); err != nil {
 		f.first = fmt.Errorf("walvfs: statement not run: the first commit of this database is made, but not confirmed by the replica: %w", err)
-		f.cause = coded{f.first, ErrUnconfirmed}
+		f.because(ErrUnconfirmed, f.first)
 		f.db.log.Error("the first commit of a new database is not confirmed by the replica; the connection's next statement fails", "error", err)
 	}
 }

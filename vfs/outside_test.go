@@ -102,19 +102,19 @@ func TestAsyncOpenCursor(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	conn := open(t, uri(path, store, "close_timeout=1ms"))
 	stmt := cursorOverCommit(t, conn)
-	if st, _ := vfs.Status(path); st.Lag == 0 || st.LagCommits != 1 || st.LagBytes == 0 {
+	if st, _ := statusOf(path); st.Lag == 0 || st.LagCommits != 1 || st.LagBytes == 0 {
 		t.Errorf("after the commit: %+v", st)
 	}
 	eventually(t, "replication tells why it is retrying", func() bool {
-		st, _ := vfs.Status(path)
+		st, _ := statusOf(path)
 		return st.State == shipper.Retrying && strings.Contains(st.Err.Error(), "WAL mode") && st.Lag > 0
 	})
 	exec(t, conn, "INSERT INTO t VALUES (3)")
-	if st, _ := vfs.Status(path); st.LagCommits != 2 {
+	if st, _ := statusOf(path); st.LagCommits != 2 {
 		t.Errorf("after another commit: %+v", st)
 	}
 	stmt.Close()
-	eventually(t, "the replica has all", func() bool { st, _ := vfs.Status(path); return st.Lag == 0 && st.LagCommits == 0 })
+	eventually(t, "the replica has all", func() bool { st, _ := statusOf(path); return st.Lag == 0 && st.LagCommits == 0 })
 	requireReplicated(t, store, 3)
 }
 
@@ -130,7 +130,7 @@ func TestFirstCommitUnconfirmed(t *testing.T) {
 		{"the store comes back, and nobody waits", func(t *testing.T, _ *sqlite3.Conn, up func()) { up() }, vfs.ErrUnconfirmed},
 		{"Wait confirms it", func(t *testing.T, conn *sqlite3.Conn, up func()) {
 			up()
-			if err := vfs.Wait(t.Context(), conn); err != nil {
+			if err := vfs.WaitConn(t.Context(), conn); err != nil {
 				t.Error(err)
 			}
 		}, nil},

@@ -16,7 +16,6 @@ import (
 
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // A database that does not exist is restored before SQLite sees it, once for all
@@ -116,7 +115,7 @@ func TestFencingOff(t *testing.T) {
 	weak := newAlias(t, overwriting{store})
 	conn := open(t, uri(path, weak))
 	exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
-	if err := vfs.Flush(t.Context(), path); !errors.Is(err, shipper.ErrNoFencing) || !strings.Contains(err.Error(), "fencing=off") {
+	if err := flush(t.Context(), path); !errors.Is(err, shipper.ErrNoFencing) || !strings.Contains(err.Error(), "fencing=off") {
 		t.Error(err)
 	}
 	conn.Close()
@@ -125,7 +124,7 @@ func TestFencingOff(t *testing.T) {
 	}
 	conn = open(t, uri(path, weak, "fencing=off"))
 	settled(t, path)
-	if st, _ := vfs.Status(path); !st.Unfenced {
+	if st, _ := statusOf(path); !st.Unfenced {
 		t.Errorf("%+v", st)
 	}
 	conn.Close()

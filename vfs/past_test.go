@@ -11,7 +11,6 @@ import (
 
 	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // Whatever happens to the state file, the database goes on with what it wrote: at worst
@@ -137,7 +136,7 @@ func TestOlderDatabase(t *testing.T) {
 					}
 					exec(t, r.Conn, "PRAGMA wal_checkpoint("+mode+")")
 					r.Store.SetBefore(nil)
-					if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
+					if err := flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
 						t.Errorf("got %v", err)
 					}
 					r.Conn.Close()

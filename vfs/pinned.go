@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/shipping"
 )
 
 // MaxWALGrowth is how much the WAL may grow, in bytes, while commits wait for a replica
@@ -28,7 +28,7 @@ type pinned struct {
 	mu      sync.Mutex
 	waiting int
 	from    shipping.Commit // where the WAL ended then
-	tip     format.TXID    // the replica's, then
+	tip     format.TXID     // the replica's, then
 	full    bool
 }
 

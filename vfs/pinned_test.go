@@ -4,8 +4,8 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/shipping"
 )
 
 // What commits that wait may have the WAL grow by counts from the first of them, however

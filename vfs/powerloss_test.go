@@ -19,7 +19,6 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // powerStore is a replica whose uploads take effect between a disk's operations.
@@ -236,7 +235,7 @@ func (r *powerRun) reopen(t *testing.T, uri, label string) (powerOutcome, *sqlit
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	err = vfs.Flush(ctx, r.path)
+	err = flush(ctx, r.path)
 	switch {
 	case err == nil:
 		return converged, conn

@@ -41,7 +41,7 @@ func (f *mainFile) ask(name, value string) (string, error) {
 	}
 	switch name {
 	case "walvfs_status":
-		b, err := json.Marshal(f.db.report())
+		b, err := json.Marshal((&DB{f.db}).Status())
 		return string(b), err
 	case "walvfs_txid":
 		return f.db.ship.Status().Tip.TXID.String(), nil

@@ -9,8 +9,8 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2"
 
-	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/vfs/internal/ledger"
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )

@@ -70,7 +70,7 @@ func newCopied(t *testing.T, seed uint64, foreign bool) *copied {
 	if foreign {
 		open("os")
 	}
-	if err := Flush(t.Context(), path); err != nil {
+	if err := flushPath(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
 	c.db = databases.find(path)

@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )

@@ -29,7 +29,7 @@ func TestRenamedWhileOpen(t *testing.T) {
 	exec(t, r.Conn, "INSERT INTO t VALUES ('after the rename')")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	err := vfs.Flush(ctx, r.Path)
+	err := flush(ctx, r.Path)
 	if err == nil || !strings.Contains(err.Error(), "was replaced while it is open") {
 		t.Errorf("got %v", err)
 	}

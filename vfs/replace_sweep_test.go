@@ -22,7 +22,6 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile/diskhook"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 var replaceTwice = flag.Bool("replace.twice", false, "TestReplacementKilled kills at every pair of operations, not at some")
@@ -110,7 +109,7 @@ func (o replaceOrder) replace() error {
 		return err
 	}
 	fmt.Println("committed")
-	if err := vfs.Flush(context.Background(), o.Path); err != nil {
+	if err := flush(context.Background(), o.Path); err != nil {
 		return err
 	}
 	return conn.Close()
@@ -222,7 +221,7 @@ func (r *replacedDB) check(committed int, label string) {
 	exec(t, conn, "INSERT INTO t VALUES ('on')")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if err := vfs.Flush(ctx, r.path); err != nil {
+	if err := flush(ctx, r.path); err != nil {
 		t.Errorf("%s: %v", label, err)
 	}
 	if err := conn.Close(); err != nil {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/restore"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // An older moment that is put back into production: the application goes on from it, what
@@ -29,7 +28,7 @@ func TestRewind(t *testing.T) {
 		}
 		conn := open(t, uri(path, machine, "close_timeout=1ms"))
 		exec(t, conn, "INSERT INTO t VALUES ('after the rewind')")
-		err := vfs.Flush(t.Context(), path)
+		err := flush(t.Context(), path)
 		if !rewind {
 			if !errors.Is(err, shipper.ErrDiverged) || !strings.Contains(err.Error(), "has gone on") {
 				t.Errorf("without rewind: %v", err)
@@ -50,7 +49,7 @@ func TestRewind(t *testing.T) {
 			t.Error("what came after is not restorable")
 		}
 		exec(t, r.Conn, "INSERT INTO t VALUES ('of the old writer')")
-		if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrFenced) {
+		if err := flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrFenced) {
 			t.Errorf("the old writer got %v", err)
 		}
 		conn.Close()
@@ -84,7 +83,7 @@ func TestRewindIsOvertaken(t *testing.T) {
 	exec(t, r.Conn, "INSERT INTO t VALUES ('three')")
 	settled(t, r.Path)
 	conn := open(t, uri(path, machine, "close_timeout=1ms"))
-	if err := vfs.Flush(t.Context(), path); !errors.Is(err, shipper.ErrDiverged) {
+	if err := flush(t.Context(), path); !errors.Is(err, shipper.ErrDiverged) {
 		t.Errorf("got %v", err)
 	}
 	conn.Close()

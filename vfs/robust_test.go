@@ -43,19 +43,19 @@ func TestDrainByName(t *testing.T) {
 	}
 	t.Chdir(dir)
 	for _, name := range []string{"app.db", "./app.db", link, path} {
-		if err := vfs.Flush(t.Context(), name); err != nil {
+		if err := flush(t.Context(), name); err != nil {
 			t.Error(err)
 		}
-		if _, ok := vfs.Status(name); !ok {
+		if _, ok := statusOf(name); !ok {
 			t.Errorf("%s has no status", name)
 		}
 	}
 	plain := filepath.Join(dir, "plain.db")
 	exec(t, open(t, "file:"+plain), "CREATE TABLE t (x)")
-	if err := vfs.Flush(t.Context(), plain); !errors.Is(err, vfs.ErrNotReplicated) {
+	if err := flush(t.Context(), plain); !errors.Is(err, vfs.ErrNotReplicated) {
 		t.Error(err)
 	}
-	if err := vfs.Flush(t.Context(), "none.db"); !errors.Is(err, os.ErrNotExist) {
+	if err := flush(t.Context(), "none.db"); !errors.Is(err, os.ErrNotExist) {
 		t.Error(err)
 	}
 }

@@ -55,7 +55,7 @@ func TestSyncSuperJournal(t *testing.T) {
 				t.Errorf("%s rows in the main database", got)
 			}
 			exec(t, conn, "INSERT INTO app.t VALUES (2)")
-			if err := vfs.Flush(t.Context(), filepath.Join(dir, "app.db")); err != nil {
+			if err := flush(t.Context(), filepath.Join(dir, "app.db")); err != nil {
 				t.Fatal(err)
 			}
 			if got := query(t, conn, "SELECT count(*) FROM app.t"); got != replicaRows(t, store) {

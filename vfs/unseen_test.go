@@ -11,7 +11,6 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // What others do to the database at moments when this process cannot see it.
@@ -167,7 +166,7 @@ func TestDeletedDatabase(t *testing.T) {
 	}
 	r.Open()
 	exec(t, r.Conn, "CREATE TABLE fresh (x)")
-	if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
+	if err := flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) {
 		t.Error(err)
 	}
 	if got := lastTXID(t, r.Store); got != tip {
@@ -186,7 +185,7 @@ func TestDiskLostIsNotForgotten(t *testing.T) {
 	for range 3 {
 		r.Open()
 		exec(t, r.Conn, "INSERT INTO t VALUES ('other')")
-		if err := vfs.Flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) && lastTXID(t, r.Store) != tip {
+		if err := flush(t.Context(), r.Path); !errors.Is(err, shipper.ErrDiverged) && lastTXID(t, r.Store) != tip {
 			t.Errorf("%v; the replica went from %s to %s", err, tip, lastTXID(t, r.Store))
 		}
 		r.Conn.Close()

@@ -146,11 +146,11 @@ func (w *client) act() {
 	case n < 9:
 		w.commit()
 	case n < 12:
-		if vfs.Wait(ctx, w.conn) == nil && w.last > 0 {
+		if vfs.WaitConn(ctx, w.conn) == nil && w.last > 0 {
 			w.tell("Wait", w.last)
 		}
 	case n < 13:
-		if made := w.made.Load(); vfs.Flush(ctx, w.path) == nil {
+		if made := w.made.Load(); flush(ctx, w.path) == nil {
 			w.tell("Flush", made)
 		}
 	case n < 14:

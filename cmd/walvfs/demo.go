@@ -125,7 +125,11 @@ func (d *demo) wait() error {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(d.ctx, time.Minute)
 	defer cancel()
-	if err := vfs.Flush(ctx, d.path); err != nil {
+	replicated, err := vfs.Lookup(d.path)
+	if err != nil {
+		return err
+	}
+	if err := replicated.Flush(ctx); err != nil {
 		return err
 	}
 	d.mu.Lock()

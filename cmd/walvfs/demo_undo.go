@@ -62,14 +62,14 @@ func (d *demo) rows(db *sql.DB) (all []string, err error) {
 
 // flush waits for the replica, and returns its newest TXID.
 func (d *demo) flush() (format.TXID, error) {
-	if err := vfs.Flush(d.ctx, d.path); err != nil {
+	replicated, err := vfs.Lookup(d.path)
+	if err != nil {
 		return 0, err
 	}
-	status, ok := vfs.Status(d.path)
-	if !ok {
-		return 0, errors.New("the database is not replicated")
+	if err := replicated.Flush(d.ctx); err != nil {
+		return 0, err
 	}
-	return status.Tip.TXID, nil
+	return replicated.Status().Tip.TXID, nil
 }
 
 // undo compares two states of the replica, and applies the statements that lead from the

@@ -101,10 +101,14 @@ func TestDiffOfApplication(t *testing.T) {
 		if err := conn.Exec(sql); err != nil {
 			t.Fatal(err)
 		}
-		if err := vfs.Flush(t.Context(), path); err != nil {
+		if err := flush(t.Context(), path); err != nil {
 			t.Fatal(err)
 		}
-		st, _ := vfs.Status(path)
+		db, err := vfs.Lookup(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := db.Status()
 		return st.Tip.TXID.String()
 	}
 	db, err := sqlite3.Open(uri)

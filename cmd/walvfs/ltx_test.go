@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -62,7 +63,7 @@ func writeLevels(t *testing.T, replica string) {
 	deadline := time.Now().Add(time.Minute)
 	for done := false; err == nil && !done; {
 		if err = db.Exec("INSERT INTO t VALUES(randomblob(3000))"); err == nil {
-			err = vfs.Flush(t.Context(), path)
+			err = flush(t.Context(), path)
 		}
 		time.Sleep(10 * time.Millisecond) // so that time passes for levels
 		levels := map[int]int{}
@@ -145,4 +146,13 @@ func requireSameRestore(t *testing.T, r *storagetest.Replica, txid format.TXID) 
 	if errA != nil || errB != nil || !bytes.Equal(a, b) {
 		t.Errorf("TXID %s is restored differently: %v, %v", txid, errA, errB)
 	}
+}
+
+// flush has the replica of an open database get what is committed by now.
+func flush(ctx context.Context, path string) error {
+	db, err := vfs.Lookup(path)
+	if err != nil {
+		return err
+	}
+	return db.Flush(ctx)
 }

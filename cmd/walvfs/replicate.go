@@ -114,10 +114,14 @@ func (c *replicateArgs) replicate(a *app, db config.DB, opts vfs.Options) (shipp
 		return shipper.Status{}, c.explain(innermost(err))
 	}
 	progress := a.newTerminalProgress(c.Quiet || c.JSON, fmt.Sprintf("%s: uploading to %s", c.DB, db.URL))
+	replicated, err := vfs.Lookup(path)
+	if err != nil {
+		return shipper.Status{}, errors.Join(err, conn.Close())
+	}
 	progress.begin()
-	err = c.drain(a.ctx, path, progress)
+	err = c.drain(a.ctx, replicated, progress)
 	progress.end()
-	status, _ := vfs.Status(path)
+	status := replicated.Status()
 	if a.interrupted(err) {
 		err = &interruptedError{err, left(status)}
 	}
@@ -126,16 +130,16 @@ func (c *replicateArgs) replicate(a *app, db config.DB, opts vfs.Options) (shipp
 
 // drain waits for the replica, but not for what only a person can make succeed: what
 // an application tries again and again is an error here.
-func (c *replicateArgs) drain(ctx context.Context, path string, progress *progress) error {
+func (c *replicateArgs) drain(ctx context.Context, db *vfs.DB, progress *progress) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("--timeout=%s is over", c.Timeout))
 	defer cancel()
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	done := make(chan error, 1)
 	go func() {
-		err := vfs.Flush(ctx, path)
+		err := db.Flush(ctx)
 		if err == nil {
-			err = vfs.Compact(ctx, path) // as a last close would, in another time
+			err = db.Compact(ctx) // as a last close would, in another time
 		}
 		done <- err
 	}()
@@ -147,7 +151,7 @@ func (c *replicateArgs) drain(ctx context.Context, path string, progress *progre
 			}
 			return err
 		case <-time.After(100 * time.Millisecond):
-			status, _ := vfs.Status(path)
+			status := db.Status()
 			if hopeless(status.Err) {
 				giveUp(status.Err)
 			}

@@ -246,8 +246,12 @@ func (c *child) close(conn *sqlite3.Conn) {
 
 // watch says why replication has halted, if it has.
 func (c *child) watch() (halted bool) {
-	st, ok := vfs.Status(c.Path)
-	if !ok || st.State != shipper.Halted {
+	db, err := vfs.Lookup(c.Path)
+	if err != nil {
+		return false
+	}
+	st := db.Status()
+	if st.State != shipper.Halted {
 		return false
 	}
 	c.halted.Do(func() { c.say("halted %v", st.Err) })
@@ -271,7 +275,7 @@ func (c *child) settle(rng *rand.Rand) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	if err := vfs.Flush(ctx, c.Path); err != nil {
+	if err := flush(ctx, c.Path); err != nil {
 		if !c.watch() {
 			c.bad("the replica does not catch up: %v", err)
 		}
@@ -440,9 +444,9 @@ func (w *worker) drain() {
 	defer cancel()
 	var err error
 	if w.rng.IntN(2) == 0 {
-		err = vfs.Flush(ctx, w.Path)
+		err = flush(ctx, w.Path)
 	} else {
-		err = vfs.Wait(ctx, w.conn)
+		err = vfs.WaitConn(ctx, w.conn)
 	}
 	if err == nil && w.last.n > 0 {
 		w.say("drained %d %d", w.last.n, w.last.id)

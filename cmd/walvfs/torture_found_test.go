@@ -15,7 +15,6 @@ import (
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // What TestTorture has met, each as short as it gets.
@@ -99,7 +98,7 @@ func (f found) ship(t *testing.T) error {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	return vfs.Flush(ctx, f.path)
+	return flush(ctx, f.path)
 }
 
 // loseFrames removes the last commit from the WAL.
@@ -127,7 +126,7 @@ func (c *child) script() {
 	}
 	for _, sql := range c.Script {
 		if sql == "drain" {
-			err = vfs.Flush(context.Background(), c.Path)
+			err = flush(context.Background(), c.Path)
 		} else {
 			err = conn.Exec(sql)
 		}

@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 const namespace = "walvfs"
@@ -85,13 +84,13 @@ func (m *gauges) describe(ch chan<- *prometheus.Desc) {
 	ch <- m.state
 }
 
-func (m *gauges) collect(ch chan<- prometheus.Metric, open []vfs.Database) {
+func (m *gauges) collect(ch chan<- prometheus.Metric, open []shipper.Status) {
 	if m.aggregate {
 		m.together(ch, open)
 		return
 	}
 	for i := range open {
-		db, s := label(open[i].Path), &open[i].Status
+		db, s := label(open[i].Path), &open[i]
 		for _, g := range m.list {
 			if g.of != tip || s.Tip.TXID > 0 {
 				ch <- sample(g.desc, g.value(s), db)
@@ -103,11 +102,11 @@ func (m *gauges) collect(ch chan<- prometheus.Metric, open []vfs.Database) {
 	}
 }
 
-func (m *gauges) together(ch chan<- prometheus.Metric, open []vfs.Database) {
+func (m *gauges) together(ch chan<- prometheus.Metric, open []shipper.Status) {
 	for _, g := range m.list {
 		all := 0.0
 		for i := range open {
-			if v := g.value(&open[i].Status); g.of == largest {
+			if v := g.value(&open[i]); g.of == largest {
 				all = max(all, v)
 			} else {
 				all += v

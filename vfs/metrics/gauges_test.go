@@ -18,11 +18,12 @@ import (
 	"github.com/walvfs/walvfs/vfs/metrics"
 )
 
-func database(path string, s shipper.Status) vfs.Database {
-	return vfs.Database{Path: path, Replica: "s3://bucket/secret", Status: s}
+func database(path string, s shipper.Status) shipper.Status {
+	s.Path, s.Replica = path, "s3://bucket/secret"
+	return s
 }
 
-var several = []vfs.Database{
+var several = []shipper.Status{
 	database("/a", shipper.Status{State: shipper.Streaming, Tip: shipper.Position{TXID: 7, Time: time.UnixMilli(1500)}}),
 	database("/b", shipper.Status{State: shipper.Retrying, Lag: 3 * time.Second, LagCommits: 2, LagBytes: 8192,
 		Tip: shipper.Position{TXID: 9, Time: time.UnixMilli(2500)}, LevelsErr: errors.New("full"), Unfenced: true}),
@@ -87,15 +88,15 @@ func TestPathNotUTF8(t *testing.T) {
 func TestRequests(t *testing.T) {
 	s := newScraper(t, metrics.Options{Aggregate: true})
 	for i, test := range []struct {
-		open []vfs.Database
+		open []shipper.Status
 		puts float64
 	}{
 		{nil, 0},
-		{[]vfs.Database{asked("/a", 3)}, 3},
-		{[]vfs.Database{asked("/a", 5), asked("/b", 10)}, 15},
-		{[]vfs.Database{asked("/b", 10)}, 15},                // closed
-		{[]vfs.Database{asked("/a", 6), asked("/b", 2)}, 23}, // opened again, one unseen in between
-		{[]vfs.Database{asked("/a", 7), asked("/b", 3)}, 25},
+		{[]shipper.Status{asked("/a", 3)}, 3},
+		{[]shipper.Status{asked("/a", 5), asked("/b", 10)}, 15},
+		{[]shipper.Status{asked("/b", 10)}, 15},                // closed
+		{[]shipper.Status{asked("/a", 6), asked("/b", 2)}, 23}, // opened again, one unseen in between
+		{[]shipper.Status{asked("/a", 7), asked("/b", 3)}, 25},
 		{nil, 25},
 	} {
 		s.SetDatabases(test.open...)
@@ -134,7 +135,7 @@ func TestRequestsFewer(t *testing.T) {
 	}
 }
 
-func asked(path string, n int64) vfs.Database {
+func asked(path string, n int64) shipper.Status {
 	return database(path, shipper.Status{Requests: shipper.Requests{Put: n, Get: 2 * n, List: 3 * n, Delete: 4 * n}})
 }
 
@@ -144,10 +145,10 @@ func TestScrapesAtOnce(t *testing.T) {
 	const scrapes = 200
 	var mu sync.Mutex
 	n := int64(0)
-	s.SetSource(func() []vfs.Database {
+	s.SetSource(func() []shipper.Status {
 		mu.Lock()
 		n++
-		list := []vfs.Database{asked("/a", n)}
+		list := []shipper.Status{asked("/a", n)}
 		mu.Unlock()
 		time.Sleep(time.Duration(list[0].Requests.Put%3) * 10 * time.Microsecond) // answers overtake
 		return list
@@ -161,7 +162,7 @@ func TestScrapesAtOnce(t *testing.T) {
 		})
 	}
 	group.Wait()
-	s.SetSource(func() []vfs.Database { return []vfs.Database{asked("/a", scrapes)} })
+	s.SetSource(func() []shipper.Status { return []shipper.Status{asked("/a", scrapes)} })
 	s.scrape(t).want(t, samples{`walvfs_requests_total{kind="put"}`: scrapes})
 }
 
@@ -169,7 +170,7 @@ func TestScrapesAtOnce(t *testing.T) {
 // to ask them: that is BenchmarkDatabases.
 func BenchmarkScrape(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
-		list := make([]vfs.Database, n)
+		list := make([]shipper.Status, n)
 		for i := range list {
 			list[i] = several[i%2]
 			list[i].Path = fmt.Sprintf("/var/lib/app/tenants/%06d/app.db", i)

@@ -18,7 +18,7 @@ import (
 
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
-	"github.com/walvfs/walvfs/vfs"
+	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 	"github.com/walvfs/walvfs/vfs/metrics"
 )
 
@@ -80,7 +80,7 @@ func (w *world) flush() {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), 10*time.Second)
 	defer cancel()
-	if err := vfs.Flush(ctx, w.path); err != nil {
+	if err := dbtest.Flush(ctx, w.path); err != nil {
 		w.Fatal(err)
 	}
 }

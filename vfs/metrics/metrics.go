@@ -45,7 +45,7 @@ type Collector struct {
 	gauges *gauges
 	stop   func()
 
-	databases func() []vfs.Database
+	databases func() []shipper.Status
 
 	mu   sync.Mutex
 	seen map[string]shipper.Requests // guarded by mu: what is counted, by path
@@ -55,9 +55,19 @@ var _ prometheus.Collector = (*Collector)(nil)
 
 // NewCollector returns a collector that counts from now on, until it is closed.
 func NewCollector(opts Options) *Collector {
-	c := &Collector{events: newEvents(), gauges: newGauges(opts.Aggregate), databases: vfs.Databases}
+	c := &Collector{events: newEvents(), gauges: newGauges(opts.Aggregate), databases: open}
 	c.stop = vfs.Listen(func(_ string, e shipper.Event) { c.events.count(e) })
 	return c
+}
+
+// open returns the status of each open database.
+func open() []shipper.Status {
+	all := vfs.Databases()
+	list := make([]shipper.Status, len(all))
+	for i, db := range all {
+		list[i] = db.Status()
+	}
+	return list
 }
 
 // Close has the collector count no more events. Unregister it, too, unless the
@@ -84,7 +94,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 // look returns the open databases, and counts their requests since the last time: no
 // event tells of a request. Scrapes look one after the other, or an older answer
 // would pass for a database that was opened anew, and be counted twice.
-func (c *Collector) look() []vfs.Database {
+func (c *Collector) look() []shipper.Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	open := c.databases()

@@ -12,6 +12,7 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/vfs"
+	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 	"github.com/walvfs/walvfs/vfs/metrics"
 )
 
@@ -39,7 +40,7 @@ func TestCommits(t *testing.T) {
 			bytes, files = bytes+float64(o.Size), files+1
 		}
 	}
-	st, _ := vfs.Status(w.path)
+	st, _ := dbtest.Status(w.path)
 	open := w.uploaded(files)
 	open.want(t, samples{
 		w.db("walvfs_lag_seconds"):                          0,
@@ -75,7 +76,7 @@ func TestCommits(t *testing.T) {
 	w.open("replicated")
 	w.exec("INSERT INTO t VALUES (1)")
 	w.flush()
-	again, _ := vfs.Status(w.path)
+	again, _ := dbtest.Status(w.path)
 	w.uploaded(files+float64(again.Uploads)).want(t, samples{
 		`walvfs_requests_total{kind="put"}`: closed[`walvfs_requests_total{kind="put"}`] + float64(again.Requests.Put),
 	})
@@ -119,7 +120,7 @@ func TestOutage(t *testing.T) {
 func TestHalted(t *testing.T) {
 	w := newWorld(t, "replicated")
 	w.flush()
-	st, _ := vfs.Status(w.path)
+	st, _ := dbtest.Status(w.path)
 	key := w.store.Layout().Key(0, st.Tip.TXID+1, st.Tip.TXID+1)
 	if err := w.store.Create(t.Context(), key, bytes.NewReader([]byte("foreign")), storage.Attrs{Time: time.Now()}); err != nil {
 		t.Fatal(err)

@@ -96,7 +96,7 @@ func (w *writer) reopen() {
 // compact has files of levels made.
 func (w *writer) compact() {
 	w.t.Helper()
-	if err := vfs.Compact(w.t.Context(), w.path); err != nil {
+	if err := dbtest.Compact(w.t.Context(), w.path); err != nil {
 		w.t.Fatal(err)
 	}
 }

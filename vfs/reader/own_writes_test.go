@@ -105,7 +105,7 @@ func TestTXIDOfAnUpload(t *testing.T) {
 		}
 		got <- txid
 	}()
-	dbtest.Eventually(t, "TXID waits", func() bool { st, _ := vfs.Status(path); return st.Sending.Total > 0 })
+	dbtest.Eventually(t, "TXID waits", func() bool { st, _ := dbtest.Status(path); return st.Sending.Total > 0 })
 	release()
 	if txid := <-got; txid < before+2 { // the upload that was held, and the one after it
 		t.Errorf("TXID %s, after %s", txid, before)

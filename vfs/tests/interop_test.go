@@ -26,7 +26,7 @@ import (
 	_ "github.com/walvfs/walvfs/shipper/storage/gcs"
 	_ "github.com/walvfs/walvfs/shipper/storage/s3"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
-	"github.com/walvfs/walvfs/vfs"
+	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
 // The tests of this file use real stores, through the real drivers, and have
@@ -90,7 +90,7 @@ func runBank(t *testing.T, path, replica string, pageSize int) (commits int) {
 					err = maintain(c, rng)
 				}
 				if expected(err) && rng.IntN(6) == 0 {
-					err = vfs.Flush(ctx, path) // or all fit into a few TXIDs
+					err = dbtest.Flush(ctx, path) // or all fit into a few TXIDs
 				}
 			}
 			if !expected(err) {
@@ -346,7 +346,7 @@ func TestAttached(t *testing.T) {
 			for n := range 60 {
 				err := spend(c, rng)
 				if n%10 == 0 {
-					err = errors.Join(err, vfs.Flush(ctx, first), vfs.Flush(ctx, second))
+					err = errors.Join(err, dbtest.Flush(ctx, first), dbtest.Flush(ctx, second))
 				}
 				if err != nil {
 					t.Error(err)
@@ -360,7 +360,7 @@ func TestAttached(t *testing.T) {
 	if got := query(t, conn, "PRAGMA plain.journal_mode"); got != "delete" {
 		t.Errorf("the plain file was put into journal mode %s", got)
 	}
-	if _, ok := vfs.Status(plain); ok {
+	if _, ok := dbtest.Status(plain); ok {
 		t.Error("the plain file is replicated")
 	}
 	if err := conn.Close(); err != nil {

@@ -22,7 +22,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
-	"github.com/walvfs/walvfs/vfs"
+	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
 // What the killed process is told, by environment variable. It is this test
@@ -116,7 +116,7 @@ func TestInterruptedTwice(t *testing.T) {
 	for _, sql := range []string{"INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)"} {
 		exec(t, conn, sql)
 		eventually(t, "the upload fails", func() bool {
-			st, _ := vfs.Status(path)
+			st, _ := dbtest.Status(path)
 			return st.State == shipper.Retrying
 		})
 		if got := lastTXID(t, store); got != before+1 {
@@ -221,7 +221,7 @@ func victim(path, replica, seed string) {
 				say("committed", n)
 				// The first never waits, the second always, the others sometimes.
 				if i == 1 || i > 1 && rng.IntN(4) == 0 {
-					if err = vfs.Flush(context.Background(), path); err == nil {
+					if err = dbtest.Flush(context.Background(), path); err == nil {
 						say("acked", n)
 					}
 				}

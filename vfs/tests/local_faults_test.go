@@ -20,7 +20,7 @@ import (
 
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
-	"github.com/walvfs/walvfs/vfs"
+	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
 // What a process is told that runs a test whose faults are a whole process's, by
@@ -221,7 +221,7 @@ func TestDiskFull(t *testing.T) {
 					l.requireAsPlain(conn, plain, "INSERT INTO t VALUES (3)", "UPDATE t SET x = randomblob(300) WHERE rowid % 10 = 0")
 					l.settle()
 				}
-				if st, _ := vfs.Status(l.path); st.State != shipper.Streaming {
+				if st, _ := dbtest.Status(l.path); st.State != shipper.Streaming {
 					t.Errorf("%+v", st)
 				}
 				conn.Close()
@@ -344,7 +344,7 @@ func TestDiskFullForSpool(t *testing.T) {
 			exec(t, conn, "UPDATE t SET x = randomblob(3000) WHERE rowid = 1")
 		}
 		eventually(t, "there is no room", func() bool {
-			st, _ := vfs.Status(l.path)
+			st, _ := dbtest.Status(l.path)
 			return st.State == shipper.Retrying && errors.Is(st.Err, syscall.EFBIG) && strings.Contains(st.Err.Error(), ".walvfs-")
 		})
 		l.requireLogged("level=WARN", "replication failed and will be tried again", "file too large")

@@ -13,7 +13,7 @@ import (
 
 	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper"
-	"github.com/walvfs/walvfs/vfs"
+	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
 func (l *local) chmod(path string, mode os.FileMode) {
@@ -59,7 +59,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 				}
 				if test.fails {
 					eventually(t, "the status says why", func() bool {
-						st, _ := vfs.Status(l.path)
+						st, _ := dbtest.Status(l.path)
 						return st.State == shipper.Retrying && errors.Is(st.Err, sqlite3.READONLY)
 					})
 					l.requireLogged("level=WARN", "replication failed") // at first, a statement above may be in the way
@@ -126,7 +126,7 @@ func TestReadOnlyDirectoryForSpool(t *testing.T) {
 			exec(t, conn, "UPDATE t SET x = randomblob(3000) WHERE rowid = 1")
 		}
 		eventually(t, "the status says why", func() bool {
-			st, _ := vfs.Status(l.path)
+			st, _ := dbtest.Status(l.path)
 			return st.State == shipper.Retrying && errors.Is(st.Err, os.ErrPermission) && strings.Contains(st.Err.Error(), ".walvfs-")
 		})
 		l.requireLogged("replication failed and will be tried again", "permission denied")

@@ -14,6 +14,7 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs"
+	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
 // An app is an application that uses a database through database/sql, and writes
@@ -132,7 +133,7 @@ func (a *app) shipMore(n int64) {
 }
 
 func (a *app) status() shipper.Status {
-	st, _ := vfs.Status(a.path)
+	st, _ := dbtest.Status(a.path)
 	return st
 }
 
@@ -140,7 +141,7 @@ func (a *app) status() shipper.Status {
 func (a *app) retry() {
 	now, over := context.WithCancel(context.Background())
 	over()
-	vfs.Flush(now, a.path)
+	dbtest.Flush(now, a.path)
 }
 
 // retrying waits until replication is known to fail.

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/walvfs/walvfs/vfs"
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
@@ -93,7 +92,7 @@ func testAttachDetach(t *testing.T) {
 			dbtest.Settled(t, other.path)
 		}
 		dbtest.Exec(t, s.conn, "DETACH other")
-		if _, ok := vfs.Status(other.path); ok {
+		if _, ok := dbtest.Status(other.path); ok {
 			t.Error("it is still replicated")
 		}
 		other.replica.RequireTip(t, other.store, other.path, "detached")

@@ -12,7 +12,6 @@ import (
 
 	"github.com/walvfs/walvfs/shipper/storage"
 	_ "github.com/walvfs/walvfs/shipper/storage/file"
-	"github.com/walvfs/walvfs/vfs"
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
@@ -185,7 +184,7 @@ func testNotBusy(t *testing.T) {
 			busy++
 		}
 	}
-	st, _ := vfs.Status(path)
+	st, _ := dbtest.Status(path)
 	if busy > 0 || st.Uploads < 10 {
 		t.Errorf("%d of %d commits failed during %d cuts", busy, commits, st.Uploads)
 	}

@@ -81,7 +81,7 @@ func testUnconfirmed(t *testing.T) {
 	dbtest.Down(store)
 	dbtest.Exec(t, other, "INSERT INTO t VALUES (0)")
 	dbtest.Eventually(t, "an upload has failed", func() bool {
-		status, _ := vfs.Status(path)
+		status, _ := dbtest.Status(path)
 		return status.Err != nil
 	})
 	err := conn.Exec("INSERT INTO t VALUES (1)")
@@ -120,7 +120,7 @@ func testWait(t *testing.T) {
 	dbtest.Exec(t, conn, "CREATE TABLE t (x)")
 	for i := range 3 {
 		dbtest.Exec(t, conn, "INSERT INTO t VALUES (1)")
-		if err := vfs.Wait(t.Context(), conn); err != nil {
+		if err := vfs.WaitConn(t.Context(), conn); err != nil {
 			t.Fatal(err)
 		}
 		dbtest.RequireReplicated(t, store, i+1)
@@ -135,25 +135,25 @@ func testWait(t *testing.T) {
 	dbtest.RequireReplicated(t, store, 4)
 	dbtest.Down(store)
 	dbtest.Exec(t, other, "INSERT INTO t VALUES (2)")
-	if err := vfs.Wait(t.Context(), conn); err != nil {
+	if err := vfs.WaitConn(t.Context(), conn); err != nil {
 		t.Errorf("a connection that committed nothing waits: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if err := vfs.Wait(ctx, other); !errors.Is(err, context.DeadlineExceeded) {
+	if err := vfs.WaitConn(ctx, other); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 	store.SetBefore(nil)
-	if err := vfs.Wait(t.Context(), other); err != nil {
+	if err := vfs.WaitConn(t.Context(), other); err != nil {
 		t.Error(err)
 	}
 	dbtest.RequireReplicated(t, store, 5)
 	plain := dbtest.Open(t, "file:"+filepath.Join(t.TempDir(), "plain.db"))
-	if err := vfs.Wait(t.Context(), plain); !errors.Is(err, vfs.ErrNotReplicated) {
+	if err := vfs.WaitConn(t.Context(), plain); !errors.Is(err, vfs.ErrNotReplicated) {
 		t.Errorf("got %v", err)
 	}
 	dbtest.Exec(t, plain, "ATTACH "+sqlite3.Quote(dbtest.URI(path, store, "interval=1h"))+" AS b", "INSERT INTO b.t VALUES (3)")
-	if err := vfs.Wait(t.Context(), plain); err != nil {
+	if err := vfs.WaitConn(t.Context(), plain); err != nil {
 		t.Error(err)
 	}
 	dbtest.RequireReplicated(t, store, 6)

@@ -113,7 +113,7 @@ func testReopen(t *testing.T) {
 		conn := dbtest.Open(t, logged)
 		dbtest.Exec(t, conn, "CREATE TABLE IF NOT EXISTS t (x)", "INSERT INTO t VALUES (1)")
 		conn.Close()
-		if st, ok := vfs.Status(path); ok {
+		if st, ok := dbtest.Status(path); ok {
 			t.Errorf("round %d: still open: %+v", i, st)
 		}
 		dbtest.RequireEqual(t, store, path)

@@ -72,7 +72,11 @@ func (a *application) drain(timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	for i := range a.dbs {
-		if err := vfs.Flush(ctx, databasePath(a.Dir, i)); err != nil {
+		db, err := vfs.Lookup(databasePath(a.Dir, i))
+		if err == nil {
+			err = db.Flush(ctx)
+		}
+		if err != nil {
 			return err
 		}
 	}

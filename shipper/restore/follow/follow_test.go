@@ -10,7 +10,6 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/shipper/restore/follow"
-	"github.com/walvfs/walvfs/vfs"
 )
 
 // Readers of the copy see it at one commit after another, never at none, while the
@@ -33,7 +32,7 @@ func testFollowReaders(t *testing.T, size int) {
 	for deadline, i := time.Now().Add(3*time.Second), 0; time.Now().Before(deadline); i++ {
 		l.exec(transfer(i)...)
 	}
-	if err := vfs.Flush(t.Context(), l.path); err != nil {
+	if err := flush(t.Context(), l.path); err != nil {
 		t.Fatal(err)
 	}
 	f.At(tip(t, store))

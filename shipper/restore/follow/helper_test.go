@@ -81,7 +81,7 @@ func (l *live) commit(sql ...string) {
 	l.t.Helper()
 	for _, s := range sql {
 		l.exec(s)
-		if err := vfs.Flush(l.t.Context(), l.path); err != nil {
+		if err := flush(l.t.Context(), l.path); err != nil {
 			l.t.Fatal(err)
 		}
 	}
@@ -167,4 +167,13 @@ var forced = follow.Options{Options: restore.Options{Force: true}}
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return err == nil
+}
+
+// flush has the replica of an open database get what is committed by now.
+func flush(ctx context.Context, path string) error {
+	db, err := vfs.Lookup(path)
+	if err != nil {
+		return err
+	}
+	return db.Flush(ctx)
 }

@@ -74,10 +74,10 @@ func RequireForgotten(t *testing.T, path string, log *LogLines) {
 		return
 	}
 	Eventually(t, "replication halts", func() bool {
-		st, _ := vfs.Status(path)
+		st, _ := Status(path)
 		return st.State == shipper.Halted
 	})
-	if st, _ := vfs.Status(path); !errors.Is(st.Err, shipper.ErrDiverged) || !strings.Contains(st.Err.Error(), "diverged=overwrite") {
+	if st, _ := Status(path); !errors.Is(st.Err, shipper.ErrDiverged) || !strings.Contains(st.Err.Error(), "diverged=overwrite") {
 		t.Errorf("%+v", st)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
@@ -20,17 +21,44 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
+// Flush is [vfs.DB.Flush] of the database of that path.
+func Flush(ctx context.Context, path string) error {
+	db, err := vfs.Lookup(path)
+	if err != nil {
+		return err
+	}
+	return db.Flush(ctx)
+}
+
+// Compact is [vfs.DB.Compact] of the database of that path.
+func Compact(ctx context.Context, path string) error {
+	db, err := vfs.Lookup(path)
+	if err != nil {
+		return err
+	}
+	return db.Compact(ctx)
+}
+
+// Status is [vfs.DB.Status] of the database of that path, false if it is not replicated.
+func Status(path string) (shipper.Status, bool) {
+	db, err := vfs.Lookup(path)
+	if err != nil {
+		return shipper.Status{}, false
+	}
+	return db.Status(), true
+}
+
 // Settled waits until the replica has everything that was committed, and returns
 // its tip.
 func Settled(t *testing.T, path string) format.TXID {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if err := vfs.Flush(ctx, path); err != nil {
-		st, _ := vfs.Status(path)
+	if err := Flush(ctx, path); err != nil {
+		st, _ := Status(path)
 		t.Fatalf("the replica does not catch up: %v (%+v)", err, st)
 	}
-	st, _ := vfs.Status(path)
+	st, _ := Status(path)
 	return st.Tip.TXID
 }
 
@@ -153,19 +181,19 @@ func Hurried(t *testing.T, path, label string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- vfs.Flush(ctx, path) }()
+	go func() { done <- Flush(ctx, path) }()
 	soon, over := context.WithCancel(ctx)
 	over()
 	for {
 		select {
 		case err := <-done:
 			if err != nil {
-				st, _ := vfs.Status(path)
+				st, _ := Status(path)
 				t.Fatalf("%s: the replica does not catch up: %v (%+v)", label, err, st)
 			}
 			return
 		case <-time.After(time.Millisecond):
-			vfs.Flush(soon, path)
+			Flush(soon, path)
 		}
 	}
 }
