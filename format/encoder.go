@@ -50,13 +50,13 @@ func NewEncoder(w io.Writer, h LTXHeader) (*Encoder, error) {
 	h.Version = ltx.Version
 	h.Flags = ltx.HeaderFlagNoChecksum
 	h.PreApplyChecksum = 0
-	err := h.Validate()
+	err := h.library().Validate()
 	if err == nil && h.Commit == 0 {
 		err = errors.New("the database has 0 pages")
 	}
 	var b []byte
 	if err == nil {
-		b, err = h.MarshalBinary()
+		b, err = h.library().MarshalBinary()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("format: encode LTX header: %w", err)
@@ -155,7 +155,7 @@ func (e *Encoder) Close() (Checksum, error) {
 	if err != nil {
 		return 0, e.end(fmt.Errorf("format: encode LTX: %w", err))
 	}
-	e.sum = ltx.ChecksumFlag | Checksum(e.crc.crc)
+	e.sum = checksumFlag | Checksum(e.crc.crc)
 	e.end(nil)
 	return e.sum, nil
 }

@@ -81,7 +81,7 @@ func (s *PageSum) add(f PageFrame, page []byte) {
 	s.crc.write(f.raw[:f.head])
 	s.crc.write(page)
 	if s.database {
-		s.pages ^= ltx.ChecksumPage(f.Number, page)
+		s.pages ^= Checksum(ltx.ChecksumPage(f.Number, page))
 	}
 }
 

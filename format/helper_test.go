@@ -133,6 +133,17 @@ func somePages(pageSize uint32, numbers ...uint32) []page {
 	return a
 }
 
+// libraryHeader returns the header as the library has it.
+func libraryHeader(h format.LTXHeader) *ltx.Header {
+	return &ltx.Header{
+		Version: h.Version, Flags: h.Flags, PageSize: h.PageSize, Commit: h.Commit,
+		MinTXID: ltx.TXID(h.MinTXID), MaxTXID: ltx.TXID(h.MaxTXID), Timestamp: h.Timestamp,
+		PreApplyChecksum: ltx.Checksum(h.PreApplyChecksum),
+		WALOffset:        h.WALOffset, WALSize: h.WALSize, WALSalt1: h.WALSalt1, WALSalt2: h.WALSalt2,
+		NodeID: h.NodeID,
+	}
+}
+
 // specLTX writes an LTX file from its specification alone, to have a second
 // opinion on the encoder and files that no encoder writes. legacy uses the older
 // encoding of pages.
@@ -142,7 +153,7 @@ func specLTX(t testing.TB, h format.LTXHeader, pages []page, legacy bool) []byte
 	var out bytes.Buffer
 	both := func(b []byte) { out.Write(b); hash.Write(b) }
 
-	head, err := h.MarshalBinary()
+	head, err := libraryHeader(h).MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}

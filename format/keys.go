@@ -11,7 +11,45 @@ import (
 
 // TXID numbers the commits of a replica, from 1. Its text form is 16 lowercase
 // hexadecimal digits.
-type TXID = ltx.TXID
+type TXID uint64
+
+func (t TXID) String() string { return hex16(uint64(t)) }
+
+// MarshalText returns the text form.
+func (t TXID) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText parses the text form. 0 is the TXID of nothing.
+func (t *TXID) UnmarshalText(b []byte) (err error) {
+	*(*uint64)(t), err = parseHex16(b, "a TXID")
+	return err
+}
+
+// A Checksum is a CRC-64 with its highest bit set. Its text form is 16 lowercase
+// hexadecimal digits. The zero value is none.
+type Checksum uint64
+
+const checksumFlag = Checksum(ltx.ChecksumFlag)
+
+func (c Checksum) String() string { return hex16(uint64(c)) }
+
+// MarshalText returns the text form.
+func (c Checksum) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText parses the text form.
+func (c *Checksum) UnmarshalText(b []byte) (err error) {
+	*(*uint64)(c), err = parseHex16(b, "a checksum")
+	return err
+}
+
+func hex16(n uint64) string { return fmt.Sprintf("%016x", n) }
+
+func parseHex16(b []byte, what string) (uint64, error) {
+	n, err := strconv.ParseUint(string(b), 16, 64)
+	if err != nil || len(b) != 16 {
+		return 0, fmt.Errorf("format: %q is not %s: expected 16 hexadecimal digits", b, what)
+	}
+	return n, nil
+}
 
 // ParseTXID parses a TXID as users type it: up to 16 hexadecimal digits.
 func ParseTXID(s string) (TXID, error) {
@@ -86,8 +124,9 @@ func (l Layout) Parse(key string) (f FileInfo, ok bool) {
 		}
 	}
 	lo, hi, _ := strings.Cut(strings.TrimSuffix(name, ".ltx"), "-")
-	f.MinTXID, _ = ltx.ParseTXID(lo)
-	f.MaxTXID, _ = ltx.ParseTXID(hi)
+	if f.MinTXID.UnmarshalText([]byte(lo)) != nil || f.MaxTXID.UnmarshalText([]byte(hi)) != nil {
+		return FileInfo{}, false
+	}
 	if f.MinTXID == 0 || f.MaxTXID < f.MinTXID || l.Key(f.Level, f.MinTXID, f.MaxTXID) != key {
 		return FileInfo{}, false
 	}

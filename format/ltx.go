@@ -1,19 +1,72 @@
 package format
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"github.com/superfly/ltx"
 )
 
-// The parts of an LTX file are those of github.com/superfly/ltx, whose README
-// is their specification.
-type (
-	LTXHeader  = ltx.Header   // first 100 bytes
-	LTXTrailer = ltx.Trailer  // last 16 bytes
-	Checksum   = ltx.Checksum // CRC-64 with its highest bit set
-)
+// An LTXHeader is the first 100 bytes of an LTX file. The README of
+// github.com/superfly/ltx is its specification.
+type LTXHeader struct {
+	Version          int      // of the format: 3
+	Flags            uint32   // 2: there is no checksum of the database
+	PageSize         uint32   // bytes
+	Commit           uint32   // size of the database after the file, in pages
+	MinTXID, MaxTXID TXID     // that the file holds
+	Timestamp        int64    // of MaxTXID, Unix time in milliseconds
+	PreApplyChecksum Checksum // of the database before the file, 0 if there is none
+
+	// Of a level 0 file: the part of the WAL that it was made from, in bytes, and the WAL's
+	// salts. All are 0 if it is not known.
+	WALOffset, WALSize int64
+	WALSalt1, WALSalt2 uint32
+
+	NodeID uint64 // of the copy of the database that wrote it, 0 if it is not known
+}
+
+// An LTXTrailer is the last 16 bytes of an LTX file.
+type LTXTrailer struct {
+	PostApplyChecksum Checksum // of the database after the file, 0 if there is none
+	FileChecksum      Checksum // of the file's content and structure
+}
+
+// IsSnapshot reports whether the file holds every page of the database: it starts at TXID 1.
+func (h LTXHeader) IsSnapshot() bool { return h.MinTXID == 1 }
+
+// NoChecksum reports whether the file has no checksum of the database, as those that walvfs
+// and Litestream write.
+func (h LTXHeader) NoChecksum() bool { return h.Flags&ltx.HeaderFlagNoChecksum != 0 }
+
+// library returns the header as the library has it, which encodes and validates it.
+func (h LTXHeader) library() *ltx.Header {
+	return &ltx.Header{
+		Version: h.Version, Flags: h.Flags, PageSize: h.PageSize, Commit: h.Commit,
+		MinTXID: ltx.TXID(h.MinTXID), MaxTXID: ltx.TXID(h.MaxTXID), Timestamp: h.Timestamp,
+		PreApplyChecksum: ltx.Checksum(h.PreApplyChecksum),
+		WALOffset:        h.WALOffset, WALSize: h.WALSize, WALSalt1: h.WALSalt1, WALSalt2: h.WALSalt2,
+		NodeID: h.NodeID,
+	}
+}
+
+func headerOf(h *ltx.Header) LTXHeader {
+	return LTXHeader{
+		Version: h.Version, Flags: h.Flags, PageSize: h.PageSize, Commit: h.Commit,
+		MinTXID: TXID(h.MinTXID), MaxTXID: TXID(h.MaxTXID), Timestamp: h.Timestamp,
+		PreApplyChecksum: Checksum(h.PreApplyChecksum),
+		WALOffset:        h.WALOffset, WALSize: h.WALSize, WALSalt1: h.WALSalt1, WALSalt2: h.WALSalt2,
+		NodeID: h.NodeID,
+	}
+}
+
+// validate fails if a field of the trailer has a value that it cannot have in a file with
+// that header.
+func (t LTXTrailer) validate(h LTXHeader) error {
+	lib := ltx.Trailer{PostApplyChecksum: ltx.Checksum(t.PostApplyChecksum), FileChecksum: ltx.Checksum(t.FileChecksum)}
+	return lib.Validate(*h.library())
+}
 
 // Sizes in an LTX file, in bytes.
 const (
@@ -34,14 +87,14 @@ func LockPage(pageSize uint32) uint32 { return ltx.LockPgno(pageSize) }
 // ranged read of one. It fails with [ErrCorrupt] if b has fewer or a field has
 // a value that it cannot have. Nothing covers the header alone with a checksum.
 func ParseLTXHeader(b []byte) (LTXHeader, error) {
-	var h LTXHeader
+	var h ltx.Header
 	if err := h.UnmarshalBinary(b); err != nil {
 		return LTXHeader{}, fmt.Errorf("format: LTX header: %w: %w", ErrCorrupt, err)
 	}
 	if err := h.Validate(); err != nil {
 		return LTXHeader{}, fmt.Errorf("format: LTX header: %w: %w", ErrCorrupt, err)
 	}
-	return h, nil
+	return headerOf(&h), nil
 }
 
 // ParseLTXTrailer parses the last [LTXTrailerSize] bytes of an LTX file, and
@@ -50,9 +103,11 @@ func ParseLTXTrailer(b []byte) (LTXTrailer, error) {
 	if len(b) != LTXTrailerSize {
 		return LTXTrailer{}, fmt.Errorf("format: LTX trailer: %w: %d bytes", ErrCorrupt, len(b))
 	}
-	var t LTXTrailer
-	_ = t.UnmarshalBinary(b) // fails on short input only
-	if t.FileChecksum&ltx.ChecksumFlag == 0 {
+	t := LTXTrailer{
+		PostApplyChecksum: Checksum(binary.BigEndian.Uint64(b)),
+		FileChecksum:      Checksum(binary.BigEndian.Uint64(b[8:])),
+	}
+	if t.FileChecksum&checksumFlag == 0 {
 		return LTXTrailer{}, fmt.Errorf("format: LTX trailer: %w: no file checksum", ErrCorrupt)
 	}
 	return t, nil

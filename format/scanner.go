@@ -87,13 +87,13 @@ func (s *Scanner) Verify(sums []PageSum) error {
 		pages ^= sum.pages
 	}
 	crc.append(s.tail)
-	if got := ltx.ChecksumFlag | Checksum(crc.crc); got != s.trailer.FileChecksum {
+	if got := checksumFlag | Checksum(crc.crc); got != s.trailer.FileChecksum {
 		return corrupt(fmt.Errorf("its checksum is %s, and %s by its bytes", s.trailer.FileChecksum, got))
 	}
-	if err := s.trailer.Validate(s.order.header); err != nil {
+	if err := s.trailer.validate(s.order.header); err != nil {
 		return corrupt(err)
 	}
-	if got := ltx.ChecksumFlag | pages; s.Sum().database && got != s.trailer.PostApplyChecksum {
+	if got := checksumFlag | pages; s.Sum().database && got != s.trailer.PostApplyChecksum {
 		return corrupt(fmt.Errorf("the database's checksum is %s, and %s by its pages", s.trailer.PostApplyChecksum, got))
 	}
 	return nil

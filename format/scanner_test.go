@@ -85,13 +85,13 @@ func checkScan(t *testing.T, name string, b []byte, piece, group int) {
 		t.Fatalf("%s: %v", name, err)
 	}
 	h, got, _, err := scan(b, piece, group)
-	if err != nil || h != wantHeader || !slices.EqualFunc(got, want, func(p, q page) bool { return p.no == q.no && bytes.Equal(p.data, q.data) }) {
+	if err != nil || *libraryHeader(h) != wantHeader || !slices.EqualFunc(got, want, func(p, q page) bool { return p.no == q.no && bytes.Equal(p.data, q.data) }) {
 		t.Errorf("%s: %d pages of %d, header %+v of %+v, %v", name, len(got), len(want), h, wantHeader, err)
 	}
 }
 
 // libraryDecode decodes with the reference implementation.
-func libraryDecode(b []byte) (h format.LTXHeader, pages []page, err error) {
+func libraryDecode(b []byte) (h ltx.Header, pages []page, err error) {
 	d := ltx.NewDecoder(bytes.NewReader(b))
 	if err := d.DecodeHeader(); err != nil {
 		return h, nil, err
