@@ -87,7 +87,10 @@ func (r *replacement) judge(ctx context.Context) (continuity.Verdict, error) {
 func (r *replacement) decide(ctx context.Context, e continuity.Evidence) (v continuity.Verdict, err error) {
 	v = continuity.BeforeOpen(e)
 	if v.Action == continuity.AskReplica {
-		if e.Tip, err = r.ask(ctx); err != nil {
+		if e.Tip, err = r.ask(ctx); err == nil && e.Tip == continuity.TipNone && !e.Exists {
+			err = r.nothing(ctx)
+		}
+		if err != nil {
 			return v, err
 		}
 		v = continuity.BeforeOpen(e)
@@ -143,6 +146,20 @@ func (r *replacement) ask(ctx context.Context) (_ continuity.Tip, err error) {
 		return continuity.TipForeign, err
 	}
 	return continuity.TipFollows, nil
+}
+
+// nothing fails if a replica without a tip is a backup all the same, which cannot be restored or
+// not be continued: an application whose database is missing must not start with an
+// empty one beside it.
+func (r *replacement) nothing(ctx context.Context) error {
+	from := replica.New(r.store, replica.Options{})
+	switch _, err := from.Files(ctx); {
+	case errors.Is(err, replica.ErrNone):
+		return nil
+	case err != nil:
+		return err
+	}
+	return from.Begins(ctx)
 }
 
 // replace puts the replica's newest state in the place of the database, or of nothing.

@@ -229,14 +229,14 @@ func (d *dumped) print(a *app) error {
 	fmt.Fprintf(w, "file\t%s\t%s\n", d.File, humanize.IBytes(uint64(d.Size)))
 	fmt.Fprintf(w, "flags\t%d\n", h.Flags)
 	fmt.Fprintf(w, "page size\t%d bytes\n", h.PageSize)
-	fmt.Fprintf(w, "commit\t%d pages\tsize of the database\n", h.Commit)
+	fmt.Fprintf(w, "commit\t%s\tsize of the database\n", count(int(h.Commit), "page"))
 	fmt.Fprintf(w, "TXID\t%s to %s\n", h.MinTXID, h.MaxTXID)
 	fmt.Fprintf(w, "time\t%s\n", h.Time.Format(time.RFC3339Nano))
-	fmt.Fprintf(w, "WAL\t%d bytes at %d\tsalts %08x %08x\n", h.WALSize, h.WALOffset, h.WALSalt1, h.WALSalt2)
+	fmt.Fprintf(w, "WAL\t%s bytes at %s\tsalts %08x %08x\n", humanize.Comma(h.WALSize), humanize.Comma(h.WALOffset), h.WALSalt1, h.WALSalt2)
 	fmt.Fprintf(w, "node ID\t%016x\n", h.NodeID)
 	fmt.Fprintf(w, "database checksum\tbefore %s\tafter %s\n", h.PreApplyChecksum, d.Trailer.PostApplyChecksum)
 	fmt.Fprintf(w, "file checksum\t%s\tverified\n", d.Trailer.FileChecksum)
-	fmt.Fprintf(w, "page index\t%d bytes at %d\t%s\n", d.Index.Size, d.Index.Offset, count(len(d.Pages), "page"))
+	fmt.Fprintf(w, "page index\t%s bytes at %s\t%s\n", humanize.Comma(d.Index.Size), humanize.Comma(d.Index.Offset), count(len(d.Pages), "page"))
 	if err := w.Flush(); err != nil {
 		return err
 	}

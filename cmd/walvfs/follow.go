@@ -19,7 +19,7 @@ import (
 // once there is a copy.
 func (c *restoreCmd) follow(a *app, store storage.Store) error {
 	progress := a.newProgress(c.Quiet, fmt.Sprintf("%s: restoring from %s", c.Output, store))
-	w := &followWriter{app: a, cmd: c, replica: store.String(), tty: isTerminal(a.stdout) && a.getenv("TERM") != "dumb"}
+	w := &followWriter{app: a, cmd: c, replica: store.String(), tty: isTerminal(a.stdout) && a.getenv("TERM") != "dumb", columns: columns(a.stdout)}
 	err := follow.Run(a.ctx, store, c.Output, follow.Options{
 		Options:  restore.Options{Force: c.Force, Progress: progress.update, Logger: progress.logger()},
 		Interval: c.Interval,
@@ -51,6 +51,7 @@ type followWriter struct {
 	cmd     *restoreCmd
 	replica string
 	tty     bool
+	columns int // of the terminal
 
 	begun bool // there is a copy
 	drawn bool // the cursor is in the line
@@ -92,7 +93,7 @@ func (w *followWriter) report(r follow.Status) {
 		}
 	case w.cmd.Quiet:
 	case w.tty:
-		_, w.err = fmt.Fprintf(w.stdout, "\r\x1b[K%s", w.line(r))
+		_, w.err = fmt.Fprintf(w.stdout, "\r\x1b[K%s", fitting(w.line(r), w.columns))
 		w.drawn = true
 	default:
 		_, w.err = fmt.Fprintln(w.stdout, w.line(r))
@@ -133,6 +134,15 @@ func (w *followWriter) line(r follow.Status) string {
 		line += fmt.Sprintf(", from %s (%s) in %s", count(r.Files, "file"), humanize.IBytes(uint64(r.Bytes)), r.Duration.Round(time.Millisecond))
 	}
 	return line
+}
+
+// fitting cuts a line off that would wrap: only its last row would be written over.
+func fitting(line string, columns int) string {
+	runes := []rune(line)
+	if len(runes) < columns {
+		return line
+	}
+	return string(runes[:columns-2]) + "…"
 }
 
 func (w *followWriter) newLine() {

@@ -18,7 +18,7 @@ func TestFollowScript(t *testing.T) { runSQLScripts(t, "testdata/follow") }
 // not run into.
 func TestFollowOnTerminal(t *testing.T) {
 	var out bytes.Buffer
-	w := &followWriter{app: &app{stdout: &out, stderr: &out}, cmd: &restoreCmd{Output: "copy.db"}, tty: true}
+	w := &followWriter{app: &app{stdout: &out, stderr: &out}, cmd: &restoreCmd{Output: "copy.db"}, tty: true, columns: 80}
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	w.report(follow.Status{TXID: 1, Tip: 1, Time: at, Resumed: true})
 	w.report(follow.Status{TXID: 1, Tip: 3, Time: at, Behind: 2 * time.Second, Waiting: true})
@@ -29,7 +29,7 @@ func TestFollowOnTerminal(t *testing.T) {
 	}
 	const line = "\r\x1b[Kcopy.db: TXID "
 	want := line + "0000000000000001 of 2026-01-02T03:04:05Z, as it was left" +
-		line + "0000000000000001 of 2026-01-02T03:04:05Z, behind by 2 and 2s, waiting for a reader of the copy\n" +
+		line + "0000000000000001 of 2026-01-02T03:04:05Z, behind by 2 and 2s, …\n" +
 		"walvfs: open x: no route\n        try later\n" +
 		line + "0000000000000003 of 2026-01-02T03:04:05Z, from 2 files (2.0 KiB) in 1s\n" +
 		"copy.db: stopped at TXID 0000000000000003\n"

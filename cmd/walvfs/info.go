@@ -213,7 +213,7 @@ func (i *info) print(out io.Writer) error {
 	}
 	fmt.Fprint(w, "\nLEVEL\tFILES\tSIZE\tMIN TXID\tMAX TXID\tWRITTEN\n")
 	for _, l := range i.Levels {
-		fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\n", l.Level, l.Files, humanize.IBytes(uint64(l.Bytes)), l.MinTXID, l.MaxTXID, l.Written.Format(time.RFC3339))
+		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\n", l.Level, humanize.Comma(int64(l.Files)), humanize.IBytes(uint64(l.Bytes)), l.MinTXID, l.MaxTXID, l.Written.Format(time.RFC3339))
 	}
 	return w.Flush()
 }

@@ -33,7 +33,7 @@ type progress struct {
 	columns int       // of the terminal
 	next    time.Time // of the next line
 
-	begun     time.Time // of the first update, which had begunWith bytes
+	begun     time.Time // the first update, which had begunWith bytes
 	begunWith int64
 }
 
@@ -84,9 +84,16 @@ func (p *progress) update(r restore.Progress) {
 	p.line(r)
 }
 
+// settling is how long a bar waits for a rate that is worth showing: the first files may
+// come at once.
+const settling = 500 * time.Millisecond
+
 func (p *progress) draw(r restore.Progress) {
 	if p.bar == nil {
-		p.bar = newBar(p.out, r.TotalBytes, p.columns)
+		p.bar, p.begun = newBar(p.out, r.TotalBytes, p.columns), time.Now()
+	}
+	if time.Since(p.begun) < settling {
+		return
 	}
 	if p.bar.GetMax64() != r.TotalBytes { // another upload
 		p.bar.ChangeMax64(r.TotalBytes)

@@ -9,33 +9,46 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore"
 )
 
+// The bar comes when its rate means something, and goes at the end.
 func TestProgressOnTerminal(t *testing.T) {
-	var out strings.Builder
-	p := &progress{out: &out, title: "app.db: restoring", tty: true, columns: 80}
-	half := restore.Progress{Files: 1, Bytes: 512, TotalFiles: 2, TotalBytes: 1024}
-	p.update(half)
-	p.logger().Warn("trouble")
-	p.update(half)
-	p.end()
-	for _, want := range []string{"app.db: restoring\n", " 50%", "trouble", "(512 B/1.0 KiB"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("output is %q, want %q in it", out.String(), want)
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		p := &progress{out: &out, title: "app.db: restoring", tty: true, columns: 80}
+		half := restore.Progress{Files: 1, Bytes: 512, TotalFiles: 2, TotalBytes: 1024}
+		p.update(half)
+		if out.String() != "app.db: restoring\n" {
+			t.Errorf("at once, the output is %q", out.String())
 		}
-	}
-	if !strings.HasSuffix(strings.TrimRight(out.String(), " "), "\r") {
-		t.Errorf("the bar is still there: %q", out.String())
-	}
+		time.Sleep(time.Second)
+		p.update(half)
+		p.logger().Warn("trouble")
+		p.update(half)
+		p.end()
+		for _, want := range []string{" 50%", "trouble", "(512 B/1.0 KiB, 512 B/s"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("output is %q, want %q in it", out.String(), want)
+			}
+		}
+		if !strings.HasSuffix(strings.TrimRight(out.String(), " "), "\r") {
+			t.Errorf("the bar is still there: %q", out.String())
+		}
+	})
 }
 
 // On a narrow terminal, figures would make the bar wrap.
 func TestProgressOnNarrowTerminal(t *testing.T) {
-	var out strings.Builder
-	p := &progress{out: &out, tty: true, columns: 40}
-	p.update(restore.Progress{Bytes: 512, TotalBytes: 1024})
-	p.end()
-	if s := out.String(); !strings.Contains(s, " 50%") || strings.Contains(s, "B/") || strings.Contains(s, "s:") {
-		t.Errorf("output is %q", s)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		p := &progress{out: &out, tty: true, columns: 40}
+		half := restore.Progress{Bytes: 512, TotalBytes: 1024}
+		p.update(half)
+		time.Sleep(time.Second)
+		p.update(half)
+		p.end()
+		if s := out.String(); !strings.Contains(s, " 50%") || strings.Contains(s, "B/") || strings.Contains(s, "s:") {
+			t.Errorf("output is %q", s)
+		}
+	})
 }
 
 func TestProgressQuiet(t *testing.T) {

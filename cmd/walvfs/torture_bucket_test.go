@@ -17,6 +17,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
@@ -54,10 +55,11 @@ func newBucket(t *testing.T, r *storagetest.Replica, rng *rand.Rand) *bucket {
 // check looks at what has come since the last check.
 func (b *bucket) check(t *testing.T) {
 	t.Helper()
-	files, err := restore.ListFiles(t.Context(), b.store)
+	all, err := replica.All(t.Context(), b.store)
 	if err != nil {
 		t.Fatal(err)
 	}
+	files := all.Infos()
 	b.checkLog(t, files)
 	slices.SortFunc(files, func(x, y format.FileInfo) int { return int(x.MaxTXID) - int(y.MaxTXID) })
 	for _, f := range files {
@@ -275,7 +277,7 @@ func queryText(t *testing.T, conn *sqlite3.Conn, sql string) (text string) {
 // reports false if there is nothing yet.
 func (b *bucket) newestRestorable(t *testing.T, path string) bool {
 	t.Helper()
-	files, err := restore.ListFiles(context.Background(), b.store)
+	files, err := replica.All(context.Background(), b.store)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,9 @@
 package restore
 
 import (
-	"context"
 	"fmt"
 	"time"
 
-	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage"
 )
@@ -32,9 +30,3 @@ func explain(bad *replica.Damaged, listed replica.Files) error {
 	return e
 }
 
-// ListFiles returns the LTX files of all levels of a replica, none if it is empty: what
-// [Restore] chooses from. Package replica reads them.
-func ListFiles(ctx context.Context, store storage.Store) ([]format.FileInfo, error) {
-	files, err := replica.All(ctx, store)
-	return files.Infos(), err
-}
