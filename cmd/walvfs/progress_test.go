@@ -24,7 +24,7 @@ func TestProgressOnTerminal(t *testing.T) {
 		p.logger().Warn("trouble")
 		p.update(half)
 		p.end()
-		for _, want := range []string{" 50%", "trouble", "(512 B/1.0 KiB, 512 B/s"} {
+		for _, want := range []string{" 50%", "trouble", "(512 B/1.0 KiB"} {
 			if !strings.Contains(out.String(), want) {
 				t.Errorf("output is %q, want %q in it", out.String(), want)
 			}
