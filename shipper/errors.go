@@ -21,13 +21,13 @@ var (
 	ErrDiverged = errors.New("the replica holds another history than this database")
 
 	// ErrVanished: files that the replica had, and that retention keeps, are gone.
-	ErrVanished = errors.New("files of the replica have vanished: look for a lifecycle rule of the bucket, or a person or program that deletes there")
+	ErrVanished = errors.New("files of the replica have vanished (check the bucket's lifecycle rules, and what else deletes objects there)")
 
 	// ErrNoFencing: the store cannot tell two writers apart.
 	ErrNoFencing = storage.ErrNoCondition
 
 	// ErrClosed: the database was closed before the replica had everything.
-	ErrClosed = errors.New("shipping was stopped")
+	ErrClosed = errors.New("replication was stopped")
 )
 
 // ErrorKinds are the values of [ErrorKind].

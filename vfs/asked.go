@@ -46,7 +46,7 @@ func (v *replicated) checkOne(name string, values []string) error {
 	remedy := fmt.Sprintf("(remove it, or open the database without vfs=%s)", v.name)
 	switch {
 	case name == "nolock" && slices.ContainsFunc(values, uri.IsTrue):
-		return fmt.Errorf("nolock takes the locks away that replication depends on %s", remedy)
+		return fmt.Errorf("nolock removes the locks that replication needs %s", remedy)
 	case name == "immutable" && slices.ContainsFunc(values, uri.IsTrue):
 		return fmt.Errorf("immutable declares that the database never changes, so there is nothing to replicate %s", remedy)
 	case slices.ContainsFunc(parameters, func(p parameter) bool { return p.name == name }),

@@ -46,7 +46,7 @@ func sameOnDisk(path string, file vfs.File) error {
 			return errNotOnDisk
 		}
 	}
-	return fmt.Errorf("read %s: another process writes it all the time", path)
+	return fmt.Errorf("read %s: another process keeps writing it", path)
 }
 
 // beginning reads the first bytes of a file, as many as there are.

@@ -40,7 +40,7 @@ func (d *database) cutCopied(ctx context.Context, extra *shipping.Extra) (k *cut
 			return nil, err
 		}
 		if c, err = d.recopy(ctx, c); err != nil {
-			d.log.Debug("cannot copy the pages of a large cut", "error", err)
+			d.log.Debug("copying the pages of a large cut failed", "error", err)
 			try = cutTries - 1
 		}
 	}
@@ -77,7 +77,7 @@ func (k *cut) use(c *precopy) {
 		return
 	}
 	if err := c.finish(k); err != nil {
-		k.db.log.Debug("cannot complete the copy of a cut's pages", "error", err)
+		k.db.log.Debug("copying the rest of a cut's pages failed", "error", err)
 		c.discard()
 		return
 	}
@@ -87,7 +87,7 @@ func (k *cut) use(c *precopy) {
 	mark := k.mark
 	k.mark = nil
 	if err := k.db.endMark(mark); err != nil {
-		k.db.log.Warn("a read mark cannot be released", "error", err) // it is closed
+		k.db.log.Warn("releasing a read mark failed", "error", err) // it is closed
 	}
 }
 
@@ -105,6 +105,6 @@ func (c *precopy) discard() {
 		return
 	}
 	if err := c.Close(); err != nil {
-		c.db.log.Warn("cannot remove a temporary file", "error", err)
+		c.db.log.Warn("removing a temporary file failed", "error", err)
 	}
 }

@@ -308,7 +308,7 @@ func (d *database) tell() {
 		d.emit(shipper.Resynced{Reason: resync})
 	}
 	if warning != nil {
-		d.log.Warn("cannot write the state file: after a crash, the replica may have to be downloaded and compared", "error", warning)
+		d.log.Warn("writing the state file failed; after a crash, walvfs may have to download the replica and compare it", "error", warning)
 	}
 }
 

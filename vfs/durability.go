@@ -174,7 +174,7 @@ func (f *mainFile) wait(ctx context.Context) error {
 // confirm is wait for a transaction that is not to return before.
 func (f *mainFile) confirm() error {
 	if err := f.confirmed(); err != nil {
-		return f.fail(ErrUnconfirmed, fmt.Errorf("walvfs: committed here, but not confirmed by the replica: %w", err))
+		return f.fail(ErrUnconfirmed, fmt.Errorf("walvfs: committed locally, but not confirmed by the replica: %w", err))
 	}
 	return nil
 }
@@ -238,9 +238,9 @@ func (f *mainFile) refuse() error {
 	switch lag := d.ship.Lag(); {
 	case d.cfg.onFenced == OnFencedReadonly && d.ship.Fenced():
 		code = ErrFenced
-		cause = fmt.Errorf("walvfs: nothing may be written, because of on_fenced=readonly: %w", d.ship.Status().Err)
+		cause = fmt.Errorf("walvfs: write refused (on_fenced=readonly): %w", d.ship.Status().Err)
 	case d.cfg.maxLag > 0 && lag > d.cfg.maxLag:
-		cause = fmt.Errorf("walvfs: nothing may be written: max_lag=%s, and the replica lacks what was committed %s ago", d.cfg.maxLag, lag.Round(time.Millisecond))
+		cause = fmt.Errorf("walvfs: write refused: the replica is %s behind (max_lag=%s)", lag.Round(time.Millisecond), d.cfg.maxLag)
 		if err := d.ship.Status().Err; err != nil {
 			cause = fmt.Errorf("%w: %w", cause, err)
 		}

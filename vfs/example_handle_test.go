@@ -104,6 +104,6 @@ func ExampleDB_Explain() {
 	fmt.Println(errors.Is(err, vfs.ErrUnconfirmed))
 	// Output:
 	// sqlite3: disk I/O error
-	// sqlite3: disk I/O error: walvfs: committed here, but not confirmed by the replica: sync_timeout=1ns is over
+	// sqlite3: disk I/O error: walvfs: committed locally, but not confirmed by the replica: sync_timeout=1ns is over
 	// true
 }

@@ -38,7 +38,7 @@ func (f *mainFile) commitOutside() error {
 	if first || !f.sync {
 		return nil
 	}
-	return f.fail(ErrUnconfirmed, fmt.Errorf("walvfs: committed here, but not confirmed by the replica: %w", errOutside))
+	return f.fail(ErrUnconfirmed, fmt.Errorf("walvfs: committed locally, but not confirmed by the replica: %w", errOutside))
 }
 
 var errOutside = errors.New("the database cannot be put into WAL mode while a connection keeps its lock on the file (finish or reset the SELECT that is still open, and remove PRAGMA locking_mode=exclusive)")
@@ -125,7 +125,7 @@ func (f *mainFile) Unlock(lock vfs.LockLevel) error {
 // connection's next statement does.
 func (f *mainFile) confirmFirst() {
 	if err := f.confirmed(); err != nil {
-		f.first = fmt.Errorf("walvfs: statement not run: the first commit of this database is made, but not confirmed by the replica: %w", err)
+		f.first = fmt.Errorf("walvfs: statement not run: the first commit of this database is made locally, but not confirmed by the replica: %w", err)
 		f.because(ErrUnconfirmed, f.first)
 		f.db.log.Error("the first commit of a new database is not confirmed by the replica; the connection's next statement fails", "error", err)
 	}

@@ -98,7 +98,7 @@ func (d *database) switchToWAL() error {
 	return fmt.Errorf("put the database into WAL mode, which replication needs: %w (finish SELECTs that are still open, and remove PRAGMA locking_mode=exclusive)", cmp.Or(err, errNotWAL))
 }
 
-var errNotWAL = errors.New("SQLite refuses to")
+var errNotWAL = errors.New("SQLite refused")
 
 // openIndex has SQLite open the WAL and its index, and opens the index for the
 // cuts to read.

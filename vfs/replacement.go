@@ -233,7 +233,7 @@ func (r *replacement) isThere() bool {
 }
 
 // errChanged: what was found is no longer so, and is judged again.
-var errChanged = errors.New("another program writes to the database all the time (stop it first)")
+var errChanged = errors.New("another program keeps writing to the database (stop it first)")
 
 // settle waits until a write to the database would change its time: else one in the same
 // tick of the clock would go unnoticed. It waits for one tick at most, since the time may
@@ -273,11 +273,11 @@ func (r *replacement) compare(ctx context.Context) (continuity.Content, error) {
 	if err != nil {
 		return continuity.Uncompared, fmt.Errorf("read the database to compare it: %w", err)
 	}
-	r.log.Warn("local files cannot prove that this database is the replica's past; comparing with a download", "txid", r.found.Acked().TXID)
+	r.log.Warn("local files cannot prove that this database is an older state of the replica; comparing with a download", "txid", r.found.Acked().TXID)
 	differs, err := comparePages(ctx, r.store, r.found.Acked().TXID, f, r.found.Found.Last, r.found.Found, r.log)
 	switch {
 	case err != nil: // such as a TXID that retention has removed
-		r.log.Warn("cannot compare the database with the replica's past", "error", err)
+		r.log.Warn("comparing the database with the replica's history failed", "error", err)
 		return continuity.Different, nil
 	case differs != "":
 		return continuity.Different, nil

@@ -25,7 +25,7 @@ func TestErrorsSayWhy(t *testing.T) {
 		says         string
 	}{
 		{"unconfirmed", "durability=sync&sync_timeout=50ms", false, vfs.ErrUnconfirmed, errInjected, "sync_timeout=50ms is over"},
-		{"too far behind", "max_lag=1ms", false, vfs.ErrLag, vfs.ErrLag, "the replica lacks what was committed"},
+		{"too far behind", "max_lag=1ms", false, vfs.ErrLag, vfs.ErrLag, "behind (max_lag=1ms)"},
 		{"fenced", "on_fenced=readonly", true, vfs.ErrFenced, shipper.ErrFenced, "another writer has taken over"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

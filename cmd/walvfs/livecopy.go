@@ -37,7 +37,7 @@ func copyLive(ctx context.Context, live, to string) error {
 		return nil
 	}
 	if still, after, err := atRest(live); err != nil || !still || after != before {
-		return errors.Join(err, errors.New("it was opened meanwhile: try again"))
+		return errors.Join(err, errors.New("the database was opened during the comparison; try again"))
 	}
 	return nil
 }

@@ -40,5 +40,5 @@ func withNearest(a *app, store storage.Store, err error) error {
 			hints[i] += " of " + time.UnixMilli(h.Timestamp).UTC().Format(time.RFC3339Nano) // what --timestamp finds it by
 		}
 	}
-	return &hintedError{err, "nearest that can be restored: " + strings.Join(hints, ", ")}
+	return &hintedError{err, "nearest restorable states: " + strings.Join(hints, ", ")}
 }

@@ -83,7 +83,7 @@ func (c *pushCmd) Run(a *app) error {
 // hint adds what push can do about another history.
 func (c *pushCmd) hint(err error) error {
 	if errors.Is(err, shipper.ErrDiverged) || errors.Is(err, shipper.ErrFenced) {
-		return &hintedError{err, "if this database's content is right, --overwrite goes on with it"}
+		return &hintedError{err, "to continue with this database's content, use --overwrite"}
 	}
 	return err
 }

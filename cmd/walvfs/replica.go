@@ -71,7 +71,7 @@ func unknownReplica(name string, c *config.Config) error {
 		why = "there is no " + config.DefaultPath
 	}
 	return &usageError{
-		err:  fmt.Errorf("%s is not a URL, and as a database its replica is not known: %s", name, why),
+		err:  fmt.Errorf("%s is neither a URL nor a database with a known replica: %s", name, why),
 		hint: "expected file:///dir, s3://bucket/path or gs://bucket/path, or a database in the configuration file",
 	}
 }

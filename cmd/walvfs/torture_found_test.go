@@ -21,7 +21,7 @@ import (
 
 // TestTortureEqualSalts: the first transaction after a checkpoint spills and is
 // rolled back, and the next one writes the WAL's header again, with equal salts.
-// Then the process is killed. Nothing is lost, and replication goes on.
+// Then the process is killed. Nothing is lost, and replication resumed.
 func TestTortureEqualSalts(t *testing.T) {
 	f := newFound(t)
 	f.runKilled(t,

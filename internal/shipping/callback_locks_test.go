@@ -79,8 +79,8 @@ func TestCalledWithoutLocks(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, what := range []any{
-			shipper.Streaming, shipper.Retrying, shipper.Halted, "deleted", "event", "shipped", "compacted", "deleted what is not kept",
-			"replication failed and will be tried again", "replication goes on", "replication halted; the application keeps running without it",
+			shipper.Streaming, shipper.Retrying, shipper.Halted, "deleted", "event", "shipped", "compacted", "deleted expired files",
+			"replication failed and will be tried again", "replication resumed", "replication halted; the application keeps running without it",
 			"failed and will be tried again; commits do not wait for it",
 		} {
 			if _, ok := calls.Load(what); !ok {

@@ -170,7 +170,7 @@ func (s *Shipper) encodeLevels(up *upload) {
 		}
 	}
 	if err := up.endReading(); err != nil {
-		s.log.Warn("a cut cannot be closed", "error", err)
+		s.log.Warn("closing a cut failed", "error", err)
 	}
 	encoders.Release(1)
 	acked := <-up.outcome

@@ -33,7 +33,7 @@ func (s *Shipper) mayCreate(ctx context.Context, up *upload) error {
 	if err != nil || other == "" || arrived {
 		return err // what has arrived already is read back
 	}
-	return fmt.Errorf("%w: %s/%s was there before TXID %s was uploaded", shipper.ErrFenced, s.store, other, up.TXID)
+	return fmt.Errorf("%w: %s/%s existed before TXID %s was uploaded", shipper.ErrFenced, s.store, other, up.TXID)
 }
 
 // checkLate makes sure that an upload which was answered late is the replica's
@@ -47,7 +47,7 @@ func (s *Shipper) checkLate(ctx context.Context, up *upload) error {
 	if err := s.store.Delete(ctx, up.key); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %s/%s was there when TXID %s arrived late", shipper.ErrFenced, s.store, other, up.TXID)
+	return fmt.Errorf("%w: %s/%s existed when TXID %s arrived late", shipper.ErrFenced, s.store, other, up.TXID)
 }
 
 // overtaking returns the key of another file at the TXID of an upload or after it, "" if

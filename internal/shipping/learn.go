@@ -63,7 +63,7 @@ func (s *Shipper) lackOf(ctx context.Context, v *level, from format.TXID, files 
 		}
 		pages, since, err := s.pagesOf(ctx, chain, indexes)
 		if bad, ok := errors.AsType[*replica.Damaged](err); ok {
-			s.log.Warn("a file is damaged: learning from others", "key", s.replica.Key(bad.File), "error", bad.Err)
+			s.log.Warn("file is damaged, reading other files instead", "key", s.replica.Key(bad.File), "error", bad.Err)
 			files = files.Without(bad.File)
 			continue
 		}

@@ -24,8 +24,8 @@ func (s *Shipper) list(ctx context.Context) (replica.Files, error) {
 		return nil, err
 	}
 	if missing := s.levels.found(files, asked); missing > 0 {
-		err := fmt.Errorf("%w; %d files are missing, and the moments that need them cannot be restored any more", shipper.ErrVanished, missing)
-		s.log.Warn("older moments are lost", "error", err)
+		err := fmt.Errorf("%w; %d files are missing, and the states that need them cannot be restored any more", shipper.ErrVanished, missing)
+		s.log.Warn("older states are lost", "error", err)
 		s.failedBeside(err)
 	}
 	if leads(files, had) {
@@ -38,7 +38,7 @@ func (s *Shipper) list(ctx context.Context) (replica.Files, error) {
 	err = fmt.Errorf("%w; the replica had TXID %s, and its %d files lead to TXID %s; a snapshot will replace what is missing",
 		shipper.ErrVanished, had, len(files), newest)
 	if s.levels.lose(err, asked.log) {
-		s.log.Error("the replica is not whole", "error", err)
+		s.log.Error("the replica is incomplete", "error", err)
 		s.failedBeside(err)
 	}
 	return files, nil

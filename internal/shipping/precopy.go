@@ -107,7 +107,7 @@ func (s *Shipper) dropLevelCut() {
 // cannotCopy is told why there is no copy, nil if none is needed.
 func (s *Shipper) cannotCopy(err error) {
 	if err != nil && s.ctx.Err() == nil {
-		s.log.Debug("cannot copy the pages of a file of a higher level ahead of its cut", "error", err)
+		s.log.Debug("copying the pages of a level file ahead of its cut failed", "error", err)
 	}
 }
 
@@ -117,7 +117,7 @@ func (s *Shipper) closeCopy(copied Precopied) {
 		return
 	}
 	if err := copied.Close(); err != nil {
-		s.log.Warn("cannot remove a temporary file", "error", err)
+		s.log.Warn("removing a temporary file failed", "error", err)
 	}
 }
 

@@ -147,6 +147,6 @@ func (s *Shipper) rawFailed(err error, retries *retries) time.Duration {
 func (s *Shipper) rawDone(retries *retries) {
 	s.become(shipper.Streaming, nil)
 	if lasted := retries.succeeded(); lasted > 0 {
-		s.log.Info("replication goes on", "after", lasted)
+		s.log.Info("replication resumed", "after", lasted)
 	}
 }

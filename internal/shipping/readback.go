@@ -32,7 +32,7 @@ func (s *Shipper) readBack(ctx context.Context, up *upload) error {
 	case err != nil:
 		return err
 	case theirs == nil:
-		return fmt.Errorf("%s/%s was deleted while it was looked at", s.store, up.key)
+		return fmt.Errorf("%s/%s was deleted while it was read", s.store, up.key)
 	case attrs.WriteID == "" && theirs.Checksum == up.Checksum && theirs.Header == up.header:
 		// The store keeps no write ID. The header has the node and the time, the
 		// checksum covers everything: this is the same file.
@@ -40,5 +40,5 @@ func (s *Shipper) readBack(ctx context.Context, up *upload) error {
 	case s.source.Intended(shipper.Position{TXID: up.TXID, Checksum: theirs.Checksum}):
 		return errEarlierUpload
 	}
-	return fmt.Errorf("%w: %s/%s was written by somebody else", shipper.ErrFenced, s.store, up.key)
+	return fmt.Errorf("%w: %s/%s was written by another writer", shipper.ErrFenced, s.store, up.key)
 }

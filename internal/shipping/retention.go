@@ -33,7 +33,7 @@ func (s *Shipper) retain(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.log.Debug("deleted what is not kept", "files", len(keys))
+		s.log.Debug("deleted expired files", "files", len(keys))
 		s.emit(shipper.Deleted{Files: len(keys)})
 	}
 	s.levels.keeps(false, again, time.Now())

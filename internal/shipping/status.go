@@ -59,7 +59,7 @@ func (s *Shipper) acknowledged(up *upload, took time.Duration) {
 	s.mu.Unlock()
 	s.lag.acknowledged()
 	if wholes == fewWholes+1 {
-		s.log.Warn("the whole database had to be uploaded several times in a row: such uploads come up to 5 minutes apart from now on, unless somebody waits (does another program write to the database? have it open the database through walvfs, or keep its transactions together)")
+		s.log.Warn("the whole database was uploaded several times in a row; the next such uploads come up to 5 minutes apart, unless a caller waits for one (if another program writes to the database, open the database through walvfs there too, or group its transactions)")
 	}
 	e := shipper.Uploaded{
 		MinTXID: up.TXID, MaxTXID: up.TXID, Time: up.Time,

@@ -174,7 +174,7 @@ func (s *Shipper) timestamp() time.Time {
 // behind.
 func (s *Shipper) warnOfFuture() {
 	if ahead := time.Until(s.tip.Time); ahead > clockSlack {
-		s.log.Warn("the replica's newest file is dated in the future: a clock was ahead when it was made, or this machine's is behind; what comes is dated by this machine's clock",
+		s.log.Warn("the newest file of the replica is dated in the future (its writer's clock was ahead, or this machine's clock is behind); new files carry this machine's time",
 			"txid", s.tip.TXID, "time", s.tip.Time, "ahead", ahead.Round(time.Second))
 	}
 }
@@ -239,7 +239,7 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 	s.acknowledged(up, time.Since(sent))
 	up.outcome <- true
 	if err := up.body.Close(); err != nil {
-		s.log.Warn("cannot remove a temporary file", "error", err)
+		s.log.Warn("removing a temporary file failed", "error", err)
 	}
 	return false, nil
 }

@@ -13,7 +13,7 @@ const MomentSpellings = "2026-01-02T15:04:05Z, '2026-01-02 15:04' or 2026-01-02 
 var (
 	errMoment = errors.New("expected a time such as " + MomentSpellings)
 	errTime   = errors.New("expected a time such as 2026-01-02T15:04:05Z, 2026-01-02 15:04 or 2026-01-02 (UTC without a zone)")
-	errAge    = errors.New("an age names another moment whenever it is read (give a time such as 2026-01-02T15:04:05Z)")
+	errAge    = errors.New("an age changes its meaning over time (give a time such as 2026-01-02T15:04:05Z)")
 	errFuture = errors.New("an age is a time before now (remove its sign)")
 )
 

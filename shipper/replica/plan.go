@@ -54,7 +54,7 @@ const maxPlans = 5
 // meanwhile, and passes over files whose header cannot be right.
 func (r *Replica) Plan(ctx context.Context, t Target) (p Plan, err error) {
 	if t.TXID != 0 && !t.Timestamp.IsZero() {
-		return p, r.PlanError(errors.New("both a TXID and a timestamp were asked for"))
+		return p, r.PlanError(errors.New("a TXID and a timestamp exclude each other"))
 	}
 	for range maxPlans {
 		p, err = r.planOnce(ctx, t)

@@ -24,7 +24,7 @@ const (
 	maxShort = 3
 )
 
-var errStalled = fmt.Errorf("nothing was received for %s", stallTimeout)
+var errStalled = fmt.Errorf("no data was received for %s", stallTimeout)
 
 // Reader reads a range of a file, however often the connection breaks: it goes on where
 // it was, for as long as [Options.Patience] says. A range that ends where the listing

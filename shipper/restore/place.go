@@ -67,7 +67,7 @@ func (p *place) check() error {
 	case err != nil:
 		return restoreTo(err)
 	case presence != Missing && disk.IsMount(p.path):
-		return &Error{"restore to", p.path, errors.New("it is a mount point, which no file can take the place of"), mountHint}
+		return &Error{"restore to", p.path, errors.New("a file cannot replace a mount point"), mountHint}
 	case p.force:
 		return nil
 	case presence == Present:
@@ -164,7 +164,7 @@ func (p *place) create() (*temp, error) {
 	})
 	switch {
 	case errors.Is(err, ErrInUse):
-		return nil, &Error{"create", name, errors.New("another restore to this path is under way"), ""}
+		return nil, &Error{"create", name, errors.New("another restore to this path is running"), ""}
 	case err != nil:
 		return nil, createError(name, err)
 	}

@@ -187,7 +187,7 @@ func TestTwoRestores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if second == nil || !strings.Contains(second.Error(), "another restore to this path is under way") {
+	if second == nil || !strings.Contains(second.Error(), "another restore to this path is running") {
 		t.Errorf("the second's error is %v", second)
 	}
 	checkFile(t, target, s.images[smallTip])

@@ -163,7 +163,7 @@ func (t *temp) rename(old *replaced) error {
 	err := p.step(func() error {
 		switch {
 		case !disk.SameFile(t.file, t.name), old != nil && !disk.SameFile(old.file, p.path):
-			return errors.New("another program has replaced it meanwhile")
+			return errors.New("another program replaced it during the restore")
 		case old != nil && runtime.GOOS == "windows":
 			old.file.Close() // a file that is open cannot be replaced there
 		}

@@ -39,13 +39,13 @@ func applyPlans(ctx context.Context, from *replica.Replica, p replica.Plan, db *
 			if next, err = p.Without(bad.File); err != nil {
 				return r, m, explain(bad, p.Listed.Without(bad.File))
 			}
-			opts.Logger.Warn("a file is damaged, planning without it", "key", from.Key(bad.File), "error", bad.Err, "txid", next.TXID(), "files", len(next.Apply))
+			opts.Logger.Warn("file is damaged, planning without it", "key", from.Key(bad.File), "error", bad.Err, "txid", next.TXID(), "files", len(next.Apply))
 		case isGone && removed < maxPlans-1:
 			removed++
 			if next, err = replan(ctx, from, p, gone, damaged, opts); err != nil {
 				return r, m, err
 			}
-			opts.Logger.Warn("a file was removed while it was restored, planning again", "key", from.Key(gone.File), "txid", next.TXID(), "files", len(next.Apply))
+			opts.Logger.Warn("file was removed during the restore, planning again", "key", from.Key(gone.File), "txid", next.TXID(), "files", len(next.Apply))
 		default:
 			return r, m, err
 		}
@@ -62,7 +62,7 @@ func replan(ctx context.Context, from *replica.Replica, p replica.Plan, gone *re
 	case errors.Is(err, ErrNoReplica):
 		// It was one a moment ago: a caller must not take it for none, and begin
 		// with an empty database.
-		err = errors.New("there are no LTX files any more")
+		err = errors.New("the LTX files are gone")
 	case err == nil && files.Has(gone.File):
 		if next, err = files.Without(append(damaged, gone.File)...).Plan(p.TXID()); err != nil {
 			return next, gone // it is there, and cannot be opened

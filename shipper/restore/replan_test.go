@@ -130,7 +130,7 @@ func TestReplicaRemoved(t *testing.T) {
 	var opts Options
 	removeUnderWay(s, &opts, planKeys(s)[1], func() { clear(s.store.objects) })
 	_, err := Restore(t.Context(), s.store, t.TempDir()+"/app.db", opts)
-	if err == nil || errors.Is(err, ErrNoReplica) || !strings.Contains(err.Error(), "no LTX files any more") {
+	if err == nil || errors.Is(err, ErrNoReplica) || !strings.Contains(err.Error(), "the LTX files are gone") {
 		t.Errorf("error is %v", err)
 	}
 }

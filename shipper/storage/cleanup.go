@@ -12,7 +12,7 @@ const (
 	cleanUpGrace = 100 * time.Millisecond
 )
 
-var errCleaningUp = errors.New("it has not been answered yet")
+var errCleaningUp = errors.New("the store has not answered yet")
 
 // CleanUp runs what removes the remains of a request, also when the request's context is
 // over, for up to half a minute. Whoever has given up waits for it no longer than a

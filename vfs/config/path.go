@@ -19,7 +19,7 @@ func absolute(path string) (string, error) {
 	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || os.IsPathSeparator(rest[0])) {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return "", errors.New("~ means the home directory, which is not known")
+			return "", errors.New("~ stands for the home directory, which is unknown")
 		}
 		return filepath.Join(home, rest), nil
 	}

@@ -108,7 +108,7 @@ func (r *replica) parseURL(top *settings) (*url.URL, error) {
 	case r.path != "" || r.bucket != "":
 		return nil, errors.New("url and path or bucket: the URL has both, so write one or the other")
 	case r.kind != "" && r.kind != u.Scheme:
-		return nil, errors.New("type: the URL is of another")
+		return nil, errors.New("type: it contradicts the URL")
 	}
 	return u, checkKind(u.Scheme)
 }
@@ -146,7 +146,7 @@ func (r *replica) build(top *settings) (*url.URL, error) {
 // drivers of the program's own.
 func checkKind(kind string) error {
 	if slices.Contains([]string{"abs", "nats", "oss", "sftp", "webdav", "webdavs"}, kind) {
-		return errors.New("walvfs does not have stores of this kind: it has file, s3 and gs")
+		return errors.New("unsupported store (walvfs has file, s3 and gs)")
 	}
 	return nil
 }

@@ -40,11 +40,11 @@ var seconds = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 
 
 func newEvents() *events {
 	m := &events{}
-	m.uploads = m.counters("uploads_total", "Files that replicas acknowledged, by level: 0 for commits, 9 for snapshots.", "level")
-	m.uploadedBytes = m.counters("uploaded_bytes_total", "Bytes in the files that replicas acknowledged, by level.", "level")
-	m.requests = m.counters("requests_total", "Requests to stores, by kind, failed ones too. Those between the last scrape and the close of a database are missing.", "kind")
-	m.errors = m.counters("errors_total", "Requests and cuts that failed, each try, by kind of error.", "kind")
-	m.resyncs = m.counters("resyncs_total", "Times that a whole database was uploaded again because the replica was not known to have all of it.").WithLabelValues()
+	m.uploads = m.counters("uploads_total", "Files that stores acknowledged, by level: 0 for commits, 9 for snapshots.", "level")
+	m.uploadedBytes = m.counters("uploaded_bytes_total", "Bytes of acknowledged files, by level.", "level")
+	m.requests = m.counters("requests_total", "Requests to stores, by kind, including failed requests, without those between the last scrape and the close of a database.", "kind")
+	m.errors = m.counters("errors_total", "Failed attempts of requests and cuts, by kind of error.", "kind")
+	m.resyncs = m.counters("resyncs_total", "Uploads of a whole database that walvfs made because it could not prove what the replica has.").WithLabelValues()
 	m.deleted = m.counters("deleted_files_total", "Files that retention removed from replicas.").WithLabelValues()
 	m.cutTime = m.histograms("cut_duration_seconds", "Seconds to read a file's pages from the database and to encode them, by class of file.", "class")
 	m.uploadTime = m.histograms("upload_duration_seconds", "Seconds that the acknowledged try of an upload took, by class of file.", "class")

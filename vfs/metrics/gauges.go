@@ -38,23 +38,23 @@ var states = []shipper.State{shipper.Starting, shipper.Streaming, shipper.Retryi
 
 func newGauges(aggregate bool) *gauges {
 	m := &gauges{aggregate: aggregate}
-	m.add("lag_seconds", largest, "Age in seconds of the oldest commit that the replica lacks, 0 if it has all.",
+	m.add("lag_seconds", largest, "Age in seconds of the oldest commit that the replica lacks, 0 if it lacks none.",
 		func(s *shipper.Status) float64 { return s.Lag.Seconds() })
-	m.add("lag_commits", sum, "Commits that the replica lacks, of those since the database was opened.",
+	m.add("lag_commits", sum, "Commits since the database was opened that the replica lacks.",
 		func(s *shipper.Status) float64 { return float64(s.LagCommits) })
-	m.add("dirty_pages", sum, "Pages that the next file holds, about.",
+	m.add("dirty_pages", sum, "Number of pages that the next upload will contain, approximately.",
 		func(s *shipper.Status) float64 { return float64(s.LagPages) })
-	m.add("lag_bytes", sum, "Bytes of the dirty pages, which the next file holds, before compression, about.",
+	m.add("lag_bytes", sum, "Bytes of the pages that the next upload will contain before compression, approximately.",
 		func(s *shipper.Status) float64 { return float64(s.LagBytes) })
-	m.add("tip_txid", tip, "The replica's newest TXID, as a number. Absent until it is known.",
+	m.add("tip_txid", tip, "The newest TXID of the replica, as a number. Absent until walvfs knows it.",
 		func(s *shipper.Status) float64 { return float64(s.Tip.TXID) })
-	m.add("tip_timestamp_seconds", tip, "Unix time in seconds of the replica's newest TXID. Absent until it is known.",
+	m.add("tip_timestamp_seconds", tip, "Unix time in seconds of the newest TXID of the replica. Absent until walvfs knows it.",
 		func(s *shipper.Status) float64 { return float64(s.Tip.Time.UnixMilli()) / 1000 })
-	m.add("levels_error", sum, "1 if a file of a higher level or a deletion waits because of an error, 0 if not. Commits reach the replica all the same.",
+	m.add("levels_error", sum, "1 if an error delays a file of a higher level or a deletion, 0 if not. Commits still reach the replica.",
 		func(s *shipper.Status) float64 { return flag(s.LevelsErr != nil) })
-	m.add("unfenced", sum, "1 if another writer would not be noticed, by the user's choice, 0 if it would.",
+	m.add("unfenced", sum, "1 if fencing=off, so that walvfs would not notice another writer, 0 if not.",
 		func(s *shipper.Status) float64 { return flag(s.Unfenced) })
-	m.state = m.describeOne("state", sum, "1 for the state that replication is in, 0 for the others: starting, streaming, retrying or halted.", "state")
+	m.state = m.describeOne("state", sum, "1 for the current state of replication, 0 for the other states: starting, streaming, retrying or halted.", "state")
 	return m
 }
 

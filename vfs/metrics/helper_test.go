@@ -2,13 +2,10 @@ package metrics_test
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/url"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,26 +13,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
-	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 	"github.com/walvfs/walvfs/vfs/metrics"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// Replicas in memory, by the host of their URL.
-var memories sync.Map
-
-func init() {
-	storage.Register("memory", func(_ context.Context, u *url.URL, _ storage.Options) (storage.Store, error) {
-		store, ok := memories.Load(u.Host)
-		if !ok {
-			return nil, fmt.Errorf("no memory store %s", u.Host)
-		}
-		return store.(storage.Store), nil
-	})
-}
 
 // A world is a database that commits, its replica, and the metrics of the process.
 type world struct {
@@ -49,9 +32,7 @@ type world struct {
 // newWorld opens a database of a VFS with more URI parameters, and commits a table.
 func newWorld(t *testing.T, vfsName string, params ...string) *world {
 	t.Helper()
-	store := &storagetest.Memory{Name: strings.ToLower(rand.Text())}
-	memories.Store(store.Name, store)
-	t.Cleanup(func() { memories.Delete(store.Name) })
+	store := dbtest.NewReplica(t)
 	w := &world{T: t, store: store, path: filepath.Join(t.TempDir(), "app.db"), scraper: newScraper(t, metrics.Options{})}
 	w.open(vfsName, params...)
 	w.exec("CREATE TABLE IF NOT EXISTS t (x)")

@@ -123,8 +123,8 @@ func TestStoreRefuses(t *testing.T) {
 			a.settle()
 			a.shipMore(2)
 			a.end(direct)
-			if n := len(a.log.With("level=INFO", "replication goes on")); n != 1 {
-				t.Errorf("the log says %d times that replication goes on", n)
+			if n := len(a.log.With("level=INFO", "replication resumed")); n != 1 {
+				t.Errorf("the log says %d times that replication resumed", n)
 			}
 		})
 	}

@@ -93,7 +93,7 @@ func (c *followed) journalName() string { return c.place.path + "-journal" }
 const pollLock = 2 * time.Millisecond
 
 // errBusy: others hold locks that are in the way.
-var errBusy = errors.New("readers do not make room")
+var errBusy = errors.New("readers keep their locks")
 
 // lock takes a lock, and waits for it until the deadline. It fails with errBusy.
 func (c *followed) lock(level vfs.LockLevel, deadline time.Time) error {

@@ -58,7 +58,7 @@ import (
 )
 
 // ErrWritten: the copy that [Run] keeps up to date is not what it wrote.
-var ErrWritten = errors.New("the copy was written to by somebody else")
+var ErrWritten = errors.New("another program wrote to the copy")
 
 // Options says how to follow.
 type Options struct {
@@ -135,7 +135,7 @@ func Run(ctx context.Context, store storage.Store, target string, opts Options) 
 		opts.Report = func(Status) {}
 	}
 	if opts.TXID != 0 || !opts.Timestamp.IsZero() {
-		return opts.read(store).PlanError(errors.New("what is followed is the newest state, not one TXID or time"))
+		return opts.read(store).PlanError(errors.New("a copy follows the newest state, not a TXID or a time"))
 	}
 	target, _, err := restore.Look(target)
 	if err != nil {

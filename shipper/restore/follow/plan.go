@@ -18,7 +18,7 @@ import (
 func (f *follower) replan(ctx context.Context) (p replica.Plan, whole bool, err error) {
 	listed, err := f.from.Files(ctx)
 	if errors.Is(err, restore.ErrNoReplica) {
-		err = &restore.Error{Op: "list", Name: f.from.String(), Err: errors.New("there are no LTX files any more"), Hint: "the copy stays as it is"}
+		err = &restore.Error{Op: "list", Name: f.from.String(), Err: errors.New("the LTX files are gone"), Hint: "the copy stays as it is"}
 	}
 	if err != nil {
 		return p, false, err
@@ -38,7 +38,7 @@ func (f *follower) replan(ctx context.Context) (p replica.Plan, whole bool, err 
 		f.see(newest, time.Now())
 	}
 	if !same {
-		f.opts.Logger.Warn("the replica has no file that the copy is known to come from: starting from its snapshot", "copy", f.path, "txid", at.TXID, "newest", newest)
+		f.opts.Logger.Warn("no file of the replica matches the copy; starting from a snapshot", "copy", f.path, "txid", at.TXID, "newest", newest)
 		f.tip = newest
 		f.bad = nil
 		if p, err = listed.Plan(0); err != nil {

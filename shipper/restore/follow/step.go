@@ -121,12 +121,12 @@ func (f *follower) take(ctx context.Context, p replica.Plan, whole bool) (again 
 	defer j.discard()
 	files, err := f.fetch(ctx, p, whole, j)
 	if bad, ok := errors.AsType[*replica.Damaged](err); ok && !f.isBad(bad.File) {
-		f.opts.Logger.Warn("a file is damaged, planning without it", "copy", f.path, "key", f.from.Key(bad.File), "error", bad.Err)
+		f.opts.Logger.Warn("file is damaged, planning without it", "copy", f.path, "key", f.from.Key(bad.File), "error", bad.Err)
 		f.bad, f.full = append(f.bad, bad), true
 		return true, nil
 	}
 	if _, gone := errors.AsType[*replica.Missing](err); gone && !f.full {
-		f.opts.Logger.Warn("a file was removed before it was applied, planning again", "copy", f.path, "error", err)
+		f.opts.Logger.Warn("file was removed before it was applied, planning again", "copy", f.path, "error", err)
 		f.full = true
 		return true, nil
 	}

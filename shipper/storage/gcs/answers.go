@@ -77,11 +77,11 @@ func checkListing(resp *http.Response, token string) error {
 	}
 	switch err := json.Unmarshal(body, &list); {
 	case err != nil:
-		return fmt.Errorf("%w: expected a listing, and it is no JSON", driver.ErrForeign)
+		return fmt.Errorf("%w: expected a listing, and it is not JSON", driver.ErrForeign)
 	case list.Kind != "storage#objects":
 		return fmt.Errorf("%w: expected a listing, and it is a document of another kind", driver.ErrForeign)
 	case token != "" && list.NextPageToken == token:
-		return fmt.Errorf("%w: the listing goes round in circles, with one page token twice", driver.ErrForeign)
+		return fmt.Errorf("%w: the listing repeats a page token", driver.ErrForeign)
 	}
 	return nil
 }

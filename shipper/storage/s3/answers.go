@@ -63,7 +63,7 @@ func checkRoot(resp *smithyhttp.Response, name string) error {
 	case err == nil:
 		return fmt.Errorf("%w: expected a %s, and it is a document of another kind", driver.ErrForeign, name)
 	case err == io.EOF || malformed:
-		return fmt.Errorf("%w: expected a %s, and it is no XML", driver.ErrForeign, name)
+		return fmt.Errorf("%w: expected a %s, and it is not XML", driver.ErrForeign, name)
 	}
 	return err // of the connection
 }

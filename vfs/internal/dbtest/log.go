@@ -69,7 +69,7 @@ func RequireForgotten(t *testing.T, path string, log *LogLines) {
 	if id.Birth != 0 {
 		Settled(t, path)
 		if n := len(log.With("level=INFO", "continuing the replica", "but the database holds it")); n == 0 {
-			t.Errorf("the log does not say why replication goes on:\n%s", log.With(""))
+			t.Errorf("the log does not say why replication resumed:\n%s", log.With(""))
 		}
 		return
 	}

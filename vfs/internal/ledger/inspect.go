@@ -190,9 +190,9 @@ func (i *Inspection) proveClosed(s *statefile.State) error {
 	case s.Closed == nil:
 		return errors.New("the WAL is gone")
 	case !s.Closed.Equal(statefile.ClosedAs(info, now)):
-		return errors.New("the database was written to outside of this VFS")
+		return errors.New("another program wrote to the database")
 	case !s.Closed.Settled:
-		return errors.New("the database may have been written to outside of this VFS in the moment in which it was left")
+		return errors.New("another program may have written to the database at the moment when it was closed")
 	}
 	return nil
 }

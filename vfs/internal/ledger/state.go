@@ -79,7 +79,7 @@ func (l *Ledger) appendMore(s statefile.State) {
 // WAL meanwhile, before it is made to wait.
 const draftTries = 3
 
-// save writes the state file durably as a whole. Without it, replication goes on, but a
+// save writes the state file durably as a whole. Without it, replication resumed, but a
 // crash would make the replica a stranger's. l.mu must not be held.
 func (l *Ledger) save() {
 	for try := range draftTries + 1 {

@@ -7,7 +7,7 @@ import (
 )
 
 // ErrForeign: what answers is not the service, or not about what was asked.
-var ErrForeign = errors.New("the answer is not the service's")
+var ErrForeign = errors.New("the answer does not come from the service")
 
 // HintForeign is the hint of errors that wrap [ErrForeign].
 const HintForeign = "a proxy, a login page or a wrong endpoint may answer in the service's place: check the endpoint and HTTPS_PROXY"
@@ -45,7 +45,7 @@ func (l *Listing) Next(token string) error {
 		return fmt.Errorf("%w: the listing is truncated and has no continuation token", ErrForeign)
 	}
 	if l.tokens[token] {
-		return fmt.Errorf("%w: the listing goes round in circles, with one continuation token twice", ErrForeign)
+		return fmt.Errorf("%w: the listing repeats a continuation token", ErrForeign)
 	}
 	if l.tokens == nil {
 		l.tokens = map[string]bool{}
