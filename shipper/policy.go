@@ -2,43 +2,24 @@ package shipper
 
 import "time"
 
-// A Policy says when files of higher levels are made, and how long files are kept.
-// The zero value makes none, and keeps all.
+// A Policy says when walvfs makes files of higher levels, and how long it keeps files. A
+// field that is zero has its default. A negative duration turns off what its field is for.
 type Policy struct {
-	// Levels are the times after which what changed is compacted into one file of
-	// level 1, 2, ..., up to 8 of them, ascending.
+	// Levels are the times after which the pages that changed are compacted into one file
+	// of level 1, 2, ..., up to 8 levels, ascending. The default is 30 s, 5 min and 1 h. An
+	// empty slice that is not nil makes no levels.
 	Levels []time.Duration
 
-	// Snapshots is the time after which the whole database becomes a file of level
-	// 9; zero for never.
+	// Snapshots is the time after which the whole database becomes a file of level 9. The
+	// default is 24 h; negative makes no snapshots.
 	Snapshots time.Duration
 
-	// KeepRaw is how long each single upload can be restored, 5 minutes at least: how
-	// long its level 0 file is kept once it is compacted. A writer that slept for less
-	// finds the file that took its TXID.
+	// KeepRaw is how long each single upload can be restored: how long its level 0 file is
+	// kept after it was compacted. The default is 5 min, which is also the least.
 	KeepRaw time.Duration
 
-	// Keep is how far back points in time can be restored: each upload for KeepRaw,
-	// and before that as far apart as files of level 1. Zero keeps everything for
-	// ever, level 0 files too.
-	Keep time.Duration
-}
-
-// LeastKeepRaw is the least [Policy.KeepRaw] there is.
-const LeastKeepRaw = 5 * time.Minute
-
-// IsZero reports whether nothing is set.
-func (p Policy) IsZero() bool {
-	return p.Levels == nil && p.Snapshots == 0 && p.KeepRaw == 0 && p.Keep == 0
-}
-
-// DefaultPolicy is what Litestream does by default, but that Keep is a promise: the
-// snapshot before the oldest such point stays as long as the point.
-func DefaultPolicy() Policy {
-	return Policy{
-		Levels:    []time.Duration{30 * time.Second, 5 * time.Minute, time.Hour},
-		Snapshots: 24 * time.Hour,
-		KeepRaw:   5 * time.Minute,
-		Keep:      24 * time.Hour,
-	}
+	// Retention is how far back a point in time can be restored: each single upload for
+	// KeepRaw, and older points as far apart as files of level 1. The default is 24 h;
+	// negative keeps all files, level 0 files too.
+	Retention time.Duration
 }

@@ -223,8 +223,8 @@ type Options struct {
 	// Fencing says whether the store must support put-if-absent.
 	Fencing Fencing
 
-	// Policy says when files are compacted and how long they are kept. The zero
-	// value is [shipper.DefaultPolicy].
+	// Policy says when files are compacted and how long they are kept. [Off] turns off
+	// snapshots and retention.
 	Policy shipper.Policy
 
 	// Logger defaults to [slog.Default].

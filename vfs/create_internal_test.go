@@ -9,9 +9,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/vfs"
+
+	"github.com/walvfs/walvfs/internal/shipping"
+	"github.com/walvfs/walvfs/shipper"
 )
 
 // lockedFile is a file that is open through a VFS. It takes locks up to a level.
@@ -144,6 +148,7 @@ func TestOptionsAreSettings(t *testing.T) {
 	v := &replicated{opts: Options{
 		Durability: DurabilitySync, Restore: RestoreIfBehind, Adopt: AdoptEqual, Diverged: DivergedOverwrite,
 		OnFenced: OnFencedReadonly, Fencing: FencingOff, Interval: Off, SyncTimeout: Off, MaxLag: Off, CloseTimeout: Off, LockTimeout: Off,
+		Policy: shipper.Policy{Snapshots: Off, Retention: Off, KeepRaw: time.Hour},
 	}}
 	want := v.defaults()
 	got := (&replicated{}).defaults()
@@ -151,8 +156,24 @@ func TestOptionsAreSettings(t *testing.T) {
 	err := got.apply(url.Values{
 		"durability": {"sync"}, "restore": {"if-behind"}, "adopt": {"equal"}, "diverged": {"overwrite"}, "on_fenced": {"readonly"},
 		"fencing": {"off"}, "interval": {"0s"}, "sync_timeout": {"off"}, "max_lag": {"off"}, "close_timeout": {"0s"}, "lock_timeout": {"0s"},
+		"snapshots": {"off"}, "retention": {"off"}, "keep_raw": {"1h"},
 	})
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%v\n got %+v\nwant %+v", err, got, want)
+	}
+}
+
+// Each field of a policy comes from the options, else from the configuration, else from the
+// defaults.
+func TestEffectivePolicy(t *testing.T) {
+	own := shipper.Policy{Snapshots: Off, KeepRaw: time.Hour}
+	file := shipper.Policy{Snapshots: time.Hour, Retention: Off, Levels: []time.Duration{}}
+	got := effective(own, file)
+	want := shipping.Policy{Levels: []time.Duration{}, Snapshots: 0, KeepRaw: time.Hour, Keep: 0}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got := effective(shipper.Policy{}, shipper.Policy{}); !reflect.DeepEqual(got, shipping.DefaultPolicy()) {
+		t.Errorf("nothing is said: %+v", got)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/walvfs/walvfs/shipper"
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/vfs/internal/uri"
 )
 
@@ -35,7 +35,7 @@ var parameters = []parameter{
 	oneOf("adopt", func(s *settings) *Adopt { return &s.adopt }, AdoptMoved, AdoptEqual, AdoptNever),
 	oneOf("diverged", func(s *settings) *Diverged { return &s.diverged }, DivergedHalt, DivergedOverwrite),
 	durationOrOff("retention", func(s *settings) *time.Duration { return &s.policy.Keep }),
-	atLeast(shipper.LeastKeepRaw, duration("keep_raw", func(s *settings) *time.Duration { return &s.policy.KeepRaw })),
+	atLeast(shipping.LeastKeepRaw, duration("keep_raw", func(s *settings) *time.Duration { return &s.policy.KeepRaw })),
 	durationOrOff("snapshots", func(s *settings) *time.Duration { return &s.policy.Snapshots }),
 	oneOf("fencing", func(s *settings) *Fencing { return &s.fencing }, FencingOn, FencingOff),
 }

@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"log/slog"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/ncruces/go-sqlite3/vfs"
 
+	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/vfs/config"
@@ -28,7 +30,7 @@ type settings struct {
 	syncTimeout  time.Duration // how long commits wait for the replica, 0 for ever
 	maxLag       time.Duration // beyond which writes are refused, 0 for never
 	onFenced     OnFenced
-	policy       shipper.Policy
+	policy       shipping.Policy
 	storage      storage.Options
 	uri          url.Values   // what it says
 	parameters   []string     // that the VFS underneath reads
@@ -51,9 +53,6 @@ func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err err
 		}
 	}
 	s.uri = params
-	if s.policy.IsZero() {
-		s.policy = shipper.DefaultPolicy()
-	}
 	if err := s.apply(params); err != nil {
 		return s, true, err
 	}
@@ -76,12 +75,28 @@ func (v *replicated) defaults() settings {
 		syncTimeout:  max(0, cmp.Or(v.opts.SyncTimeout, 10*time.Second)),
 		maxLag:       max(0, v.opts.MaxLag),
 		onFenced:     v.opts.OnFenced,
-		policy:       v.opts.Policy,
+		policy:       effective(v.opts.Policy),
 		storage:      v.opts.Storage,
 		parameters:   v.opts.Parameters,
 		logger:       calls.logger(cmp.Or(v.opts.Logger, slog.Default())),
 		calls:        calls,
 	}
+}
+
+// effective returns what the first of several policies says that says something, and else the
+// default.
+func effective(policies ...shipper.Policy) shipping.Policy {
+	p := shipping.DefaultPolicy()
+	for _, q := range slices.Backward(policies) {
+		if q.Levels != nil {
+			p.Levels = q.Levels
+		}
+		p.Snapshots = cmp.Or(q.Snapshots, p.Snapshots)
+		p.KeepRaw = cmp.Or(q.KeepRaw, p.KeepRaw)
+		p.Keep = cmp.Or(q.Retention, p.Keep)
+	}
+	p.Snapshots, p.Keep = max(0, p.Snapshots), max(0, p.Keep)
+	return p
 }
 
 // findReplica finds the replica of a database whose URI does not name it: in the
@@ -102,9 +117,7 @@ func (v *replicated) findReplica(path string, s *settings) error {
 	if v.opts.Interval == 0 && db.Interval != 0 {
 		s.interval = max(0, db.Interval)
 	}
-	if v.opts.Policy.IsZero() {
-		s.policy = db.Policy
-	}
+	s.policy = effective(v.opts.Policy, db.Policy)
 	if db.RestoreIfMissing {
 		s.restore = max(s.restore, RestoreIfMissing)
 	}

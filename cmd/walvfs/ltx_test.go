@@ -28,7 +28,7 @@ func TestLitestreamLists(t *testing.T) {
 	vfs.Register("replicated-levels", vfs.Options{Interval: vfs.Off, Policy: shipper.Policy{
 		Levels:    []time.Duration{50 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond},
 		Snapshots: 500 * time.Millisecond,
-		Keep:      time.Hour,
+		Retention: time.Hour,
 	}})
 	for name, replica := range map[string]func(testing.TB) *storagetest.Replica{
 		"file": storagetest.File,

@@ -106,6 +106,7 @@ func runChild() {
 		vfs.Register(levelsVFS, vfs.Options{Policy: shipper.Policy{
 			Levels:    []time.Duration{time.Duration(50+rng.IntN(300)) * time.Millisecond, time.Second},
 			Snapshots: time.Duration(200+rng.IntN(1500)) * time.Millisecond,
+			Retention: vfs.Off,
 		}})
 	}
 	switch c.Task {

@@ -38,7 +38,7 @@ func TestCalledWithoutLocks(t *testing.T) {
 			}
 		}
 		s = shipping.New(db, store, shipping.Options{
-			Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}, Snapshots: time.Hour, KeepRaw: 5 * time.Minute, Keep: time.Hour},
+			Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}, Snapshots: time.Hour, KeepRaw: 5 * time.Minute, Keep: time.Hour},
 			Logger: slog.New(logFunc(func(m string) { called(m) })),
 			Events: func(e shipper.Event) {
 				switch e := e.(type) {

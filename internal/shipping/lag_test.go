@@ -21,7 +21,7 @@ import (
 func TestLagUntilAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(3)
-		s := shipping.New(db, store, shipping.Options{Policy: shipper.DefaultPolicy()})
+		s := shipping.New(db, store, shipping.Options{Policy: shipping.DefaultPolicy()})
 		defer s.Close()
 		drain(t, s)
 
@@ -76,7 +76,7 @@ func TestLagUntilAcknowledged(t *testing.T) {
 func TestLagOfLostBucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(3)
-		s := shipping.New(db, store, shipping.Options{Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}, KeepRaw: 5 * time.Minute}})
+		s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}, KeepRaw: 5 * time.Minute}})
 		defer s.Close()
 		drain(t, s)
 		outage(store, fmt.Errorf("create: %w", storage.ErrNoBucket))

@@ -12,7 +12,7 @@ import (
 // lateAfter is half of the least time for which level 0 files are kept. A writer
 // that was suspended for longer may create a TXID that another one wrote, and
 // whose file retention has removed since.
-const lateAfter = shipper.LeastKeepRaw / 2
+const lateAfter = LeastKeepRaw / 2
 
 // elapsed returns how long ago t was, by the clock that says more: the monotonic
 // one may stand still while a machine sleeps, and the wall clock may be set back.

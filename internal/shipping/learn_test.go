@@ -9,7 +9,6 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
@@ -67,7 +66,7 @@ func TestLearn(t *testing.T) {
 			uploadFile(t, store, format.FileInfo{MinTXID: 4, MaxTXID: 4}, 100, 0)
 			uploadFile(t, store, format.FileInfo{MinTXID: 5, MaxTXID: 5}, 3000, 0)
 			test.damage(store)
-			s := New(nil, store, Options{Policy: shipper.DefaultPolicy()})
+			s := New(nil, store, Options{Policy: DefaultPolicy()})
 			s.queue.stop() // for what it finds out only
 			s.levels.begin(5, time.Now())
 			if err := s.learn(t.Context()); err != nil {
@@ -90,7 +89,7 @@ func TestLevelPages(t *testing.T) {
 	const pageSize = 65536
 	lock := format.LockPage(pageSize)
 	info := CutInfo{PageSize: pageSize, Commit: lock + 10, Pages: roaring.BitmapOf(3)}
-	l := New(nil, &storagetest.Memory{Name: "pages"}, Options{Policy: shipper.DefaultPolicy()}).levels
+	l := New(nil, &storagetest.Memory{Name: "pages"}, Options{Policy: DefaultPolicy()}).levels
 	first, snapshot := l.list[0], l.list[3]
 	first.pages.AddMany([]uint32{1, 2, lock, lock + 10, lock + 11})
 	if got := l.take(first, 7, time.Now()).pages(info); !got.Equals(roaring.BitmapOf(1, 2, 3, lock+10)) {

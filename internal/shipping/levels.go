@@ -8,7 +8,6 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper"
 )
 
 // levels knows what the next file of each higher level has to hold: the pages of the
@@ -16,7 +15,7 @@ import (
 // it, and what comes before it, stays as it is until snapshots are older, rather than
 // being uploaded once more at each level.
 type levels struct {
-	policy shipper.Policy
+	policy Policy
 	list   []*level // 1, 2, ... and then that of snapshots
 	learn  *job     // finds out what they lack of earlier runs
 	look   *job     // finds out whether the replica is still what it was

@@ -22,7 +22,7 @@ import (
 func TestSteadyState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(100)
-		s := shipping.New(db, store, shipping.Options{Interval: time.Second, Policy: shipper.DefaultPolicy()})
+		s := shipping.New(db, store, shipping.Options{Interval: time.Second, Policy: shipping.DefaultPolicy()})
 		defer s.Close()
 		drain(t, s) // which finds out about the store
 		var mu sync.Mutex
@@ -74,7 +74,7 @@ func TestLevelsAreNotInTheWay(t *testing.T) {
 			}
 			return nil
 		}
-		s := shipping.New(db, store, shipping.Options{Interval: time.Second, Policy: shipper.DefaultPolicy()})
+		s := shipping.New(db, store, shipping.Options{Interval: time.Second, Policy: shipping.DefaultPolicy()})
 		defer s.Close()
 		for i := range uint32(1000) {
 			db.commit(i%10 + 1)
@@ -114,7 +114,7 @@ func TestLevelsOfAnotherBucket(t *testing.T) {
 			}
 			return nil
 		}
-		s := shipping.New(db, store, shipping.Options{Interval: time.Second, Policy: shipper.DefaultPolicy()})
+		s := shipping.New(db, store, shipping.Options{Interval: time.Second, Policy: shipping.DefaultPolicy()})
 		defer s.Close()
 		work := func(n int) {
 			for i := range uint32(n) {
@@ -165,7 +165,7 @@ func TestNothingWaitsForLevels(t *testing.T) {
 		for _, closing := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				store, db := newStore(t), newDB(1000)
-				s := shipping.New(db, store, shipping.Options{Policy: shipper.Policy{Snapshots: time.Minute}})
+				s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Snapshots: time.Minute}})
 				defer s.Close()
 				drain(t, s)
 				db.slow.Store(int64(100 * time.Millisecond)) // 100 s for all pages
@@ -211,7 +211,7 @@ func TestLevelsFollowAcknowledgement(t *testing.T) {
 	for _, end := range []error{errStore, storage.ErrExists} {
 		synctest.Test(t, func(t *testing.T) {
 			store, db := newStore(t), newDB(10)
-			s := shipping.New(db, store, shipping.Options{Interval: 20 * time.Second, Policy: shipper.DefaultPolicy()})
+			s := shipping.New(db, store, shipping.Options{Interval: 20 * time.Second, Policy: shipping.DefaultPolicy()})
 			drain(t, s)
 			time.Sleep(12 * time.Second)
 			db.commit(1)
@@ -243,7 +243,7 @@ func TestFewMakeLevels(t *testing.T) {
 		for range dbs {
 			db := newDB(100)
 			s := shipping.New(db, newStore(t), shipping.Options{
-				Policy: shipper.Policy{Snapshots: time.Minute},
+				Policy: shipping.Policy{Snapshots: time.Minute},
 				Events: func(e shipper.Event) {
 					if e, ok := e.(shipper.Encoded); ok && e.Level == format.LevelSnapshot {
 						made.Add(1)
@@ -271,7 +271,7 @@ func TestCompactWaitsForAnEncoder(t *testing.T) {
 		var all sync.WaitGroup
 		for range 20 {
 			db, store := newDB(100), newStore(t)
-			s := shipping.New(db, store, shipping.Options{Policy: shipper.Policy{Snapshots: time.Minute}})
+			s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Snapshots: time.Minute}})
 			defer s.Close()
 			drain(t, s)
 			db.slow.Store(int64(100 * time.Millisecond)) // 10 s for a snapshot
@@ -348,7 +348,7 @@ func TestFlushBeforeAbandoned(t *testing.T) {
 func TestAbandonedWhileMakingLevel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(100)
-		s := shipping.New(db, store, shipping.Options{Interval: 20 * time.Second, Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}}})
+		s := shipping.New(db, store, shipping.Options{Interval: 20 * time.Second, Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
 		defer s.Close()
 		drain(t, s)
 		time.Sleep(time.Minute) // there is a file of level 1, with every page
@@ -400,7 +400,7 @@ func TestLevelGoesOnAfterWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer shipping.SetLarge(1)()
 		store, db := newStore(t), newDB(20)
-		s := shipping.New(db, store, shipping.Options{Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}}})
+		s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
 		defer s.Close()
 		drain(t, s)
 		db.commit(3)
@@ -456,7 +456,7 @@ func TestOldLevelFileIsKept(t *testing.T) {
 			}
 			return nil
 		})
-		s := shipping.New(db, store, shipping.Options{Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}}})
+		s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
 		defer s.Close()
 		drain(t, s)
 		db.commit(2)

@@ -36,7 +36,7 @@ func TestVanished(t *testing.T) {
 				var vanished atomic.Int64
 				s := shipping.New(db, store, shipping.Options{
 					Interval: time.Second,
-					Policy:   shipper.Policy{Levels: []time.Duration{30 * time.Second, 5 * time.Minute}, Snapshots: 24 * time.Hour, KeepRaw: 5 * time.Minute, Keep: 24 * time.Hour},
+					Policy:   shipping.Policy{Levels: []time.Duration{30 * time.Second, 5 * time.Minute}, Snapshots: 24 * time.Hour, KeepRaw: 5 * time.Minute, Keep: 24 * time.Hour},
 					Events: func(e shipper.Event) {
 						if e, ok := e.(shipper.Failed); ok && errors.Is(e.Err, shipper.ErrVanished) {
 							vanished.Add(1)
@@ -77,7 +77,7 @@ func TestVanishedBase(t *testing.T) {
 		store, db := newStore(t), newDB(10)
 		s := shipping.New(db, store, shipping.Options{
 			Interval: time.Second,
-			Policy:   shipper.Policy{Levels: []time.Duration{30 * time.Second, 5 * time.Minute}, Snapshots: 24 * time.Hour},
+			Policy:   shipping.Policy{Levels: []time.Duration{30 * time.Second, 5 * time.Minute}, Snapshots: 24 * time.Hour},
 		})
 		defer s.Close()
 		work := func(minutes int) {
@@ -113,7 +113,7 @@ func TestVanishedBetweenRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(10)
 		run := func() *shipping.Shipper {
-			s := shipping.New(db, store, shipping.Options{Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}}})
+			s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
 			for i := range uint32(10) {
 				db.commit(i + 1)
 				drain(t, s)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/internal/shipping"
-	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
@@ -43,7 +42,7 @@ func TestMonthsOfShortRuns(t *testing.T) {
 func feed(t *testing.T, commits int, every time.Duration, short bool) *storagetest.Memory {
 	store, db := newStore(t), newDB(10)
 	open := func() *shipping.Shipper {
-		return shipping.New(db, store, shipping.Options{Interval: time.Second, Policy: shipper.DefaultPolicy()})
+		return shipping.New(db, store, shipping.Options{Interval: time.Second, Policy: shipping.DefaultPolicy()})
 	}
 	s := open()
 	for i := range commits {
@@ -106,7 +105,7 @@ func TestJobsFailInEveryOrder(t *testing.T) {
 				}
 				return nil
 			})
-			policy := shipper.Policy{Levels: []time.Duration{30 * time.Second}, Snapshots: 4 * time.Minute, KeepRaw: 5 * time.Minute, Keep: 10 * time.Minute}
+			policy := shipping.Policy{Levels: []time.Duration{30 * time.Second}, Snapshots: 4 * time.Minute, KeepRaw: 5 * time.Minute, Keep: 10 * time.Minute}
 			s := shipping.New(db, store, shipping.Options{Policy: policy})
 			defer s.Close()
 			const each = 8
@@ -158,7 +157,7 @@ func TestAppendOnly(t *testing.T) {
 			}
 			return nil
 		})
-		s := shipping.New(db, store, shipping.Options{Policy: shipper.DefaultPolicy()})
+		s := shipping.New(db, store, shipping.Options{Policy: shipping.DefaultPolicy()})
 		defer s.Close()
 		const days = 2
 		for i := range days * 24 * 6 {
@@ -182,7 +181,7 @@ func TestFinishDoesNotWaitForTheInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(10)
 		for i := range 6 {
-			s := shipping.New(db, store, shipping.Options{Interval: time.Hour, Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}}})
+			s := shipping.New(db, store, shipping.Options{Interval: time.Hour, Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
 			db.commit(2)
 			start := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

@@ -16,7 +16,6 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/internal/shipping"
-	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
@@ -113,7 +112,7 @@ func (l *life) open() {
 	if n := len(l.db.made); n > 0 {
 		l.idle = time.Since(l.db.made[n-1].Time)
 	}
-	l.s = shipping.New(l.db, l.store, shipping.Options{Interval: time.Second, Policy: shipper.DefaultPolicy(), SpoolDir: l.dir})
+	l.s = shipping.New(l.db, l.store, shipping.Options{Interval: time.Second, Policy: shipping.DefaultPolicy(), SpoolDir: l.dir})
 	l.s.Wake()
 }
 
@@ -167,7 +166,7 @@ func (l *life) change() {
 		l.s.Finish(ctx) // what it does not do, a later run does
 		l.s.Close()
 		synctest.Wait()
-		l.s = shipping.New(l.db, l.store, shipping.Options{Interval: time.Second, Policy: shipper.DefaultPolicy(), SpoolDir: l.dir})
+		l.s = shipping.New(l.db, l.store, shipping.Options{Interval: time.Second, Policy: shipping.DefaultPolicy(), SpoolDir: l.dir})
 	}
 }
 
@@ -189,7 +188,7 @@ func (l *life) check(faulty bool) {
 	}
 	l.restore(newest)
 	l.restore(points[l.rng.IntN(len(points))])
-	keep := shipper.DefaultPolicy().Keep
+	keep := shipping.DefaultPolicy().Keep
 	for _, ago := range []time.Duration{keep, time.Duration(l.rng.Int64N(int64(keep))), 0} {
 		l.checkTime(files.Infos(), time.Now().Add(-ago), faulty)
 	}
@@ -199,7 +198,7 @@ func (l *life) check(faulty bool) {
 // for a while first, so that every level gets a file and retention comes around.
 func (l *life) checkKept() {
 	l.t.Helper()
-	policy := shipper.DefaultPolicy()
+	policy := shipping.DefaultPolicy()
 	l.db.slow.Store(0)
 	for range 30 {
 		l.change()

@@ -76,7 +76,7 @@ func TestLevelsAreCopiedFirst(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			store, db := newStore(t), newDB(10)
 			copies := &fakeCopies{takes: 5 * time.Second, err: failure}
-			s := shipping.New(db, store, shipping.Options{Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}}})
+			s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
 			defer s.Close()
 			drain(t, s)
 			time.Sleep(time.Minute)
@@ -130,7 +130,7 @@ func TestCopiesAreClosed(t *testing.T) {
 					}
 					return nil
 				})
-				s := shipping.New(db, store, shipping.Options{Policy: shipper.Policy{Snapshots: 30 * time.Second}})
+				s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Snapshots: 30 * time.Second}})
 				db.commit(1)
 				drain(t, s)
 				time.Sleep(29 * time.Second)
@@ -161,7 +161,7 @@ func TestCopyForALevelThatBeginsAnew(t *testing.T) {
 		store, db := newStore(t), newDB(10)
 		copies := &fakeCopies{takes: 5 * time.Second}
 		db.precopy = copies.precopy
-		s := shipping.New(db, store, shipping.Options{Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}}})
+		s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
 		defer s.Close()
 		drain(t, s)
 		db.commit(1)
@@ -183,7 +183,7 @@ func TestSnapshotIsCopiedFirst(t *testing.T) {
 		store, db := newStore(t), newDB(10)
 		copies := &fakeCopies{takes: time.Second}
 		db.precopy = copies.precopy
-		s := shipping.New(db, store, shipping.Options{Policy: shipper.Policy{Snapshots: 30 * time.Second}})
+		s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Snapshots: 30 * time.Second}})
 		defer s.Close()
 		for range 40 {
 			db.commit(1)
@@ -204,7 +204,7 @@ func TestOutageKeepsNoEncoder(t *testing.T) {
 		store, db := newStore(t), newDB(10)
 		copies := &fakeCopies{takes: 5 * time.Second}
 		db.precopy = copies.precopy
-		s := shipping.New(db, store, shipping.Options{Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}}})
+		s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
 		defer s.Close()
 		drain(t, s)
 		db.commit(2)
@@ -240,7 +240,7 @@ func TestHaltKeepsNoEncoder(t *testing.T) {
 			}
 			return nil
 		}
-		s := shipping.New(db, store, shipping.Options{Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}}})
+		s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
 		defer s.Close()
 		drain(t, s)
 		db.commit(2)
@@ -266,7 +266,7 @@ func TestCopyDoesNotWaitForTheInterval(t *testing.T) {
 		store, db := newStore(t), newDB(10)
 		copies := &fakeCopies{takes: 5 * time.Second}
 		db.precopy = copies.precopy
-		s := shipping.New(db, store, shipping.Options{Interval: time.Hour, Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}}})
+		s := shipping.New(db, store, shipping.Options{Interval: time.Hour, Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
 		defer s.Close()
 		drain(t, s)
 		db.commit(2)

@@ -102,7 +102,7 @@ func (l *levels) served(now time.Time) time.Time {
 //
 // It returns nothing if a TXID that a remaining file ends with could no longer be
 // restored. It also reports whether level 0 files expire later by themselves.
-func expired(files replica.Files, p shipper.Policy, now time.Time) (out replica.Files, again bool) {
+func expired(files replica.Files, p Policy, now time.Time) (out replica.Files, again bool) {
 	base, ok := oldestBase(files, now.Add(-p.Keep))
 	if !ok {
 		return nil, false

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/walvfs/walvfs/format"
-	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/replica"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
@@ -14,7 +13,7 @@ import (
 // What expires, by the age of each file in minutes.
 func TestExpired(t *testing.T) {
 	now := time.Date(2026, 1, 10, 0, 0, 0, 0, time.UTC)
-	policy := shipper.Policy{KeepRaw: 5 * time.Minute, Keep: time.Hour}
+	policy := Policy{KeepRaw: 5 * time.Minute, Keep: time.Hour}
 	file := func(level int, lo, hi format.TXID, minutes int) replica.File {
 		return replica.File{FileInfo: format.FileInfo{Level: level, MinTXID: lo, MaxTXID: hi}, Written: now.Add(-time.Duration(minutes) * time.Minute)}
 	}
@@ -101,7 +100,7 @@ func TestStoreTime(t *testing.T) {
 
 // Level 0 is kept for long enough that a sleeper finds who took its TXID.
 func TestKeepRawIsEnough(t *testing.T) {
-	s := New(nil, new(storagetest.Memory), Options{Policy: shipper.Policy{KeepRaw: time.Second, Keep: time.Hour}})
+	s := New(nil, new(storagetest.Memory), Options{Policy: Policy{KeepRaw: time.Second, Keep: time.Hour}})
 	if s.opts.Policy.KeepRaw < 2*lateAfter || s.levels.policy.KeepRaw < 2*lateAfter {
 		t.Errorf("%+v", s.opts.Policy)
 	}

@@ -56,11 +56,11 @@ import (
 
 // Options configure a [Shipper]. Zero values are usable.
 type Options struct {
-	NodeID   uint64         // of this copy of the database, written into each file
-	Interval time.Duration  // at most one upload in this time
-	SpoolDir string         // for files too large for memory; "" is the system's
-	Unfenced bool           // go on with a store that does not tell two writers apart
-	Policy   shipper.Policy // of higher levels and of retention
+	NodeID   uint64        // of this copy of the database, written into each file
+	Interval time.Duration // at most one upload in this time
+	SpoolDir string        // for files too large for memory; "" is the system's
+	Unfenced bool          // go on with a store that does not tell two writers apart
+	Policy   Policy        // of higher levels and of retention
 	Logger   *slog.Logger
 	Events   func(shipper.Event) // is told what happens, if not nil
 }
@@ -112,7 +112,7 @@ type Shipper struct {
 
 // New returns a shipper. It does nothing until [Shipper.Wake] is called.
 func New(source Source, store storage.Store, opts Options) *Shipper {
-	opts.Policy.KeepRaw = max(opts.Policy.KeepRaw, shipper.LeastKeepRaw)
+	opts.Policy.KeepRaw = max(opts.Policy.KeepRaw, LeastKeepRaw)
 	s := &Shipper{
 		source:  source,
 		store:   &meter{Store: store},

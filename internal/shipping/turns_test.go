@@ -11,7 +11,6 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/internal/shipping"
-	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
@@ -36,7 +35,7 @@ func (f *inFlight) begin() {
 
 const uploadTakes = 10 * time.Millisecond
 
-func newCrowd(t *testing.T, n int, turns int64, policy shipper.Policy) *crowd {
+func newCrowd(t *testing.T, n int, turns int64, policy shipping.Policy) *crowd {
 	usual := shipping.MaxConcurrent
 	shipping.MaxConcurrent = turns
 	defer func() { shipping.MaxConcurrent = usual }()
@@ -87,7 +86,7 @@ func TestTurns(t *testing.T) {
 		t.Run(fmt.Sprint(turns), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const busy = 12
-				c := newCrowd(t, busy+1, turns, shipper.Policy{})
+				c := newCrowd(t, busy+1, turns, shipping.Policy{})
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
 				for i := range busy {
@@ -125,7 +124,7 @@ func TestTurns(t *testing.T) {
 // Uploads of levels have turns of their own beside those of commits, and both go on.
 func TestLevelsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		policy := shipper.Policy{Levels: []time.Duration{100 * time.Millisecond}, Snapshots: time.Second, KeepRaw: time.Hour}
+		policy := shipping.Policy{Levels: []time.Duration{100 * time.Millisecond}, Snapshots: time.Second, KeepRaw: time.Hour}
 		c := newCrowd(t, 5, 2, policy)
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
@@ -152,7 +151,7 @@ func TestLevelsTakeTurns(t *testing.T) {
 func TestHungLevels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const turns = 4
-		policy := shipper.Policy{Snapshots: time.Second, KeepRaw: time.Hour}
+		policy := shipping.Policy{Snapshots: time.Second, KeepRaw: time.Hour}
 		c := newCrowd(t, 3*turns, turns, policy)
 		for i, store := range c.stores {
 			store.SetBefore(func(ctx context.Context, op, key string) error {

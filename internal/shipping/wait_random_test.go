@@ -64,7 +64,7 @@ func (q *queue) round(t *testing.T) {
 	q.db, q.store = newDB(5), &ledger{Store: newStore(t), rng: rand.New(rand.NewPCG(q.rng.Uint64(), 1))}
 	q.db.slowCut.Store(q.rng.Int64N(2) * q.rng.Int64N(int64(50*time.Millisecond)))
 	interval := []time.Duration{0, 50 * time.Millisecond, time.Second, time.Hour}[q.rng.IntN(4)]
-	q.s = shipping.New(q.db, q.store, shipping.Options{Interval: interval, Policy: shipper.DefaultPolicy()})
+	q.s = shipping.New(q.db, q.store, shipping.Options{Interval: interval, Policy: shipping.DefaultPolicy()})
 	q.store.faults.Store(q.rng.Int64N(2) * (2 + q.rng.Int64N(8)))
 	var wg sync.WaitGroup
 	for range 2 + q.rng.IntN(20) {

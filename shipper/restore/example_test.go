@@ -8,6 +8,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/restore"
@@ -67,6 +68,25 @@ func ExampleWrite() {
 	// Output:
 	// to read: 1 file in 1 request
 	// TXID 0000000000000001 has 4096 bytes
+}
+
+// What a restore would read is known before it begins, from one listing and one header.
+func ExamplePrepare() {
+	ctx := context.Background()
+	store := &storagetest.Memory{Name: "app"}
+	shipOnePage(ctx, store)
+
+	preview, err := restore.Prepare(ctx, store, "", restore.Options{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, f := range preview.Plan.Apply {
+		fmt.Println(preview.Key(f))
+	}
+	fmt.Println("TXID", preview.Plan.TXID(), "of", time.UnixMilli(preview.Header.Timestamp).UTC())
+	// Output:
+	// 0000/0000000000000001-0000000000000001.ltx
+	// TXID 0000000000000001 of 1970-01-01 00:00:00.001 +0000 UTC
 }
 
 // shipOnePage stands in for a shipper.

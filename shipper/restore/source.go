@@ -29,4 +29,3 @@ func explain(bad *replica.Damaged, listed replica.Files) error {
 	}
 	return e
 }
-

@@ -79,7 +79,7 @@ type DB struct {
 	// Zero: the file does not say; negative: none.
 	Interval time.Duration
 
-	// Policy is of levels and retention. Zero: the file does not say.
+	// Policy is of levels and retention. A field is zero if the file does not set it.
 	Policy shipper.Policy
 
 	// RestoreIfMissing is Litestream's restore-if-db-not-exists.

@@ -236,23 +236,23 @@ dbs:
 		Levels:    []time.Duration{10 * time.Second, 10 * time.Minute},
 		Snapshots: time.Hour,
 		KeepRaw:   time.Minute,
-		Keep:      720 * time.Hour,
+		Retention: 720 * time.Hour,
 	}
 	db, _ := c.DB("/data/app.db")
 	if err := db.CheckWrite(); err != nil || !reflect.DeepEqual(db.Policy, want) {
 		t.Errorf("%+v, %v", db.Policy, err)
 	}
 	db, _ = c.DB("/data/other.db")
-	want.Snapshots = 0
+	want.Snapshots = -1
 	if !reflect.DeepEqual(db.Policy, want) {
 		t.Errorf("%+v", db.Policy)
 	}
 	c, err = parse("walvfs.yml", []byte("retention: {enabled: false}\ndbs: [{path: /a, replica: {url: 's3://b'}}]"), lookup)
-	if err != nil || c.DBs[0].Policy.Keep != 0 || c.DBs[0].Policy.Snapshots != 24*time.Hour {
+	if err != nil || !reflect.DeepEqual(c.DBs[0].Policy, shipper.Policy{Retention: -1}) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	c, err = parse("walvfs.yml", []byte("dbs: [{path: /a, replica: {url: 's3://b'}}]"), lookup)
-	if err != nil || !c.DBs[0].Policy.IsZero() {
+	if err != nil || !reflect.DeepEqual(c.DBs[0].Policy, shipper.Policy{}) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	for _, bad := range []string{"levels: [{interval: 10s}, {interval: 5s}]", "levels: [{every: 10s}]", "retention: 24h", "snapshot: {retention: soon}"} {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -46,29 +47,16 @@ func (p *parser) snapshot(v *policy, writing *[]error) func(string, *yaml.Node) 
 	}
 }
 
-// policy returns what holds for a database, zero if the file says nothing.
+// policy returns what the file says of a database. What it does not say is zero.
 func (v policy) policy(top policy) shipper.Policy {
-	p := shipper.DefaultPolicy()
-	said := false
-	set := func(d *time.Duration, values ...time.Duration) {
-		for _, value := range values {
-			if value != 0 {
-				*d, said = max(0, value), true
-				return
-			}
-		}
-	}
-	set(&p.Snapshots, v.snapshots, top.snapshots)
-	set(&p.Keep, v.keep, top.keep)
-	set(&p.KeepRaw, top.keepRaw)
-	if len(top.levels) > 0 {
-		p.Levels, said = top.levels, true
+	p := shipper.Policy{
+		Levels:    top.levels,
+		Snapshots: cmp.Or(v.snapshots, top.snapshots),
+		KeepRaw:   top.keepRaw,
+		Retention: cmp.Or(v.keep, top.keep),
 	}
 	if top.keepAll {
-		p.Keep, said = 0, true
-	}
-	if !said {
-		return shipper.Policy{}
+		p.Retention = -1
 	}
 	return p
 }

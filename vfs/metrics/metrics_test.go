@@ -20,6 +20,7 @@ func init() {
 	vfs.Register("replicated-fast", vfs.Options{Policy: shipper.Policy{
 		Levels:    []time.Duration{20 * time.Millisecond},
 		Snapshots: 40 * time.Millisecond,
+		Retention: vfs.Off,
 	}})
 }
 

@@ -29,6 +29,7 @@ func init() {
 	vfs.Register("replicated-fast", vfs.Options{Policy: shipper.Policy{
 		Levels:    []time.Duration{10 * time.Millisecond, 40 * time.Millisecond, 100 * time.Millisecond},
 		Snapshots: 150 * time.Millisecond,
+		Retention: vfs.Off,
 	}})
 	reader.Register("replica-impatient", reader.Options{Timeout: 300 * time.Millisecond, Interval: -1})
 }

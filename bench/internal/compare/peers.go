@@ -44,7 +44,7 @@ var peers = []peer{
 const quietVFS = "replicated-quiet"
 
 func init() {
-	vfs.Register(quietVFS, vfs.Options{Interval: time.Hour, Policy: shipper.Policy{Levels: []time.Duration{}}})
+	vfs.Register(quietVFS, vfs.Options{Interval: time.Hour, Policy: shipper.Policy{Levels: []time.Duration{}, Snapshots: vfs.Off, Retention: vfs.Off}})
 }
 
 // replicated reports whether the peer has a replica at all.

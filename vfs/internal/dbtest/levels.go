@@ -20,7 +20,7 @@ func init() {
 	vfs.Register(LevelsVFS, vfs.Options{Policy: shipper.Policy{
 		Levels:    []time.Duration{60 * time.Millisecond, 250 * time.Millisecond, time.Second},
 		Snapshots: 2 * time.Second,
-		Keep:      4 * time.Second,
+		Retention: 4 * time.Second,
 	}})
 }
 
