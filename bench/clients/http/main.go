@@ -39,7 +39,8 @@ func main() {
 
 func run(ctx context.Context, addr, replica string) (err error) {
 	// lock_timeout lets a new process wait in a rolling deployment until the old one has
-	// closed the database. close_timeout=0s: run has waited for the replica before it closes.
+	// closed the database. With close_timeout=0s, the close does not wait for the replica once
+	// more: serve has done so, within shutdownTimeout.
 	uri := "file:http.db?vfs=replicated&restore=if-missing&lock_timeout=30s&close_timeout=0s&replica=" + replica
 	fast, err := sql.Open("sqlite3", uri)
 	if err != nil {

@@ -4,11 +4,12 @@
 //	go build -tags no_default_driver
 //
 // It replicates data.db, which has the collections, records, users and settings. It does not
-// replicate auxiliary.db: that has the log of requests alone, would be uploaded every few
-// seconds, and PocketBase makes a new one if it is missing. Uploaded files are in no
-// database: have PocketBase store them in S3, too.
+// replicate auxiliary.db, which has only the log of requests: each batch of the log would be
+// an upload, and PocketBase creates the file if it is missing. Uploaded files are in no
+// database; PocketBase can store them in S3.
 //
-// One process at a time has the database: stop the service before you run "superuser".
+// One process at a time can open the database: stop the service before you run the command
+// superuser.
 package main
 
 import (
