@@ -1,0 +1,5 @@
+CREATE TABLE IF NOT EXISTS orders (
+    id INTEGER PRIMARY KEY,
+    item TEXT NOT NULL,
+    cents INTEGER NOT NULL
+);
