@@ -140,7 +140,7 @@ func (c *called) live(t *testing.T) {
 	conn = c.open(t, "close_timeout=1ms", "diverged=overwrite", "_pragma=busy_timeout(10000)")
 	settled(t, c.path)
 	c.requireSaid(t, "unreadable state file")
-	c.requireSaid(t, "cannot write the state file")
+	c.requireSaid(t, "writing the state file failed")
 	c.requireSaid(t, "event: resynced")
 	c.requireSaid(t, "event: uploaded")
 	fullDisks.Delete(c.path)

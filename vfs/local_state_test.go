@@ -89,7 +89,7 @@ func (h *hampered) close(conn *sqlite3.Conn) {
 // requireWarned fails unless the log has heard once a run that there is no state file.
 func (h *hampered) requireWarned(runs int) {
 	h.t.Helper()
-	if n := len(h.log.With("level=WARN", "cannot write the state file")); n != runs {
+	if n := len(h.log.With("level=WARN", "writing the state file failed")); n != runs {
 		h.t.Errorf("the log says %d times in %d runs that the state file cannot be written:\n%s", n, runs, h.log.With(""))
 	}
 }

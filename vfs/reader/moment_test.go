@@ -31,7 +31,7 @@ func TestAges(t *testing.T) {
 		}
 	}
 	for param, want := range map[string]string{
-		"0s ago":     "another moment",
+		"0s ago":     "changes its meaning",
 		"x":          "expected a time such as",
 		"9999-12-31": "is in the future",
 	} {

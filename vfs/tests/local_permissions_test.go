@@ -65,7 +65,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 					l.requireLogged("level=WARN", "replication failed") // at first, a statement above may be in the way
 				} else {
 					l.settle()
-					l.requireLogged("level=WARN", "cannot write the state file", "permission denied")
+					l.requireLogged("level=WARN", "writing the state file failed", "permission denied")
 				}
 				if got, want := code(conn.Close()), code(plain.Close()); got != want {
 					t.Errorf("close: %s, without replication %s", got, want)
@@ -98,7 +98,7 @@ func TestDirectoryTurnsReadOnly(t *testing.T) {
 		if err := conn.Close(); err != nil {
 			t.Error(err)
 		}
-		if refused := l.log.With("level=WARN", "cannot write the state file"); len(refused) > 0 {
+		if refused := l.log.With("level=WARN", "writing the state file failed"); len(refused) > 0 {
 			t.Errorf("the state file is not written in place: %s", refused)
 		}
 		l.chmod(l.dir, 0o755)

@@ -85,7 +85,7 @@ func TestBrokenListing(t *testing.T) {
 		want  string // of the error
 	}{
 		{"Whole", []string{page("a", item("app/ltx/1")), page("", item("app/ltx/2"))}, 2, ""},
-		{"SameToken", []string{page("a")}, 0, "in circles"},
+		{"SameToken", []string{page("a")}, 0, "repeats a"},
 		{"SamePage", []string{page("a", item("app/ltx/1")), page("b", item("app/ltx/1"))}, 1, "in order"},
 		{"OtherPrefix", []string{page("", item("other/ltx/1"))}, 0, "not below"},
 	} {
