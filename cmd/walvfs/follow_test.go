@@ -29,9 +29,9 @@ func TestFollowOnTerminal(t *testing.T) {
 	}
 	const line = "\r\x1b[Kcopy.db: TXID "
 	want := line + "0000000000000001 of 2026-01-02T03:04:05Z, as it was left" +
-		line + "0000000000000001 of 2026-01-02T03:04:05Z, behind by 2 and 2s, …\n" +
+		line + "0000000000000001 of 2026-01-02T03:04:05Z, behind by 2 and 2s, wa…\n" +
 		"walvfs: open x: no route\n        try later\n" +
-		line + "0000000000000003 of 2026-01-02T03:04:05Z, from 2 files (2.0 KiB) in 1s\n" +
+		line + "0000000000000003 of 2026-01-02T03:04:05Z, from 2 files (2.0 KiB)…\n" +
 		"copy.db: stopped at TXID 0000000000000003\n"
 	if out.String() != want {
 		t.Errorf("got  %q\nwant %q", out.String(), want)

@@ -256,7 +256,7 @@ func TestUnreachable(t *testing.T) {
 	}{
 		{"beyond the newest", Options{TXID: 9}, "TXID 0000000000000009 is beyond the newest one"},
 		{"before the oldest", Options{Timestamp: firstCommit.Add(-time.Second)}, "is before the oldest state"},
-		{"both", Options{TXID: 1, Timestamp: firstCommit}, "both a TXID and a timestamp"},
+		{"both", Options{TXID: 1, Timestamp: firstCommit}, "a TXID and a timestamp exclude each other"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := mustFail(t, smallReplica(t), c.opts)

@@ -131,7 +131,7 @@ func TestStall(t *testing.T) {
 		var log bytes.Buffer
 		start := time.Now()
 		restoreAs(t, s, Options{Parallelism: 1, Logger: textLogger(&log)}, s.images[smallTip])
-		if stalled.Load() != smallFiles || !strings.Contains(log.String(), "nothing was received for 30s") {
+		if stalled.Load() != smallFiles || !strings.Contains(log.String(), "no data was received for 30s") {
 			t.Errorf("%d stalls, log is %q", stalled.Load(), &log)
 		}
 		if took := time.Since(start); took < smallFiles*30*time.Second {
