@@ -1,12 +1,14 @@
 package reader
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"slices"
 	"sync"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 )
 
 const (
@@ -98,29 +100,18 @@ func (p *pages) start(places []place) {
 			select {
 			case p.slots <- struct{}{}:
 			case <-p.ctx.Done():
-				group.end(p, nil, p.ctx.Err())
+				group.fail(p, p.ctx.Err())
 				continue
 			}
 			p.background.Go(func() {
 				defer func() { <-p.slots }()
 				ctx, cancel := context.WithTimeout(p.ctx, p.timeout/2) // as in locate
 				defer cancel()
-				begin, end := group[0].entry.Offset, group[len(group)-1].entry.End()
-				var buffer []byte
-				if end-begin > mostRange/8 { // worth keeping
-					kept := buffers.Get().(*[]byte)
-					defer buffers.Put(kept)
-					buffer = *kept
-				}
-				b, err := p.bytes(ctx, group[0].file, begin, end-begin, buffer)
-				group.end(p, b, err)
+				group.read(ctx, p)
 			})
 		}
 	})
 }
-
-// buffers are those that ranges were read into.
-var buffers = sync.Pool{New: func() any { b := make([]byte, mostRange); return &b }}
 
 // A fetch is one frame that is to be read ahead.
 type fetch struct {
@@ -167,15 +158,40 @@ func (p *pages) plan(places []place) (groups []fetchRange) {
 	return groups
 }
 
-// end hands out copies of the frames of a range that was read.
-func (r fetchRange) end(p *pages, b []byte, err error) {
-	for _, f := range r {
-		var frame []byte
-		if err == nil {
-			begin := f.entry.Offset - r[0].entry.Offset
-			frame = slices.Clone(b[begin : begin+f.entry.Size])
+// buffers are what ranges are read through.
+var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 64<<10) }}
+
+// read reads the frames of a range, and hands out each of them as soon as it is there.
+func (r fetchRange) read(ctx context.Context, p *pages) {
+	begin, end := r[0].entry.Offset, r[len(r)-1].entry.End()
+	body, err := p.open(ctx, r[0].file, begin, end-begin)
+	if err != nil {
+		r.fail(p, err)
+		return
+	}
+	defer body.Close()
+	in := buffers.Get().(*bufio.Reader)
+	defer buffers.Put(in)
+	in.Reset(body)
+	defer in.Reset(nil)
+	for i, f := range r {
+		frame := make([]byte, f.entry.Size)
+		if _, err = in.Discard(int(f.entry.Offset - begin)); err == nil {
+			err = replica.ReadFull(in, frame)
 		}
-		p.end(f.key(), f.call, frame, err)
+		if err != nil {
+			r[i:].fail(p, err)
+			return
+		}
+		p.end(f.key(), f.call, frame, nil)
+		begin = f.entry.End()
+	}
+}
+
+// fail ends the fetch of all frames.
+func (r fetchRange) fail(p *pages, err error) {
+	for _, f := range r {
+		p.end(f.key(), f.call, nil, err)
 	}
 }
 

@@ -1,0 +1,80 @@
+package reader
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
+)
+
+// inOrder returns the numbers of some pages that follow each other.
+func inOrder(from, n uint32) (pgnos []uint32) {
+	for pgno := from; pgno < from+n; pgno++ {
+		pgnos = append(pgnos, pgno)
+	}
+	return pgnos
+}
+
+// A halved store sends half of what is asked for, and the rest when it may.
+type halvedStore struct {
+	*storagetest.Memory
+	rest chan struct{} // closed when it may
+}
+
+func (s halvedStore) Open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, storage.Attrs, error) {
+	body, attrs, err := s.Memory.Open(ctx, key, offset, length)
+	if err != nil {
+		return nil, attrs, err
+	}
+	defer body.Close()
+	b, err := io.ReadAll(body)
+	half := len(b) / 2
+	return io.NopCloser(io.MultiReader(bytes.NewReader(b[:half]), waitingReader(s.rest), bytes.NewReader(b[half:]))), attrs, err
+}
+
+// waitingReader is empty, and ends when the channel is closed.
+type waitingReader chan struct{}
+
+func (r waitingReader) Read([]byte) (int, error) { <-r; return 0, io.EOF }
+
+// Who waits for a page of a range has it when it is there, and not after the whole range.
+func TestRangesAreHandedOutAsTheyCome(t *testing.T) {
+	store, _ := largeReplica(t)
+	s := testSource(store)
+	defer s.pages.cancel()
+	v := newestView(t, s)
+	s.loadIndex(v.base)
+	s.pages.background.Wait()
+	half := halvedStore{store, make(chan struct{})}
+	h := testSource(half)
+	defer h.pages.cancel()
+	defer h.pages.background.Wait()
+	h.pages.ahead(v, inOrder(5001, 100))
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	first, last := mustFind(t, v, 5001), mustFind(t, v, 5100)
+	_, err := h.pages.frame(ctx, first)
+	if h.pages.cache.has(last.key()) {
+		t.Error("the last page is there before the store has sent it")
+	}
+	close(half.rest)
+	if err != nil {
+		t.Fatalf("the first page: %v", err)
+	}
+	if _, err := h.pages.frame(ctx, last); err != nil {
+		t.Errorf("the last page: %v", err)
+	}
+}
+
+func mustFind(t *testing.T, v *view, pgno uint32) place {
+	t.Helper()
+	at, err := v.find(t.Context(), pgno)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
