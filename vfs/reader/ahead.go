@@ -26,13 +26,17 @@ const (
 	aheadShare = 3
 
 	// mostGap and mostRange are of one request: so many bytes that are not wanted are read
-	// between two frames, instead of making another request, and so many bytes at most.
+	// between two frames, instead of making another request, and so many bytes at most: two
+	// requests get the pages of 4 KiB that a scan asks for at once, of which there are mostRefill.
 	mostGap   = 16 << 10
-	mostRange = 640 << 10
+	mostRange = 1152 << 10
+
+	// mostFollowing is how many bytes of a later file are read at once for a long scan.
+	mostFollowing = 64 << 10
 
 	// passShare is the share of the cache that a scan fills. What it reads after that is
 	// kept for a moment, for other connections that go the same way, and pushes nothing out.
-	passShare = 4
+	passShare = 8
 )
 
 // window returns how many pages a connection may read ahead.
@@ -56,6 +60,9 @@ func (p *pages) ahead(v *view, want []uint32) {
 			unknown = append(unknown, pgno)
 		}
 	}
+	if len(want) >= longScan {
+		places = append(places, p.following(v, places)...)
+	}
 	p.start(places)
 	if len(unknown) == 0 {
 		return
@@ -68,6 +75,28 @@ func (p *pages) ahead(v *view, want []uint32) {
 	for _, pgnos := range byWindow {
 		p.background.Go(func() { p.start(p.locate(v, pgnos)) })
 	}
+}
+
+// following returns pages that a scan comes to after these, in later files: such a file has
+// few pages of a window, and one request gets them for many windows.
+func (p *pages) following(v *view, places []place) (more []place) {
+	last := map[*file]place{} // that are to be fetched
+	for _, at := range places {
+		if at.file != v.base && at.entry.Offset >= last[at.file].entry.Offset && !p.fetched(at.key()) {
+			last[at.file] = at
+		}
+	}
+	for f, at := range last {
+		for e := range f.index.From(at.entry.Number + 1) {
+			if e.End()-at.entry.Offset > mostFollowing {
+				break
+			}
+			if next, ok := v.known(e.Number); ok && next.file == f {
+				more = append(more, next)
+			}
+		}
+	}
+	return more
 }
 
 // locate finds pages that a window of the index may have, as one request of those that

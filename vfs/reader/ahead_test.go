@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,6 +18,39 @@ func inOrder(from, n uint32) (pgnos []uint32) {
 		pgnos = append(pgnos, pgno)
 	}
 	return pgnos
+}
+
+// A long scan reads the pages of a later file in few requests, however many windows they
+// are in, and a short one reads those that it wants.
+func TestScanOfLaterFiles(t *testing.T) {
+	store, state := largeReplica(t)
+	s := testSource(store)
+	defer s.pages.cancel()
+	v := newestView(t, s)
+	s.loadIndex(v.base)
+	s.pages.background.Wait()
+	opens := 0
+	store.SetBefore(func(_ context.Context, op, key string) error {
+		if op == "open" && strings.HasPrefix(key, "0000/") {
+			opens++
+		}
+		return nil
+	})
+	before := s.pages.cache.bytes()
+	s.pages.ahead(v, inOrder(5001, 9))
+	s.pages.background.Wait()
+	if n := s.pages.cache.bytes() - before; opens != 1 || n > 9*testPageSize {
+		t.Errorf("a short scan: %d requests, %d bytes", opens, n)
+	}
+	for from := uint32(1); int(from) <= len(state); from += 500 {
+		s.pages.ahead(v, inOrder(from, 500))
+		s.pages.background.Wait()
+	}
+	if opens > 5 {
+		t.Errorf("a long scan: %d requests", opens)
+	}
+	store.SetBefore(nil)
+	requireState(t, s, v, state)
 }
 
 // A halved store sends half of what is asked for, and the rest when it may.

@@ -89,6 +89,14 @@ func (p *pages) begin(key frameKey) (c *call, mine bool) {
 	return c, true
 }
 
+// fetched reports whether a frame is there or on its way.
+func (p *pages) fetched(key frameKey) bool {
+	p.mu.Lock()
+	pending := p.pending[key] != nil
+	p.mu.Unlock()
+	return pending || p.cache.has(key)
+}
+
 func (p *pages) end(key frameKey, c *call, b []byte, err error) {
 	c.b, c.err = b, err
 	if err == nil {
