@@ -224,25 +224,22 @@ func (r fetchRange) fail(p *pages, err error) {
 	}
 }
 
-// there returns a page of a view if no request is needed for it.
-func (p *pages) there(v *view, pgno uint32) []byte {
+// there decompresses a page of a view into b, which has the page's size, if no request is
+// needed for it.
+func (p *pages) there(v *view, pgno uint32, b []byte) bool {
 	if pgno == 0 || pgno > v.commit {
-		return nil
+		return false
 	}
 	at, ok := v.known(pgno)
 	if !ok {
-		return nil
+		return false
 	}
 	frame := p.cache.get(at.key())
 	if frame == nil {
-		return nil
+		return false
 	}
-	page := make([]byte, v.pageSize)
 	var d format.PageDecoder
-	if p.replica.DecodePage(&d, at.file.info, at.entry, frame, page) != nil {
-		return nil
-	}
-	return page
+	return p.replica.DecodePage(&d, at.file.info, at.entry, frame, b) == nil
 }
 
 // visit notes that a connection is going to read a page, and fetches those that it will
@@ -252,7 +249,12 @@ func (c *conn) visit(pgno uint32) {
 	if c.seen != c.view.txid {
 		c.seen, c.stream = c.view.txid, stream{}
 	}
-	want := c.stream.visit(pgno, p.window(c.view), func(pgno uint32) []byte { return p.there(c.view, pgno) })
+	want := c.stream.visit(pgno, p.window(c.view), func(pgno uint32) []byte {
+		if page := make([]byte, c.view.pageSize); p.there(c.view, pgno, page) {
+			return page
+		}
+		return nil
+	})
 	p.ahead(c.view, want)
 }
 
@@ -271,19 +273,4 @@ func (c *conn) pass(pgno uint32) {
 // learn notes what a page says of others.
 func (c *conn) learn(pgno uint32, page []byte) {
 	c.source.pages.ahead(c.view, c.stream.learn(pgno, page))
-}
-
-// known returns where a page is if no request is needed for that.
-func (v *view) known(pgno uint32) (place, bool) {
-	if w := v.base.windows; w != nil && v.base.loaded.Load() == nil {
-		for _, l := range slices.Backward(v.layers) {
-			if p, ok := l.find(pgno); ok {
-				return p, true
-			}
-		}
-		e, ok := w.known(pgno)
-		return place{v.base, e}, ok
-	}
-	p, err := v.find(context.Background(), pgno)
-	return p, err == nil
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/storage"
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
@@ -111,4 +112,47 @@ func mustFind(t *testing.T, v *view, pgno uint32) place {
 		t.Fatal(err)
 	}
 	return at
+}
+
+// A page of the base that was cut off since is not the database's, even if it is cached and
+// its place is known.
+func TestCutOffPagesAreNotThere(t *testing.T) {
+	store, _ := largeReplica(t)
+	state := make([]format.TXID, 14000)
+	state[0] = 3
+	put(t, store, format.LevelRaw, encode(t, 3, 3, 100, state))
+	state[len(state)-1] = 4
+	put(t, store, format.LevelRaw, encode(t, 4, 4, uint32(len(state)), state))
+	s := testSource(store)
+	defer s.pages.cancel()
+	v := newestView(t, s)
+	e, ok, err := v.base.find(t.Context(), 9000)
+	if err == nil && ok {
+		_, err = s.pages.frame(t.Context(), place{v.base, e})
+	}
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	if _, ok := v.base.known(9000); !ok || v.base.windows == nil {
+		t.Fatal("its place is not in a window that was read")
+	}
+	if s.pages.there(v, 9000, make([]byte, testPageSize)) {
+		t.Error("it is there")
+	}
+}
+
+// A page that is cached costs a scan no context, which would be a timer for each page.
+func TestCachedPagesTakeNoMemory(t *testing.T) {
+	store := &storagetest.Memory{Name: "app"}
+	history(t, store, 3, 40)
+	s := testSource(store)
+	defer s.pages.cancel()
+	c := &conn{source: s, view: newestView(t, s)}
+	if n := testing.AllocsPerRun(100, func() {
+		if _, err := c.readPage(5); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 1 {
+		t.Errorf("%v allocations", n)
+	}
 }
