@@ -46,8 +46,9 @@ func (p *pages) window(v *view) int {
 }
 
 // ahead fetches pages that will be wanted, in the background. Who wants one of them from
-// now on waits for it, and makes no request.
-func (p *pages) ahead(v *view, want []uint32) {
+// now on waits for it, and makes no request. For a long scan, it fetches those that follow
+// in later files as well.
+func (p *pages) ahead(v *view, want []uint32, long bool) {
 	var places []place
 	var unknown []uint32
 	for _, pgno := range want {
@@ -60,7 +61,7 @@ func (p *pages) ahead(v *view, want []uint32) {
 			unknown = append(unknown, pgno)
 		}
 	}
-	if len(want) >= longScan {
+	if long {
 		places = append(places, p.following(v, places)...)
 	}
 	p.start(places)
@@ -192,6 +193,11 @@ var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 64<<10
 
 // read reads the frames of a range, and hands out each of them as soon as it is there.
 func (r fetchRange) read(ctx context.Context, p *pages) {
+	if len(r) == 1 { // which needs no buffer
+		b, err := p.bytes(ctx, r[0].file, r[0].entry.Offset, r[0].entry.Size)
+		p.end(r[0].key(), r[0].call, b, err)
+		return
+	}
 	begin, end := r[0].entry.Offset, r[len(r)-1].entry.End()
 	body, err := p.open(ctx, r[0].file, begin, end-begin)
 	if err != nil {
@@ -255,7 +261,7 @@ func (c *conn) visit(pgno uint32) {
 		}
 		return nil
 	})
-	p.ahead(c.view, want)
+	p.ahead(c.view, want, len(want) >= longScan)
 }
 
 // pass notes that a page was read. Of a long scan, the cache does not keep it.
@@ -272,5 +278,5 @@ func (c *conn) pass(pgno uint32) {
 
 // learn notes what a page says of others.
 func (c *conn) learn(pgno uint32, page []byte) {
-	c.source.pages.ahead(c.view, c.stream.learn(pgno, page))
+	c.source.pages.ahead(c.view, c.stream.learn(pgno, page), false)
 }

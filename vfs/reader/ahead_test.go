@@ -38,13 +38,13 @@ func TestScanOfLaterFiles(t *testing.T) {
 		return nil
 	})
 	before := s.pages.cache.bytes()
-	s.pages.ahead(v, inOrder(5001, 9))
+	s.pages.ahead(v, inOrder(5001, 9), false)
 	s.pages.background.Wait()
 	if n := s.pages.cache.bytes() - before; opens != 1 || n > 9*testPageSize {
 		t.Errorf("a short scan: %d requests, %d bytes", opens, n)
 	}
 	for from := uint32(1); int(from) <= len(state); from += 500 {
-		s.pages.ahead(v, inOrder(from, 500))
+		s.pages.ahead(v, inOrder(from, 500), true)
 		s.pages.background.Wait()
 	}
 	if opens > 5 {
@@ -88,7 +88,7 @@ func TestRangesAreHandedOutAsTheyCome(t *testing.T) {
 	h := testSource(half)
 	defer h.pages.cancel()
 	defer h.pages.background.Wait()
-	h.pages.ahead(v, inOrder(5001, 100))
+	h.pages.ahead(v, inOrder(5001, 100), false)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	first, last := mustFind(t, v, 5001), mustFind(t, v, 5100)
