@@ -256,8 +256,8 @@ func (c *conn) visit(pgno uint32) {
 		c.seen, c.stream = c.view.txid, stream{}
 	}
 	want := c.stream.visit(pgno, p.window(c.view), func(pgno uint32) []byte {
-		if page := make([]byte, c.view.pageSize); p.there(c.view, pgno, page) {
-			return page
+		if p.there(c.view, pgno, c.page) {
+			return c.page
 		}
 		return nil
 	})

@@ -125,10 +125,10 @@ func (c *conn) ReadAt(b []byte, offset int64) (n int, err error) {
 
 // readPage returns a page, until the next call.
 func (c *conn) readPage(pgno uint32) ([]byte, error) {
-	c.visit(pgno)
 	if len(c.page) != int(c.view.pageSize) {
 		c.page = make([]byte, c.view.pageSize)
 	}
+	c.visit(pgno)
 	if !c.source.pages.there(c.view, pgno, c.page) {
 		ctx, cancel := c.context()
 		defer cancel()
