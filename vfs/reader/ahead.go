@@ -26,8 +26,8 @@ const (
 	aheadShare = 3
 
 	// mostGap and mostRange are of one request: so many bytes that are not wanted are read
-	// between two frames, instead of making another request, and so many bytes at most: one
-	// gets the pages of 4 KiB that a scan asks for at once, of which there are mostRefill.
+	// between two frames, instead of making another request, and so many bytes at most: two
+	// requests get the pages of 4 KiB that a scan asks for at once, of which there are mostRefill.
 	mostGap   = 16 << 10
 	mostRange = 1152 << 10
 

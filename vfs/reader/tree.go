@@ -78,7 +78,7 @@ const (
 
 	// mostRefill is how many pages of a window are fetched again at once, at least half of
 	// it if it is smaller: so a large one stays nearly full.
-	mostRefill = 256
+	mostRefill = 512
 )
 
 // visit notes that a page is going to be read, and returns the pages to fetch with it.
