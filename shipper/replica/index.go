@@ -98,7 +98,7 @@ func (r *Replica) DecodePage(d *format.PageDecoder, f format.FileInfo, e format.
 		return r.FileError(f, fmt.Errorf("%w: page %d of %d bytes is at offset %d, and not page %d of %d",
 			format.ErrCorrupt, found.Number, found.Size(), e.Offset, e.Number, e.Size))
 	}
-	return r.FileError(f, d.Decode(found, page, new(format.PageSum)))
+	return r.FileError(f, d.Decode(found, page, nil))
 }
 
 // An Index says where the pages of a file are. It takes about 3.5 bytes of memory for

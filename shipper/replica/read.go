@@ -47,23 +47,16 @@ func (r *Replica) Reader(ctx context.Context, f format.FileInfo, offset, length 
 // Read reads a range of a file as a whole. It fails with a [*Damaged] if the file does
 // not have it.
 func (r *Replica) Read(ctx context.Context, f format.FileInfo, offset, length int64) ([]byte, error) {
-	return r.ReadInto(ctx, f, offset, length, nil)
-}
-
-// ReadInto is [Replica.Read] that returns a part of a buffer, unless that is too small.
-func (r *Replica) ReadInto(ctx context.Context, f format.FileInfo, offset, length int64, buffer []byte) ([]byte, error) {
 	if offset < 0 || length < 0 || offset > f.Size-length {
 		return nil, r.FileError(f, fmt.Errorf("%w: it has %d bytes, and not %d from %d on", format.ErrCorrupt, f.Size, length, offset))
 	}
 	body := r.Reader(ctx, f, offset, length)
 	defer body.Close()
-	if length > int64(len(buffer)) {
-		buffer = make([]byte, length)
-	}
-	if err := ReadFull(body, buffer[:length]); err != nil {
+	b := make([]byte, length)
+	if err := ReadFull(body, b); err != nil {
 		return nil, err
 	}
-	return buffer[:length], nil
+	return b, nil
 }
 
 // ReadFull is [io.ReadFull] that leaves errors alone.

@@ -1,12 +1,14 @@
 package reader
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"slices"
 	"sync"
 
 	"github.com/walvfs/walvfs/format"
+	"github.com/walvfs/walvfs/shipper/replica"
 )
 
 const (
@@ -24,13 +26,17 @@ const (
 	aheadShare = 3
 
 	// mostGap and mostRange are of one request: so many bytes that are not wanted are read
-	// between two frames, instead of making another request, and so many bytes at most.
+	// between two frames, instead of making another request, and so many bytes at most: two
+	// requests get the pages of 4 KiB that a scan asks for at once, of which there are mostRefill.
 	mostGap   = 16 << 10
-	mostRange = 640 << 10
+	mostRange = 1152 << 10
+
+	// mostFollowing is how many bytes of a later file are read at once for a long scan.
+	mostFollowing = 64 << 10
 
 	// passShare is the share of the cache that a scan fills. What it reads after that is
 	// kept for a moment, for other connections that go the same way, and pushes nothing out.
-	passShare = 4
+	passShare = 8
 )
 
 // window returns how many pages a connection may read ahead.
@@ -40,8 +46,9 @@ func (p *pages) window(v *view) int {
 }
 
 // ahead fetches pages that will be wanted, in the background. Who wants one of them from
-// now on waits for it, and makes no request.
-func (p *pages) ahead(v *view, want []uint32) {
+// now on waits for it, and makes no request. For a long scan, it fetches those that follow
+// in later files as well.
+func (p *pages) ahead(v *view, want []uint32, long bool) {
 	var places []place
 	var unknown []uint32
 	for _, pgno := range want {
@@ -53,6 +60,9 @@ func (p *pages) ahead(v *view, want []uint32) {
 		} else if v.base.windows != nil {
 			unknown = append(unknown, pgno)
 		}
+	}
+	if long {
+		places = append(places, p.following(v, places)...)
 	}
 	p.start(places)
 	if len(unknown) == 0 {
@@ -66,6 +76,28 @@ func (p *pages) ahead(v *view, want []uint32) {
 	for _, pgnos := range byWindow {
 		p.background.Go(func() { p.start(p.locate(v, pgnos)) })
 	}
+}
+
+// following returns pages that a scan comes to after these, in later files: such a file has
+// few pages of a window, and one request gets them for many windows.
+func (p *pages) following(v *view, places []place) (more []place) {
+	last := map[*file]place{} // that are to be fetched
+	for _, at := range places {
+		if at.file != v.base && at.entry.Offset >= last[at.file].entry.Offset && !p.fetched(at.key()) {
+			last[at.file] = at
+		}
+	}
+	for f, at := range last {
+		for e := range f.index.From(at.entry.Number + 1) {
+			if e.End()-at.entry.Offset > mostFollowing {
+				break
+			}
+			if next, ok := v.known(e.Number); ok && next.file == f {
+				more = append(more, next)
+			}
+		}
+	}
+	return more
 }
 
 // locate finds pages that a window of the index may have, as one request of those that
@@ -98,29 +130,18 @@ func (p *pages) start(places []place) {
 			select {
 			case p.slots <- struct{}{}:
 			case <-p.ctx.Done():
-				group.end(p, nil, p.ctx.Err())
+				group.fail(p, p.ctx.Err())
 				continue
 			}
 			p.background.Go(func() {
 				defer func() { <-p.slots }()
 				ctx, cancel := context.WithTimeout(p.ctx, p.timeout/2) // as in locate
 				defer cancel()
-				begin, end := group[0].entry.Offset, group[len(group)-1].entry.End()
-				var buffer []byte
-				if end-begin > mostRange/8 { // worth keeping
-					kept := buffers.Get().(*[]byte)
-					defer buffers.Put(kept)
-					buffer = *kept
-				}
-				b, err := p.bytes(ctx, group[0].file, begin, end-begin, buffer)
-				group.end(p, b, err)
+				group.read(ctx, p)
 			})
 		}
 	})
 }
-
-// buffers are those that ranges were read into.
-var buffers = sync.Pool{New: func() any { b := make([]byte, mostRange); return &b }}
 
 // A fetch is one frame that is to be read ahead.
 type fetch struct {
@@ -167,37 +188,64 @@ func (p *pages) plan(places []place) (groups []fetchRange) {
 	return groups
 }
 
-// end hands out copies of the frames of a range that was read.
-func (r fetchRange) end(p *pages, b []byte, err error) {
-	for _, f := range r {
-		var frame []byte
-		if err == nil {
-			begin := f.entry.Offset - r[0].entry.Offset
-			frame = slices.Clone(b[begin : begin+f.entry.Size])
+// buffers are what ranges are read through.
+var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 64<<10) }}
+
+// read reads the frames of a range, and hands out each of them as soon as it is there.
+func (r fetchRange) read(ctx context.Context, p *pages) {
+	if len(r) == 1 { // which needs no buffer
+		b, err := p.bytes(ctx, r[0].file, r[0].entry.Offset, r[0].entry.Size)
+		p.end(r[0].key(), r[0].call, b, err)
+		return
+	}
+	begin, end := r[0].entry.Offset, r[len(r)-1].entry.End()
+	body, err := p.open(ctx, r[0].file, begin, end-begin)
+	if err != nil {
+		r.fail(p, err)
+		return
+	}
+	defer body.Close()
+	in := buffers.Get().(*bufio.Reader)
+	defer buffers.Put(in)
+	in.Reset(body)
+	defer in.Reset(nil)
+	for i, f := range r {
+		frame := make([]byte, f.entry.Size)
+		if _, err = in.Discard(int(f.entry.Offset - begin)); err == nil {
+			err = replica.ReadFull(in, frame)
 		}
-		p.end(f.key(), f.call, frame, err)
+		if err != nil {
+			r[i:].fail(p, err)
+			return
+		}
+		p.end(f.key(), f.call, frame, nil)
+		begin = f.entry.End()
 	}
 }
 
-// there returns a page of a view if no request is needed for it.
-func (p *pages) there(v *view, pgno uint32) []byte {
+// fail ends the fetch of all frames.
+func (r fetchRange) fail(p *pages, err error) {
+	for _, f := range r {
+		p.end(f.key(), f.call, nil, err)
+	}
+}
+
+// there decompresses a page of a view into b, which has the page's size, if no request is
+// needed for it.
+func (p *pages) there(v *view, pgno uint32, b []byte) bool {
 	if pgno == 0 || pgno > v.commit {
-		return nil
+		return false
 	}
 	at, ok := v.known(pgno)
 	if !ok {
-		return nil
+		return false
 	}
 	frame := p.cache.get(at.key())
 	if frame == nil {
-		return nil
+		return false
 	}
-	page := make([]byte, v.pageSize)
 	var d format.PageDecoder
-	if p.replica.DecodePage(&d, at.file.info, at.entry, frame, page) != nil {
-		return nil
-	}
-	return page
+	return p.replica.DecodePage(&d, at.file.info, at.entry, frame, b) == nil
 }
 
 // visit notes that a connection is going to read a page, and fetches those that it will
@@ -207,8 +255,13 @@ func (c *conn) visit(pgno uint32) {
 	if c.seen != c.view.txid {
 		c.seen, c.stream = c.view.txid, stream{}
 	}
-	want := c.stream.visit(pgno, p.window(c.view), func(pgno uint32) []byte { return p.there(c.view, pgno) })
-	p.ahead(c.view, want)
+	want := c.stream.visit(pgno, p.window(c.view), func(pgno uint32) []byte {
+		if p.there(c.view, pgno, c.page) {
+			return c.page
+		}
+		return nil
+	})
+	p.ahead(c.view, want, len(want) >= longScan)
 }
 
 // pass notes that a page was read. Of a long scan, the cache does not keep it.
@@ -225,20 +278,5 @@ func (c *conn) pass(pgno uint32) {
 
 // learn notes what a page says of others.
 func (c *conn) learn(pgno uint32, page []byte) {
-	c.source.pages.ahead(c.view, c.stream.learn(pgno, page))
-}
-
-// known returns where a page is if no request is needed for that.
-func (v *view) known(pgno uint32) (place, bool) {
-	if w := v.base.windows; w != nil && v.base.loaded.Load() == nil {
-		for _, l := range slices.Backward(v.layers) {
-			if p, ok := l.find(pgno); ok {
-				return p, true
-			}
-		}
-		e, ok := w.known(pgno)
-		return place{v.base, e}, ok
-	}
-	p, err := v.find(context.Background(), pgno)
-	return p, err == nil
+	c.source.pages.ahead(c.view, c.stream.learn(pgno, page), false)
 }

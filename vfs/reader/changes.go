@@ -81,7 +81,7 @@ func (s *State) Page(ctx context.Context, pgno uint32) ([]byte, error) {
 // room for, and returns how many these are.
 func (s *State) Fetch(pgnos []uint32) int {
 	n := min(len(pgnos), max(1, s.source.pages.window(s.view)))
-	s.source.pages.ahead(s.view, pgnos[:n])
+	s.source.pages.ahead(s.view, pgnos[:n], false)
 	return n
 }
 

@@ -117,14 +117,7 @@ func TestIndexOfAComparison(t *testing.T) {
 	store, state := largeReplica(t)
 	s := testSource(store)
 	defer s.pages.cancel()
-	files, err := s.replica.Files(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := s.build(t.Context(), files, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := newestView(t, s)
 	many := roaring.New()
 	many.AddRange(1, 1000)
 

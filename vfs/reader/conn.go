@@ -125,14 +125,16 @@ func (c *conn) ReadAt(b []byte, offset int64) (n int, err error) {
 
 // readPage returns a page, until the next call.
 func (c *conn) readPage(pgno uint32) ([]byte, error) {
-	ctx, cancel := c.context()
-	defer cancel()
-	c.visit(pgno)
 	if len(c.page) != int(c.view.pageSize) {
 		c.page = make([]byte, c.view.pageSize)
 	}
-	if err := c.source.readPage(ctx, &c.view, pgno, c.page); err != nil {
-		return nil, err
+	c.visit(pgno)
+	if !c.source.pages.there(c.view, pgno, c.page) {
+		ctx, cancel := c.context()
+		defer cancel()
+		if err := c.source.readPage(ctx, &c.view, pgno, c.page); err != nil {
+			return nil, err
+		}
 	}
 	c.pass(pgno)
 	c.learn(pgno, c.page)

@@ -57,10 +57,7 @@ func TestDiskChild(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	v, err := s.newest(t.Context(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := newestView(t, s)
 	var wg sync.WaitGroup
 	for i := range o.Connected {
 		wg.Go(func() {

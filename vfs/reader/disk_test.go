@@ -28,10 +28,7 @@ func cachedSource(t *testing.T, store storage.Store, dir string, size int64) *so
 
 func readAll(t *testing.T, s *source, state []format.TXID) {
 	t.Helper()
-	v, err := s.newest(t.Context(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := newestView(t, s)
 	requireState(t, s, v, state)
 }
 

@@ -33,15 +33,22 @@ type file struct {
 
 // find returns where a page is, if the file has it.
 func (f *file) find(ctx context.Context, pgno uint32) (format.PageEntry, bool, error) {
+	if e, ok := f.known(pgno); ok || f.windows == nil {
+		return e, ok, nil
+	}
+	return f.windows.find(ctx, pgno)
+}
+
+// known is find for what takes no request.
+func (f *file) known(pgno uint32) (format.PageEntry, bool) {
 	index := f.index
 	if index == nil {
 		index = f.loaded.Load()
 	}
 	if index == nil {
-		return f.windows.find(ctx, pgno)
+		return f.windows.known(pgno)
 	}
-	e, ok := index.Find(pgno)
-	return e, ok, nil
+	return index.Find(pgno)
 }
 
 // listedFile is what a listing says of a file. A file that was replaced has another.

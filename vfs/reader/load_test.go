@@ -50,14 +50,7 @@ func TestLargeReplica(t *testing.T) {
 	opens, lists := counted(store)
 	s := testSource(store)
 	defer s.pages.cancel()
-	files, err := s.replica.Files(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := s.build(t.Context(), files, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := newestView(t, s)
 	if lists.Load() != 1 || opens.Load() > 5 { // the index of a file of changes is read whole
 		t.Errorf("an open costs %d listings and %d reads", lists.Load(), opens.Load())
 	}

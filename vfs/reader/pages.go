@@ -3,6 +3,7 @@ package reader
 import (
 	"bytes"
 	"context"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,7 +45,7 @@ func (p *pages) frame(ctx context.Context, at place) ([]byte, error) {
 		}
 		c, mine := p.begin(key)
 		if mine {
-			b, err := p.bytes(ctx, at.file, at.entry.Offset, at.entry.Size, nil)
+			b, err := p.bytes(ctx, at.file, at.entry.Offset, at.entry.Size)
 			p.end(key, c, b, err)
 			return b, err
 		}
@@ -60,13 +61,21 @@ func (p *pages) frame(ctx context.Context, at place) ([]byte, error) {
 	}
 }
 
-// bytes returns a range of a file, of the cache directory or of the replica. It may be
-// part of the buffer.
-func (p *pages) bytes(ctx context.Context, f *file, offset, length int64, buffer []byte) ([]byte, error) {
+// bytes returns a range of a file, of the cache directory or of the replica.
+func (p *pages) bytes(ctx context.Context, f *file, offset, length int64) ([]byte, error) {
 	if p.disk == nil {
-		return p.replica.ReadInto(ctx, f.info, offset, length, buffer)
+		return p.replica.Read(ctx, f.info, offset, length)
 	}
 	return p.disk.readFrom(ctx, p.replica, f, offset, length)
+}
+
+// open is bytes for a range that is read as it comes.
+func (p *pages) open(ctx context.Context, f *file, offset, length int64) (io.ReadCloser, error) {
+	if p.disk == nil {
+		return p.replica.Reader(ctx, f.info, offset, length), nil
+	}
+	b, err := p.disk.readFrom(ctx, p.replica, f, offset, length)
+	return io.NopCloser(bytes.NewReader(b)), err
 }
 
 func (p *pages) begin(key frameKey) (c *call, mine bool) {
@@ -78,6 +87,14 @@ func (p *pages) begin(key frameKey) (c *call, mine bool) {
 	c = &call{done: make(chan struct{})}
 	p.pending[key] = c
 	return c, true
+}
+
+// fetched reports whether a frame is there or on its way.
+func (p *pages) fetched(key frameKey) bool {
+	p.mu.Lock()
+	pending := p.pending[key] != nil
+	p.mu.Unlock()
+	return pending || p.cache.has(key)
 }
 
 func (p *pages) end(key frameKey, c *call, b []byte, err error) {

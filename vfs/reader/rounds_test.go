@@ -166,3 +166,19 @@ func TestLongScansKeepTheCache(t *testing.T) {
 		conn.expect("rows that were read before", rows, 0, 0)
 	})
 }
+
+// Another moment whose files a connection has already takes the listing alone: the times of
+// these files are known.
+func TestRoundsOfAnotherMoment(t *testing.T) {
+	r := newFarReplica(t, 40)
+	synctest.Test(t, func(t *testing.T) {
+		conn := r.open(t)
+		dbtest.Query(t, conn.Conn, "SELECT 1 FROM item")
+		time.Sleep(time.Second) // what goes on in the background ends
+		move := fmt.Sprintf("PRAGMA walvfs_time='%s'", time.UnixMilli(20).UTC().Format(time.RFC3339Nano))
+		conn.expect("another moment", move, 1, 0)
+		if got := dbtest.Query(t, conn.Conn, "PRAGMA walvfs_txid"); got != format.TXID(20).String() {
+			t.Errorf("it is TXID %s", got)
+		}
+	})
+}

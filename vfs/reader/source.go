@@ -123,21 +123,6 @@ func interrupted(ctx context.Context) bool {
 	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), errNoAnswer)
 }
 
-// at returns the view of a moment.
-func (s *source) at(ctx context.Context, t replica.Target) (*view, error) {
-	files, err := s.replica.Files(ctx)
-	if err != nil {
-		return nil, err
-	}
-	txid := t.TXID
-	if !t.Timestamp.IsZero() {
-		if txid, err = s.replica.TXIDAt(ctx, files, t.Timestamp); err != nil {
-			return nil, err
-		}
-	}
-	return s.build(ctx, files, txid)
-}
-
 const (
 	// wholeEvery is after how long all levels are listed, instead of asking for one level 0
 	// file after another: a snapshot may be newer than the view's base, and another program's

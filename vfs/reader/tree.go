@@ -82,7 +82,8 @@ const (
 )
 
 // visit notes that a page is going to be read, and returns the pages to fetch with it.
-// Load returns a page if it is there without a request. Most bounds a window.
+// Load returns a page, until its next call, if it is there without a request. Most bounds a
+// window.
 func (s *stream) visit(pgno uint32, most int, load func(pgno uint32) []byte) (want []uint32) {
 	if s.nodes[pgno] != nil {
 		return nil

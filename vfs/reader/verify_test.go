@@ -62,10 +62,7 @@ func damagedReplica(t *testing.T, others bool) (c *conn, state []format.TXID, ke
 	store := &flipped{Memory: intact}
 	s := testSource(store)
 	t.Cleanup(func() { s.pages.cancel(); s.pages.background.Wait() })
-	v, err := s.newest(t.Context(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := newestView(t, s)
 	key = s.replica.Key(v.base.info)
 	whole, attrs := object(t, intact, key)
 	store.bytes, store.attrs = silently(t, s, v.base, whole, 9998), attrs
@@ -122,10 +119,7 @@ func TestVerifyOtherThanDamage(t *testing.T) {
 	intact := &storagetest.Memory{Name: "app"}
 	state := history(t, intact, 3, 40)
 	s := testSource(intact)
-	v, err := s.newest(t.Context(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	v := newestView(t, s)
 	c := &conn{source: s, view: v}
 	if got, err := c.ask("walvfs_verify", ""); err != nil || got != "ok" {
 		t.Errorf("intact: %q, %v", got, err)

@@ -68,15 +68,11 @@ func (v *view) with(f *file) *view {
 
 // find returns where a page is, which must be one that the database has.
 func (v *view) find(ctx context.Context, pgno uint32) (place, error) {
-	for _, l := range slices.Backward(v.layers) {
-		if p, ok := l.find(pgno); ok {
-			return p, nil
-		}
-		if pgno > l.least {
-			return place{}, v.lacks(pgno)
-		}
+	at, ok, below := v.above(pgno)
+	if ok {
+		return at, nil
 	}
-	if pgno > v.base.header.Commit {
+	if !below {
 		return place{}, v.lacks(pgno)
 	}
 	e, ok, err := v.base.find(ctx, pgno)
@@ -84,6 +80,30 @@ func (v *view) find(ctx context.Context, pgno uint32) (place, error) {
 		err = v.lacks(pgno)
 	}
 	return place{v.base, e}, err
+}
+
+// known returns where a page is if no request is needed for that.
+func (v *view) known(pgno uint32) (place, bool) {
+	at, ok, below := v.above(pgno)
+	if ok || !below {
+		return at, ok
+	}
+	e, ok := v.base.known(pgno)
+	return place{v.base, e}, ok
+}
+
+// above returns where a page is if a layer has it; if not, below is whether the base's page
+// is the database's.
+func (v *view) above(pgno uint32) (at place, ok, below bool) {
+	for _, l := range slices.Backward(v.layers) {
+		if at, ok := l.find(pgno); ok {
+			return at, true, false
+		}
+		if pgno > l.least {
+			return place{}, false, false
+		}
+	}
+	return place{}, false, pgno <= v.base.header.Commit
 }
 
 func (v *view) lacks(pgno uint32) error {

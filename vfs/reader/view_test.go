@@ -68,6 +68,16 @@ func testSource(store storage.Store) *source {
 	return s
 }
 
+// newestView returns the newest state of a source.
+func newestView(t *testing.T, s *source) *view {
+	t.Helper()
+	v, err := s.newest(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
 // A database grows, shrinks and grows again, and its files are of any levels. At each
 // TXID, each page is the one that was written last, and an old one does not come back.
 func TestViewsOfRandomHistories(t *testing.T) {
@@ -173,14 +183,7 @@ func TestCutOffPagesDoNotComeBack(t *testing.T) {
 		}
 		put(t, store, 0, encode(t, 4, 4, 6, changed))
 		s := testSource(store)
-		files, err := s.replica.Files(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		v, err := s.build(t.Context(), files, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
+		v := newestView(t, s)
 		if _, err := v.find(context.Background(), 5); !errors.Is(err, format.ErrCorrupt) {
 			t.Errorf("page 5: %v", err)
 		}
@@ -215,10 +218,7 @@ func TestPageSizesAreNotMixed(t *testing.T) {
 	store := &storagetest.Memory{Name: "app"}
 	put(t, store, 0, encode(t, 1, 1, 4, []format.TXID{1, 1, 1, 1}))
 	s := testSource(store)
-	known, err := s.newest(t.Context(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	known := newestView(t, s)
 	put(t, store, 0, encodeSized(t, 2*testPageSize, 2, 2, 4, 1))
 	if v, err := s.newest(t.Context(), 0); err != nil || v != known || !errors.Is(s.lastError(), format.ErrCorrupt) || !strings.Contains(s.lastError().Error(), "page size") {
 		t.Errorf("beside a known state: TXID %v, %v, %v", v, err, s.lastError())
