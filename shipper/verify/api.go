@@ -84,7 +84,7 @@ func (p Problem) String() string {
 	return p.Key + ": " + p.Problem
 }
 
-// Run verifies a replica. It fails if the replica cannot be read, which proves nothing,
+// Run verifies a replica. It fails if the reading the replica failed, which proves nothing,
 // and with [replica.ErrNone] if there is none. What is wrong is in the result.
 func Run(ctx context.Context, store storage.Store, opts Options) (*Result, error) {
 	if opts.Found == nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sort"
 	"time"
@@ -46,7 +47,7 @@ func connOf(db *sqlite3.Conn) (*conn, error) {
 			return c, nil
 		}
 	}
-	return nil, errors.New("walvfs: read the pages of a connection: it is not one to a replica")
+	return nil, errors.New("walvfs: read the pages of a connection: it is no connection to a replica")
 }
 
 // TXID returns the one of the state.
@@ -86,13 +87,14 @@ func (s *State) Fetch(pgnos []uint32) int {
 }
 
 // Changes returns the pages that may differ between what two connections to the same
-// replica see, the first of which is at an older state. All other pages that both have
-// are equal. It is nil if the files between the two states do not say so: no files but
-// whole databases lead from one to the other, or the page size changed.
+// replica see, in ascending order. The first connection must be at an older state. All other
+// pages that both states have are equal. Changes returns nil if the files between the two
+// states cannot show that: only whole databases lead from one state to the other, or the page
+// size changed.
 //
-// From then on, the later connection reads what did not change from the same files as the
-// older one, and both need it once.
-func Changes(ctx context.Context, from, to *sqlite3.Conn) (*roaring.Bitmap, error) {
+// From then on, the later connection reads unchanged pages from the same files as the older
+// connection, so that both fetch them once.
+func Changes(ctx context.Context, from, to *sqlite3.Conn) (iter.Seq[uint32], error) {
 	a, err := connOf(from)
 	if err != nil {
 		return nil, err
@@ -114,7 +116,10 @@ func Changes(ctx context.Context, from, to *sqlite3.Conn) (*roaring.Bitmap, erro
 	if a.source == b.source && v != nil {
 		b.view = v
 	}
-	return changed, nil
+	if changed == nil {
+		return nil, nil
+	}
+	return roaring.Values(changed), nil
 }
 
 // between returns the pages that changed between two views, and the later view as one
@@ -138,7 +143,7 @@ func (s *source) between(ctx context.Context, from, to *view) (*roaring.Bitmap, 
 		}
 		files, err := s.loadAll(ctx, listed, chain)
 		if bad, ok := badFile(err); ok {
-			s.log.Warn("replica file cannot be used, taking others", "error", err)
+			s.log.Warn("replica file cannot be used, reading other files", "error", err)
 			listed = listed.Without(bad)
 			continue
 		}

@@ -35,7 +35,7 @@ func TestReadersBesideAWriter(t *testing.T) {
 	dbtest.Exec(t, w.Conn, "INSERT INTO pad SELECT NULL, randomblob(900) FROM generate_series(1, 1300)") // more than the cache
 	w.commit(2)
 	logged := strings.Replace(uri(store, "cache_memory=1MiB"), "vfs=replica&", "vfs=replica-logs&", 1)
-	heals := func() int { return len(readersLog.With("replica file cannot be used, taking others")) }
+	heals := func() int { return len(readersLog.With("replica file cannot be used, reading other files")) }
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	stop := sync.OnceFunc(func() { close(done); wg.Wait() })

@@ -163,7 +163,7 @@ func (c *conn) failed(what string, err error, code sqlite3.ExtendedErrorCode) er
 	if c.interrupt().Err() != nil {
 		return sqlite3.INTERRUPT
 	}
-	c.source.log.Error("replica cannot be read", "txid", c.view.txid, "error", err)
+	c.source.log.Error("reading the replica failed", "txid", c.view.txid, "error", err)
 	c.cause = fmt.Errorf("walvfs: %s of %s at TXID %s: %w", what, c.source.replica, c.view.txid, err)
 	return vfs.SystemError(c.cause, code)
 }

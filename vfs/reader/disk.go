@@ -149,7 +149,7 @@ func (d *disk) write(f *file, block int64, b []byte) {
 	defer d.mu.Unlock()
 	if err != nil {
 		d.until = time.Now().Add(diskPause)
-		d.log.Warn("cache directory cannot be written, going on without", "error", err)
+		d.log.Warn("writing the cache directory failed; continuing without it", "error", err)
 		return
 	}
 	if d.written += blockHeader + int64(len(b)); d.written < 0 || d.written > d.max/boundEvery {

@@ -200,7 +200,7 @@ func (s *source) fetchIndex(ctx context.Context, f *file) {
 	case ctx.Err() != nil:
 		f.loading.Store(false) // another try may have the time
 	default:
-		s.log.Warn("page index not loaded", "file", s.replica.Name(f.info), "error", err)
+		s.log.Warn("loading a page index failed", "file", s.replica.Name(f.info), "error", err)
 	}
 }
 
@@ -283,7 +283,7 @@ func (s *source) build(ctx context.Context, files replica.Files, txid format.TXI
 		if !ok {
 			return nil, err
 		}
-		s.log.Warn("replica file cannot be used, taking others", "error", err)
+		s.log.Warn("replica file cannot be used, reading other files", "error", err)
 		if first == nil {
 			first = err
 		}

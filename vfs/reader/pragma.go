@@ -32,7 +32,7 @@ func (c *conn) Pragma(name, value string) (string, error) {
 		}
 		return answer, err
 	case name == "locking_mode" && strings.EqualFold(value, "exclusive"):
-		return "", errors.New("walvfs: locking_mode=exclusive would keep a replica at one TXID for ever (name the state to read with txid or timestamp)")
+		return "", errors.New("walvfs: locking_mode=exclusive would keep the connection at one TXID (name the state to read with txid or timestamp)")
 	case name == "journal_mode" && value != "":
 		return "", errors.New("walvfs: a replica is read-only and has no journal: remove journal_mode")
 	}

@@ -177,7 +177,7 @@ func (s *source) newest(ctx context.Context, interval time.Duration) (*view, err
 	return s.askNow(ctx, interval)
 }
 
-var errBusy = errors.New("another connection waits for the replica's first answer")
+var errBusy = errors.New("another connection waits for the first answer of the replica")
 
 // fresh returns the newest state if a question that was asked since then was answered, or
 // if none is to be asked for now.
@@ -211,7 +211,7 @@ func (s *source) askNow(ctx context.Context, interval time.Duration) (*view, err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil && s.err != nil {
-		s.log.Info("replica answers again")
+		s.log.Info("the replica answers again")
 	}
 	s.err = err
 	switch {
@@ -222,7 +222,7 @@ func (s *source) askNow(ctx context.Context, interval time.Duration) (*view, err
 		return nil, err
 	}
 	s.pause = time.Now().Add(min(mostPause, max(interval, 10*time.Since(begin))))
-	s.log.Warn("no newer state could be read, going on with the known one", "txid", known.txid, "error", err)
+	s.log.Warn("reading a newer state failed; continuing with the known state", "txid", known.txid, "error", err)
 	return known, nil
 }
 
@@ -298,7 +298,7 @@ func (s *source) replan(ctx context.Context, v *view) (*view, error) {
 	}
 	switch newest := files.Newest(); {
 	case newest < v.txid:
-		return nil, s.replica.PlanError(fmt.Errorf("its newest file is TXID %s, after TXID %s was read: it was written anew, or files were removed", newest, v.txid))
+		return nil, s.replica.PlanError(fmt.Errorf("its newest file is TXID %s, after TXID %s was read: the replica was replaced, or files were removed", newest, v.txid))
 	case newest == v.txid:
 		s.listedAll()
 		return v, nil
@@ -358,7 +358,7 @@ func (s *source) heal(ctx context.Context, v *view, out []format.FileInfo, bad e
 	if err != nil {
 		return nil, fmt.Errorf("%w; %w %s (begin a new transaction)", bad, errNoOthers, v.txid)
 	}
-	s.log.Warn("replica file cannot be used, taking others", "error", bad)
+	s.log.Warn("replica file cannot be used, reading other files", "error", bad)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.latest == v {

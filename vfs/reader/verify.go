@@ -77,10 +77,10 @@ func (s *source) check(ctx context.Context, files []*file, checked map[*file]boo
 func (s *source) checkFile(ctx context.Context, f *file) (*replica.Damaged, error) {
 	h, t, err := s.replica.Decode(ctx, f.info, nil)
 	if err == nil && (h != f.header || t.FileChecksum != f.checksum) {
-		err = s.damaged(f.info, errors.New("another file has taken its place since it was opened"))
+		err = s.damaged(f.info, errors.New("another file replaced it after the database was opened"))
 	}
 	if _, gone := errors.AsType[*replica.Missing](err); gone {
-		err = s.damaged(f.info, errors.New("it does not exist any more"))
+		err = s.damaged(f.info, errors.New("it no longer exists"))
 	}
 	d, ok := errors.AsType[*replica.Damaged](err)
 	if !ok {

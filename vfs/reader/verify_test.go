@@ -134,7 +134,7 @@ func TestVerifyOtherThanDamage(t *testing.T) {
 	if err := intact.Delete(t.Context(), last); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.ask("walvfs_verify", ""); err != nil || !strings.HasPrefix(got, last+": it does not exist any more\n") {
+	if got, err := c.ask("walvfs_verify", ""); err != nil || !strings.HasPrefix(got, last+": it no longer exists\n") {
 		t.Errorf("gone: %q, %v", got, err)
 	}
 	put(t, intact, 0, encode(t, 3, 3, 40, append(state[1:], state[0]))) // as large, and whole

@@ -55,7 +55,12 @@ func New(ctx context.Context, from, to *sqlite3.Conn, opts Options) (*Diff, erro
 	if err != nil {
 		return nil, err
 	}
-	d.changed = changed
+	if changed != nil {
+		d.changed = roaring.New()
+		for pgno := range changed {
+			d.changed.Add(pgno)
+		}
+	}
 	for _, s := range d.sides {
 		s.db.SetInterrupt(ctx)
 		if err := s.open(ctx); err != nil {

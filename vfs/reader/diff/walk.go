@@ -39,7 +39,7 @@ type found struct {
 // it is better read in its order.
 const mostLeaves = 100_000
 
-var errMany = errors.New("more pages differ than are worth looking at one by one")
+var errMany = errors.New("too many pages differ to look at each page")
 
 var seed = maphash.MakeSeed()
 
