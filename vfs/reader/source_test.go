@@ -36,7 +36,7 @@ func empty(t *testing.T, store *storagetest.Memory) {
 	}
 }
 
-// A replica that is written anew is not mixed with what was read of it before, and takes
+// A replica that is was replaced is not mixed with what was read of it before, and takes
 // no connection back to an older TXID.
 func TestHistoriesAreNotMixed(t *testing.T) {
 	store := &storagetest.Memory{Name: "app"}
@@ -48,7 +48,7 @@ func TestHistoriesAreNotMixed(t *testing.T) {
 	shorter := history(t, store, 3, 30)
 	s.asked = time.Now().Add(-2 * listWithin) // as after a long time without a question
 	readAll(t, s, state)
-	if err := s.lastError(); err == nil || !strings.Contains(err.Error(), "written anew") {
+	if err := s.lastError(); err == nil || !strings.Contains(err.Error(), "was replaced") {
 		t.Errorf("a replica that went back: %v", err)
 	}
 	readAll(t, testSource(store), shorter)

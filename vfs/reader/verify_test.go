@@ -138,7 +138,7 @@ func TestVerifyOtherThanDamage(t *testing.T) {
 		t.Errorf("gone: %q, %v", got, err)
 	}
 	put(t, intact, 0, encode(t, 3, 3, 40, append(state[1:], state[0]))) // as large, and whole
-	if got, err := c.ask("walvfs_verify", ""); err != nil || !strings.HasPrefix(got, last+": another file has taken its place") {
+	if got, err := c.ask("walvfs_verify", ""); err != nil || !strings.HasPrefix(got, last+": another file replaced it") {
 		t.Errorf("replaced: %q, %v", got, err)
 	}
 }
