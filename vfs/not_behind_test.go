@@ -19,123 +19,126 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
+// notBehind are the lives of databases that are not behind, with their newest rows then.
+var notBehind = []struct {
+	name, newest string
+	diverged     bool
+	do           func(r *run)
+}{
+	{"nothing happened", "shipped", false, func(r *run) { r.Conn.Close() }},
+	{"a commit to ship", "mine", false, func(r *run) {
+		down(r.Store)
+		exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
+		save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
+	}},
+	{"a commit that was not shipped", "mine", true, func(r *run) {
+		down(r.Store)
+		exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
+		save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
+		rival(r)
+	}},
+	{"a commit that was checkpointed and not shipped", "mine", true, func(r *run) {
+		down(r.Store)
+		exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
+		r.Conn.Close()
+		r.Store.SetBefore(nil)
+		rival(r)
+	}},
+	{"a commit without syncs", "mine", true, func(r *run) {
+		exec(r.T, r.Conn, "PRAGMA synchronous=off", "INSERT INTO t VALUES ('shipped, too')")
+		settled(r.T, r.Path)
+		down(r.Store)
+		exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
+		save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
+		rival(r)
+	}},
+	{"a foreign commit", "mine", true, func(r *run) {
+		r.Conn.Close()
+		plain := open(r.T, "file:"+r.Path)
+		exec(r.T, plain, "INSERT INTO t VALUES ('mine')")
+		plain.Close()
+		rival(r)
+	}},
+	{"a foreign commit that is in the WAL", "mine", true, func(r *run) {
+		r.Conn.Close()
+		plain := open(r.T, "file:"+r.Path)
+		exec(r.T, plain, "INSERT INTO t VALUES ('mine')")
+		d := save(r.T, r.Path)
+		plain.Close()
+		d.Write(r.T, r.Path)
+		rival(r)
+	}},
+	{"a foreign commit in the WAL of a restored database", "mine", true, func(r *run) {
+		r.Conn.Close()
+		if _, err := restore.Restore(r.T.Context(), r.Store, r.Path, restore.Options{Force: true}); err != nil {
+			r.T.Fatal(err)
+		}
+		plain := open(r.T, "file:"+r.Path)
+		exec(r.T, plain, "INSERT INTO t VALUES ('mine')")
+		d := save(r.T, r.Path)
+		plain.Close()
+		d.Write(r.T, r.Path)
+		rival(r)
+	}},
+	{"another history", "shipped", true, func(r *run) {
+		r.Conn.Close()
+		other := newRun(r.T)
+		exec(r.T, other.Conn, "INSERT INTO t VALUES ('other')")
+		settled(r.T, other.Path)
+		exec(r.T, other.Conn, "INSERT INTO t VALUES ('other')")
+		settled(r.T, other.Path)
+		copyReplica(r.T, other.Store, r.Store)
+	}},
+	{"a commit of a run that never reached the store", "mine", true, func(r *run) {
+		r.Conn.Close()
+		down(r.Store)
+		r.Open()
+		exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
+		checkpoint(r.T, r.Conn, sqlite3.CHECKPOINT_TRUNCATE)
+		r.Conn.Close()
+		r.Store.SetBefore(nil)
+		rival(r)
+	}},
+	{"a commit of a run that knew of the loss", "mine", true, func(r *run) {
+		loseCommit(r)
+		r.Open()
+		exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
+		vfs.Flush(r.T.Context(), r.Path)
+		r.Conn.Close()
+	}},
+	{"a commit in place of those that the disk lost", "mine", true, func(r *run) {
+		exec(r.T, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 200")
+		settled(r.T, r.Path)
+		exec(r.T, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 200")
+		settled(r.T, r.Path)
+		side, err := statefile.Load(r.Path)
+		if err != nil {
+			r.T.Fatal(err)
+		}
+		d := save(r.T, r.Path)
+		kept := side.State.Trail[len(side.State.Trail)-3].Number
+		clear(d["-wal"][format.FrameOffset(4096, kept+1):])
+		d.Crash(r.T, r.Store, r.Path, r.Conn)
+		plain := open(r.T, "file:"+r.Path)
+		exec(r.T, plain, "INSERT INTO t VALUES ('mine')")
+		d = save(r.T, r.Path)
+		plain.Close()
+		d.Write(r.T, r.Path)
+	}},
+	{"a commit after those that the disk lost", "mine", true, func(r *run) {
+		loseCommit(r)
+		plain := open(r.T, "file:"+r.Path)
+		exec(r.T, plain, "INSERT INTO t VALUES ('mine')", "INSERT INTO t VALUES ('mine')")
+		d := save(r.T, r.Path)
+		plain.Close()
+		d.Write(r.T, r.Path)
+	}},
+}
+
 // A database with a commit of its own is not replaced, and neither is one whose
 // replica holds another history, nor one that is not behind.
 func TestNotBehind(t *testing.T) {
-	for _, test := range []struct {
-		name, newest string
-		diverged     bool
-		do           func(r *run)
-	}{
-		{"nothing happened", "shipped", false, func(r *run) { r.Conn.Close() }},
-		{"a commit to ship", "mine", false, func(r *run) {
-			down(r.Store)
-			exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
-			save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
-		}},
-		{"a commit that was not shipped", "mine", true, func(r *run) {
-			down(r.Store)
-			exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
-			save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
-			rival(r)
-		}},
-		{"a commit that was checkpointed and not shipped", "mine", true, func(r *run) {
-			down(r.Store)
-			exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
-			r.Conn.Close()
-			r.Store.SetBefore(nil)
-			rival(r)
-		}},
-		{"a commit without syncs", "mine", true, func(r *run) {
-			exec(r.T, r.Conn, "PRAGMA synchronous=off", "INSERT INTO t VALUES ('shipped, too')")
-			settled(r.T, r.Path)
-			down(r.Store)
-			exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
-			save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
-			rival(r)
-		}},
-		{"a foreign commit", "mine", true, func(r *run) {
-			r.Conn.Close()
-			plain := open(r.T, "file:"+r.Path)
-			exec(r.T, plain, "INSERT INTO t VALUES ('mine')")
-			plain.Close()
-			rival(r)
-		}},
-		{"a foreign commit that is in the WAL", "mine", true, func(r *run) {
-			r.Conn.Close()
-			plain := open(r.T, "file:"+r.Path)
-			exec(r.T, plain, "INSERT INTO t VALUES ('mine')")
-			d := save(r.T, r.Path)
-			plain.Close()
-			d.Write(r.T, r.Path)
-			rival(r)
-		}},
-		{"a foreign commit in the WAL of a restored database", "mine", true, func(r *run) {
-			r.Conn.Close()
-			if _, err := restore.Restore(r.T.Context(), r.Store, r.Path, restore.Options{Force: true}); err != nil {
-				r.T.Fatal(err)
-			}
-			plain := open(r.T, "file:"+r.Path)
-			exec(r.T, plain, "INSERT INTO t VALUES ('mine')")
-			d := save(r.T, r.Path)
-			plain.Close()
-			d.Write(r.T, r.Path)
-			rival(r)
-		}},
-		{"another history", "shipped", true, func(r *run) {
-			r.Conn.Close()
-			other := newRun(r.T)
-			exec(r.T, other.Conn, "INSERT INTO t VALUES ('other')")
-			settled(r.T, other.Path)
-			exec(r.T, other.Conn, "INSERT INTO t VALUES ('other')")
-			settled(r.T, other.Path)
-			copyReplica(r.T, other.Store, r.Store)
-		}},
-		{"a commit of a run that never reached the store", "mine", true, func(r *run) {
-			r.Conn.Close()
-			down(r.Store)
-			r.Open()
-			exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
-			checkpoint(r.T, r.Conn, sqlite3.CHECKPOINT_TRUNCATE)
-			r.Conn.Close()
-			r.Store.SetBefore(nil)
-			rival(r)
-		}},
-		{"a commit of a run that knew of the loss", "mine", true, func(r *run) {
-			loseCommit(r)
-			r.Open()
-			exec(r.T, r.Conn, "INSERT INTO t VALUES ('mine')")
-			vfs.Flush(r.T.Context(), r.Path)
-			r.Conn.Close()
-		}},
-		{"a commit in place of those that the disk lost", "mine", true, func(r *run) {
-			exec(r.T, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 200")
-			settled(r.T, r.Path)
-			exec(r.T, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 200")
-			settled(r.T, r.Path)
-			side, err := statefile.Load(r.Path)
-			if err != nil {
-				r.T.Fatal(err)
-			}
-			d := save(r.T, r.Path)
-			kept := side.State.Trail[len(side.State.Trail)-3].Number
-			clear(d["-wal"][format.FrameOffset(4096, kept+1):])
-			d.Crash(r.T, r.Store, r.Path, r.Conn)
-			plain := open(r.T, "file:"+r.Path)
-			exec(r.T, plain, "INSERT INTO t VALUES ('mine')")
-			d = save(r.T, r.Path)
-			plain.Close()
-			d.Write(r.T, r.Path)
-		}},
-		{"a commit after those that the disk lost", "mine", true, func(r *run) {
-			loseCommit(r)
-			plain := open(r.T, "file:"+r.Path)
-			exec(r.T, plain, "INSERT INTO t VALUES ('mine')", "INSERT INTO t VALUES ('mine')")
-			d := save(r.T, r.Path)
-			plain.Close()
-			d.Write(r.T, r.Path)
-		}},
-	} {
+	for _, test := range notBehind {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRun(t)
 			test.do(r)

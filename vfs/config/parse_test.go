@@ -9,13 +9,15 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-func TestParse(t *testing.T) {
-	keys := storage.Options{AccessKeyID: "AKIA", SecretAccessKey: `s: "e" # c${ret}`}
-	for name, c := range map[string]struct {
-		file string
-		want DB
-	}{
-		"issue": {`
+// someKeys are the credentials that lookup knows.
+var someKeys = storage.Options{AccessKeyID: "AKIA", SecretAccessKey: `s: "e" # c${ret}`}
+
+// parsed are files, and what they say of /data/app.db.
+var parsed = map[string]struct {
+	file string
+	want DB
+}{
+	"issue": {`
 access-key-id: $KEY
 secret-access-key: ${SECRET}
 dbs:
@@ -26,10 +28,10 @@ dbs:
         region: eu
         force-path-style: true
 `, DB{URL: "s3://bucket/app", Options: storage.Options{
-			AccessKeyID: keys.AccessKeyID, SecretAccessKey: keys.SecretAccessKey,
-			Endpoint: "https://storage.example.com", Region: "eu", PathStyle: true,
-		}}},
-		"single replica, keys of its own": {`
+		AccessKeyID: someKeys.AccessKeyID, SecretAccessKey: someKeys.SecretAccessKey,
+		Endpoint: "https://storage.example.com", Region: "eu", PathStyle: true,
+	}}},
+	"single replica, keys of its own": {`
 access-key-id: other
 secret-access-key: other
 dbs:
@@ -40,20 +42,20 @@ dbs:
       access-key-id: $KEY
       secret-access-key: $SECRET
       sync-interval: 5s
-`, DB{URL: "s3://bucket/app", Options: keys, Interval: 5 * time.Second, RestoreIfMissing: true}},
-		"inherited": {`
+`, DB{URL: "s3://bucket/app", Options: someKeys, Interval: 5 * time.Second, RestoreIfMissing: true}},
+	"inherited": {`
 region: eu
 endpoint: storage.example.com
 sync-interval: 0s
 force-path-style: false
 dbs: [{path: /data/app.db, replica: {url: "s3://bucket/app?region=us"}}]
 `, DB{URL: "s3://bucket/app?force-path-style=false&region=us", Interval: -1, Options: storage.Options{Endpoint: "storage.example.com", Region: "eu"}}},
-		"keys at the top are not for gs": {`
+	"keys at the top are not for gs": {`
 access-key-id: $KEY
 secret-access-key: $SECRET
 dbs: [{path: /data/app.db, replica: {url: "gs://bucket/app"}}]
 `, DB{URL: "gs://bucket/app"}},
-		"encryption": {`
+	"encryption": {`
 sse: AES256
 storage-class: STANDARD_IA
 request-payer: requester
@@ -61,22 +63,22 @@ dbs:
   - path: /data/app.db
     replica: {url: s3://bucket/app, sse-customer-algorithm: AES256, sse-customer-key: $KEY, storage-class: ONEZONE_IA}
 `, DB{URL: "s3://bucket/app", Options: storage.Options{SSECustomerKey: "AKIA", StorageClass: "ONEZONE_IA", RequestPayer: "requester"}}},
-		"encryption at the top": {`
+	"encryption at the top": {`
 sse-kms-key-id: alias/app
 sse-customer-key-path: ""
 dbs: [{path: /data/app.db, replica: {url: "s3://bucket/app"}}]
 `, DB{URL: "s3://bucket/app", Options: storage.Options{SSEKMSKeyID: "alias/app"}}},
-		"no url": {`
+	"no url": {`
 dbs:
   - path: /data/app.db
     replica: {type: s3, bucket: bucket, path: a/b c, skip-verify: false}
 `, DB{URL: "s3://bucket/a/b%20c"}},
-		"directory": {`
+	"directory": {`
 dbs:
   - path: sqlite:///data/app.db
     replica: {path: /backup/app}
 `, DB{URL: "file:///backup/app"}},
-		"Litestream's own business": {`
+	"Litestream's own business": {`
 addr: ":9090"
 logging: {level: debug}
 dbs:
@@ -86,10 +88,13 @@ dbs:
     busy-timeout: 5s
     replica: {type: file, path: *path, validation-interval: 1h, storage-class:}
 `, DB{URL: "file:///data/app.db"}},
-		"dollars": {`
+	"dollars": {`
 dbs: [{path: /data/app.db, replica: {url: "s3://bucket/$$a$/$EMPTY"}}]
 `, DB{URL: "s3://bucket/$a$/"}},
-	} {
+}
+
+func TestParse(t *testing.T) {
+	for name, c := range parsed {
 		t.Run(name, func(t *testing.T) {
 			got, err := parse("walvfs.yml", []byte(c.file), lookup)
 			if err != nil {
