@@ -229,7 +229,9 @@ func TestOutageKeepsNoEncoder(t *testing.T) {
 // Nor does one that is being copied when replication halts.
 func TestHaltKeepsNoEncoder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, db, _, s := copying(t)
+		store, db := newStore(t), newDB(10)
+		copies := &fakeCopies{takes: 5 * time.Second}
+		db.precopy = copies.precopy
 		var diverged atomic.Bool
 		db.cutErr = func() error {
 			if diverged.Load() {
@@ -237,6 +239,12 @@ func TestHaltKeepsNoEncoder(t *testing.T) {
 			}
 			return nil
 		}
+		s := shipper.New(db, store, shipper.Options{Policy: shipper.Policy{Levels: []time.Duration{30 * time.Second}}})
+		defer s.Close()
+		drain(t, s)
+		db.commit(2)
+		drain(t, s)
+		time.Sleep(31 * time.Second) // the level is due: its pages are being copied
 		diverged.Store(true)
 		db.commit(3)
 		s.Wake()
