@@ -161,7 +161,7 @@ func TestEncoderCountsAndReturnsTheChecksum(t *testing.T) {
 	}
 }
 
-func TestEncoderRefuses(t *testing.T) {
+func TestEncoderRefusesHeaders(t *testing.T) {
 	bad := func(change func(h *format.LTXHeader)) format.LTXHeader {
 		h := header(512, 3, 2, 2)
 		change(&h)
@@ -178,7 +178,9 @@ func TestEncoderRefuses(t *testing.T) {
 			t.Errorf("header accepted: %s", name)
 		}
 	}
+}
 
+func TestEncoderRefusesPages(t *testing.T) {
 	lock := format.LockPage(512)
 	full := make([]byte, 512)
 	tests := []struct {
