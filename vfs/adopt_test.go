@@ -42,57 +42,58 @@ func removeFiles(t *testing.T, path string) {
 	}
 }
 
+// arrivals lead to a database elsewhere: each makes r.Path another file, or leads to a
+// second one, and returns the path.
+var arrivals = map[string]func(t *testing.T, r *run) string{
+	"moved": func(t *testing.T, r *run) string {
+		to := filepath.Join(t.TempDir(), "moved.db")
+		copyFiles(t, r.Path, to)
+		removeFiles(t, r.Path)
+		return to
+	},
+	"other inode": func(t *testing.T, r *run) string {
+		aside := filepath.Join(t.TempDir(), "aside.db")
+		copyFiles(t, r.Path, aside)
+		// The old files stay open for now, so that their inodes are not used again.
+		old, err := os.Open(r.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { old.Close() })
+		removeFiles(t, r.Path)
+		copyFiles(t, aside, r.Path)
+		return r.Path
+	},
+	"copied": func(t *testing.T, r *run) string {
+		to := filepath.Join(t.TempDir(), "copied.db")
+		copyFiles(t, r.Path, to)
+		return to
+	},
+	"without a state file": func(t *testing.T, r *run) string {
+		to := filepath.Join(t.TempDir(), "copied.db")
+		copyFiles(t, r.Path, to)
+		if err := os.Remove(to + statefile.Suffix); err != nil {
+			t.Fatal(err)
+		}
+		return to
+	},
+}
+
+// continues says whether a database goes on, by the way in which it came there and by the
+// parameter adopt.
+var continues = map[string]map[string]bool{
+	"moved":                {"": true, "moved": true, "equal": true, "never": false},
+	"other inode":          {"": true, "moved": true, "equal": true, "never": false},
+	"copied":               {"": false, "moved": false, "equal": true, "never": false},
+	"without a state file": {"": false, "moved": false, "equal": true, "never": false},
+}
+
 // A database that was moved goes on, and one that was copied does not unless its user
 // says so. What was committed before the move and not shipped is not lost.
 func TestMovedOrCopied(t *testing.T) {
-	const (
-		goesOn = ""
-		halts  = "halts"
-	)
-	// Each makes r.Path another file, or leads to a second one, and returns the path.
-	ways := map[string]func(t *testing.T, r *run) string{
-		"moved": func(t *testing.T, r *run) string {
-			to := filepath.Join(t.TempDir(), "moved.db")
-			copyFiles(t, r.Path, to)
-			removeFiles(t, r.Path)
-			return to
-		},
-		"other inode": func(t *testing.T, r *run) string {
-			aside := filepath.Join(t.TempDir(), "aside.db")
-			copyFiles(t, r.Path, aside)
-			// The old files stay open for now, so that their inodes are not used again.
-			old, err := os.Open(r.Path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { old.Close() })
-			removeFiles(t, r.Path)
-			copyFiles(t, aside, r.Path)
-			return r.Path
-		},
-		"copied": func(t *testing.T, r *run) string {
-			to := filepath.Join(t.TempDir(), "copied.db")
-			copyFiles(t, r.Path, to)
-			return to
-		},
-		"without a state file": func(t *testing.T, r *run) string {
-			to := filepath.Join(t.TempDir(), "copied.db")
-			copyFiles(t, r.Path, to)
-			if err := os.Remove(to + statefile.Suffix); err != nil {
-				t.Fatal(err)
-			}
-			return to
-		},
-	}
-	want := map[string]map[string]string{
-		"moved":                {"": goesOn, "moved": goesOn, "equal": goesOn, "never": halts},
-		"other inode":          {"": goesOn, "moved": goesOn, "equal": goesOn, "never": halts},
-		"copied":               {"": halts, "moved": halts, "equal": goesOn, "never": halts},
-		"without a state file": {"": halts, "moved": halts, "equal": goesOn, "never": halts},
-	}
 	for _, crash := range []bool{false, true} {
-		for way, arrive := range ways {
-			for adopt, want := range want[way] {
+		for way, arrive := range arrivals {
+			for adopt, goesOn := range continues[way] {
 				name := way + ", adopt=" + adopt
 				if crash {
 					name += ", after a crash"
@@ -118,7 +119,7 @@ func TestMovedOrCopied(t *testing.T) {
 						exec(t, conn, "UPDATE t SET x = randomblob(500) WHERE rowid % 3 = 0", "PRAGMA wal_checkpoint(TRUNCATE)")
 					}
 					err := flush(t.Context(), to)
-					if want == halts {
+					if !goesOn {
 						if !errors.Is(err, shipper.ErrDiverged) || !strings.Contains(err.Error(), "adopt") {
 							t.Errorf("got %v", err)
 						}

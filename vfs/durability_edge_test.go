@@ -113,7 +113,7 @@ func TestRefusedSpill(t *testing.T) {
 	}
 	down(store)
 	exec(t, conn, "INSERT INTO t VALUES (2)")
-	time.Sleep(150 * time.Millisecond)
+	lagging(t, path, 100*time.Millisecond)
 	if err := conn.Exec("BEGIN; INSERT INTO t SELECT randomblob(3000) FROM generate_series(1, 100)"); !errors.Is(err, vfs.ErrLag) {
 		t.Fatal(err)
 	}

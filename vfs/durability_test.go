@@ -129,6 +129,12 @@ func TestWaitDatabaseSQL(t *testing.T) {
 	requireReplicated(t, store, 2)
 }
 
+// lagging waits until the replica lacks a commit that is older than that.
+func lagging(t *testing.T, path string, than time.Duration) {
+	t.Helper()
+	eventually(t, "the replica lags", func() bool { st, _ := statusOf(path); return st.Lag > than })
+}
+
 // While the replica is too far behind, writes fail, and change nothing; reads go on.
 func TestMaxLag(t *testing.T) {
 	store := newReplica(t)
@@ -136,12 +142,12 @@ func TestMaxLag(t *testing.T) {
 	conn := open(t, uri(path, store, "max_lag=100ms", "close_timeout=1ms"))
 	exec(t, conn, "CREATE TABLE t (x)")
 	settled(t, path)
-	time.Sleep(150 * time.Millisecond)
+	time.Sleep(150 * time.Millisecond)        // longer than max_lag
 	exec(t, conn, "INSERT INTO t VALUES (1)") // nothing was unshipped
 	settled(t, path)
 	down(store)
 	exec(t, conn, "INSERT INTO t VALUES (2)")
-	time.Sleep(150 * time.Millisecond)
+	lagging(t, path, 100*time.Millisecond)
 	for range 2 {
 		if err := conn.Exec("INSERT INTO t VALUES (3)"); !errors.Is(err, vfs.ErrLag) || !errors.Is(err, sqlite3.IOERR) {
 			t.Errorf("got %v", err)

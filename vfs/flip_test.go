@@ -57,7 +57,7 @@ func TestFlip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := powerDir(t)
+	dir := t.TempDir()
 	harmless, bytesFlipped := 0, int64(0)
 	for _, f := range files {
 		key := store.Layout().Key(f.Level, f.MinTXID, f.MaxTXID)

@@ -41,7 +41,6 @@ var (
 	liveDigest        = dbtest.LiveDigest
 	resize            = dbtest.Resize
 	save              = dbtest.Save
-	powerDir          = dbtest.MemoryDir
 	newRun            = dbtest.NewRun
 	requireBank       = dbtest.RequireBank
 	requireEveryTXID  = dbtest.RequireEveryTXID

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs"
 )
 
@@ -17,5 +18,5 @@ func TestMain(m *testing.M) {
 	if os.Getenv(precopyAll) != "" {
 		vfs.SetLargeCut(0)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(storagetest.InMemory(m))
 }

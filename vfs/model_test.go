@@ -40,7 +40,7 @@ func TestModel(t *testing.T) {
 	setFlag(t, "rapid.checks", "40")
 	setFlag(t, "rapid.nofailfile", "true")
 	n := 0
-	dir := powerDir(t)
+	dir := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
 		n++
 		m := &machine{t: t, dir: filepath.Join(dir, fmt.Sprint(n)), store: newReplica(t)}

@@ -29,7 +29,7 @@ func TestNoNameVanishes(t *testing.T) {
 			}
 		}
 	}()
-	for range 200 {
+	for range 100 {
 		conn := open(t, uri(path, store))
 		exec(t, conn, "CREATE TABLE IF NOT EXISTS t (x)", "INSERT INTO t VALUES (randomblob(2000))")
 		conn.Close()

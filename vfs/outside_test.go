@@ -136,6 +136,7 @@ func TestFirstCommitUnconfirmed(t *testing.T) {
 		}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel() // it waits
 			store := newReplica(t)
 			path := filepath.Join(t.TempDir(), "app.db")
 			conn := open(t, uri(path, store, "durability=sync", "sync_timeout=2s", "close_timeout=1ms"))

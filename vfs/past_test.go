@@ -13,44 +13,48 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
+// stateFileLosses are what becomes of a state file.
+var stateFileLosses = map[string]func(older, b []byte) []byte{
+	"deleted": func(_, b []byte) []byte { return nil },
+	"emptied": func(_, b []byte) []byte { return []byte{} },
+	"cut":     func(_, b []byte) []byte { return b[:20] },
+	"flipped": func(_, b []byte) []byte { b[30] ^= 1; return b },
+	"older":   func(older, _ []byte) []byte { return older },
+}
+
+// runEnds are how a run ends, and what the disk then holds.
+var runEnds = map[string]func(r *run) disk{
+	"after a clean close": func(r *run) disk {
+		r.Conn.Close()
+		return save(r.T, r.Path)
+	},
+	"after a crash": func(r *run) disk {
+		d := save(r.T, r.Path)
+		d.Crash(r.T, r.Store, r.Path, r.Conn)
+		return d
+	},
+	"after a crash with commits": func(r *run) disk {
+		down(r.Store)
+		exec(r.T, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110", "DELETE FROM t WHERE rowid > 400")
+		d := save(r.T, r.Path)
+		d.Crash(r.T, r.Store, r.Path, r.Conn)
+		return d
+	},
+	"after a crash after a checkpoint": func(r *run) disk {
+		down(r.Store)
+		exec(r.T, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110")
+		checkpoint(r.T, r.Conn, sqlite3.CHECKPOINT_FULL)
+		d := save(r.T, r.Path)
+		d.Crash(r.T, r.Store, r.Path, r.Conn)
+		return d
+	},
+}
+
 // Whatever happens to the state file, the database goes on with what it wrote: at worst
 // everything is uploaded again. The application does not wait for that.
 func TestLostStateFile(t *testing.T) {
-	losses := map[string]func(older, b []byte) []byte{
-		"deleted": func(_, b []byte) []byte { return nil },
-		"emptied": func(_, b []byte) []byte { return []byte{} },
-		"cut":     func(_, b []byte) []byte { return b[:20] },
-		"flipped": func(_, b []byte) []byte { b[30] ^= 1; return b },
-		"older":   func(older, _ []byte) []byte { return older },
-	}
-	ends := map[string]func(r *run) disk{
-		"after a clean close": func(r *run) disk {
-			r.Conn.Close()
-			return save(r.T, r.Path)
-		},
-		"after a crash": func(r *run) disk {
-			d := save(r.T, r.Path)
-			d.Crash(r.T, r.Store, r.Path, r.Conn)
-			return d
-		},
-		"after a crash with commits": func(r *run) disk {
-			down(r.Store)
-			exec(r.T, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110", "DELETE FROM t WHERE rowid > 400")
-			d := save(r.T, r.Path)
-			d.Crash(r.T, r.Store, r.Path, r.Conn)
-			return d
-		},
-		"after a crash after a checkpoint": func(r *run) disk {
-			down(r.Store)
-			exec(r.T, r.Conn, "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110")
-			checkpoint(r.T, r.Conn, sqlite3.CHECKPOINT_FULL)
-			d := save(r.T, r.Path)
-			d.Crash(r.T, r.Store, r.Path, r.Conn)
-			return d
-		},
-	}
-	for what, lose := range losses {
-		for when, end := range ends {
+	for what, lose := range stateFileLosses {
+		for when, end := range runEnds {
 			t.Run(what+" "+when, func(t *testing.T) {
 				r := newRun(t)
 				older := save(t, r.Path)[statefile.Suffix]

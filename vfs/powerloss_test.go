@@ -101,7 +101,7 @@ type powerRun struct {
 // newPowerRun begins a history with a small database that the replica has.
 func newPowerRun(t *testing.T, synchronous string) *powerRun {
 	t.Helper()
-	r := &powerRun{path: filepath.Join(powerDir(t), "app.db")}
+	r := &powerRun{path: filepath.Join(t.TempDir(), "app.db")}
 	r.store = &powerStore{alias: newAlias(t, nil)}
 	memories.Store(strings.TrimPrefix(r.store.URL, "memory://"), r.store)
 	r.store.at(t, 0)

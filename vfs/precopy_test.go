@@ -22,7 +22,7 @@ func TestPrefixCopied(t *testing.T) {
 			t.Logf("seed %d", seed)
 			rng := rand.New(rand.NewPCG(seed, 0))
 			store := newReplica(t)
-			path := filepath.Join(powerDir(t), "bank.db")
+			path := filepath.Join(t.TempDir(), "bank.db")
 			ours := strings.Replace(uri(path, store, "_pragma=busy_timeout(20000)"), "vfs=replicated&", "vfs="+dbtest.LevelsVFS+"&", 1)
 			conn := dbtest.OpenBank(t, ours, rng)
 			uris := []string{ours, ours, ours}

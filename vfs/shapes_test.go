@@ -21,7 +21,7 @@ func TestReaderHoldsWAL(t *testing.T) {
 	if testing.Short() {
 		t.Skip("writes 100 MB")
 	}
-	store, path := newReplica(t), filepath.Join(t.TempDir(), "app.db") // too large for a directory in memory
+	store, path := newReplica(t), filepath.Join(t.TempDir(), "app.db")
 	var replica replayed
 	conn := open(t, uri(path, store, "_pragma=synchronous(off)"))
 	exec(t, conn, "PRAGMA page_size=65536", "CREATE TABLE t (x)")

@@ -176,7 +176,7 @@ func (f *sweepFile) Lock(lock sqlitevfs.LockLevel) error {
 // way in which a WAL starts over.
 func sweepOnce(t *testing.T, template []byte, s *sweep, store *storagetest.Memory, label string) {
 	t.Helper()
-	path := filepath.Join(powerDir(t), "app.db")
+	path := filepath.Join(t.TempDir(), "app.db")
 	if err := os.WriteFile(path, template, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -41,11 +41,14 @@ func TestAdoptFromLitestream(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for range 5 {
+	var uploaded []string // files of a TXID each
+	for deadline := time.Now().Add(time.Minute); len(uploaded) < 2; time.Sleep(50 * time.Millisecond) {
 		if err := db.Exec("INSERT INTO t VALUES ('more')"); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(300 * time.Millisecond) // so that there are several TXIDs
+		if uploaded, err = filepath.Glob(filepath.Join(replica, "ltx", "0", "*.ltx")); err != nil || time.Now().After(deadline) {
+			t.Fatalf("%d files, %v\n%s", len(uploaded), err, &log)
+		}
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)

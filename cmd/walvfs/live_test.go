@@ -176,84 +176,89 @@ func (lt *liveTest) onListing(do func(n int)) {
 	})
 }
 
+// update changes a row, and so one page.
+func update(id, n int) string {
+	return fmt.Sprintf(`UPDATE t SET x = hex(zeroblob(1490)) || %d WHERE id = %d`, n, id)
+}
+
+// liveCases are what happens to a live database and its replica, and what a drill says of them.
+var liveCases = []struct {
+	name               string
+	prepare            func(lt *liveTest)
+	problem, unchecked bool
+}{
+	{"equal", func(*liveTest) {}, false, false},
+	{"ahead by two", func(lt *liveTest) {
+		for txid := format.TXID(2); txid <= 3; txid++ {
+			lt.exec(update(int(txid), 1))
+			lt.ship(0, txid, txid)
+		}
+	}, false, false},
+	{"ahead, in level 1 only", func(lt *liveTest) {
+		lt.exec(update(7, 1))
+		lt.exec(update(9, 1))
+		lt.ship(1, 2, 4)
+	}, false, false},
+	{"ahead, in a snapshot only", func(lt *liveTest) {
+		lt.exec(update(7, 1))
+		lt.images[0] = nil
+		lt.ship(9, 1, 4)
+	}, false, false},
+	{"not shipped yet", func(lt *liveTest) {
+		lt.exec(update(7, 1))
+		lt.onListing(func(n int) {
+			if n == 3 {
+				lt.ship(0, 2, 2)
+			}
+		})
+	}, false, false},
+	{"changed again before it was shipped", func(lt *liveTest) {
+		lt.exec(update(7, 1))
+		lt.onListing(func(n int) {
+			if n == 3 {
+				lt.exec(update(7, 2))
+				lt.ship(0, 2, 2)
+			}
+		})
+	}, false, false},
+	{"shrunk", func(lt *liveTest) {
+		lt.exec(`DELETE FROM t WHERE id > 3; VACUUM`)
+		lt.ship(0, 2, 2)
+	}, false, false},
+	{"shrunk, and not shipped", func(lt *liveTest) { lt.exec(`DELETE FROM t WHERE id > 3; VACUUM`) }, true, false},
+	{"grown", func(lt *liveTest) {
+		lt.exec(`INSERT INTO t SELECT id + 100, x FROM t`)
+		lt.ship(0, 2, 2)
+	}, false, false},
+	{"never shipped", func(lt *liveTest) { lt.exec(update(7, 1)) }, true, false},
+	{"shipped as something else", func(lt *liveTest) {
+		lt.exec(update(7, 1))
+		lt.ship(0, 2, 2)
+		lt.exec(update(7, 2)) // the very page, otherwise
+	}, true, false},
+	{"a later file that is damaged", func(lt *liveTest) {
+		lt.exec(update(7, 1))
+		lt.ship(0, 2, 2)
+		key := lt.store.Layout().Key(0, 2, 2)
+		b := readObject(lt.t, lt.store, key)
+		b[len(b)-1] ^= 1
+		lt.store.Delete(lt.t.Context(), key)
+		lt.store.Create(lt.t.Context(), key, bytes.NewReader(b), storage.Attrs{})
+	}, true, false},
+	{"changed too often", func(lt *liveTest) {
+		lt.exec(update(7, 1))
+		lt.onListing(func(n int) {
+			lt.exec(update(7, 2*n))
+			lt.ship(0, format.TXID(n)+1, format.TXID(n)+1)
+			lt.exec(update(7, 2*n+1))
+		})
+	}, false, true},
+}
+
 // A page that differs is right if the live database is seen with what the replica has for
 // it later, in whatever level, also while we wait; and by nothing else.
 func TestLive(t *testing.T) {
-	update := func(id, n int) string {
-		return fmt.Sprintf(`UPDATE t SET x = hex(zeroblob(1490)) || %d WHERE id = %d`, n, id)
-	}
-	for _, test := range []struct {
-		name               string
-		prepare            func(lt *liveTest)
-		problem, unchecked bool
-	}{
-		{"equal", func(*liveTest) {}, false, false},
-		{"ahead by two", func(lt *liveTest) {
-			for txid := format.TXID(2); txid <= 3; txid++ {
-				lt.exec(update(int(txid), 1))
-				lt.ship(0, txid, txid)
-			}
-		}, false, false},
-		{"ahead, in level 1 only", func(lt *liveTest) {
-			lt.exec(update(7, 1))
-			lt.exec(update(9, 1))
-			lt.ship(1, 2, 4)
-		}, false, false},
-		{"ahead, in a snapshot only", func(lt *liveTest) {
-			lt.exec(update(7, 1))
-			lt.images[0] = nil
-			lt.ship(9, 1, 4)
-		}, false, false},
-		{"not shipped yet", func(lt *liveTest) {
-			lt.exec(update(7, 1))
-			lt.onListing(func(n int) {
-				if n == 3 {
-					lt.ship(0, 2, 2)
-				}
-			})
-		}, false, false},
-		{"changed again before it was shipped", func(lt *liveTest) {
-			lt.exec(update(7, 1))
-			lt.onListing(func(n int) {
-				if n == 3 {
-					lt.exec(update(7, 2))
-					lt.ship(0, 2, 2)
-				}
-			})
-		}, false, false},
-		{"shrunk", func(lt *liveTest) {
-			lt.exec(`DELETE FROM t WHERE id > 3; VACUUM`)
-			lt.ship(0, 2, 2)
-		}, false, false},
-		{"shrunk, and not shipped", func(lt *liveTest) { lt.exec(`DELETE FROM t WHERE id > 3; VACUUM`) }, true, false},
-		{"grown", func(lt *liveTest) {
-			lt.exec(`INSERT INTO t SELECT id + 100, x FROM t`)
-			lt.ship(0, 2, 2)
-		}, false, false},
-		{"never shipped", func(lt *liveTest) { lt.exec(update(7, 1)) }, true, false},
-		{"shipped as something else", func(lt *liveTest) {
-			lt.exec(update(7, 1))
-			lt.ship(0, 2, 2)
-			lt.exec(update(7, 2)) // the very page, otherwise
-		}, true, false},
-		{"a later file that is damaged", func(lt *liveTest) {
-			lt.exec(update(7, 1))
-			lt.ship(0, 2, 2)
-			key := lt.store.Layout().Key(0, 2, 2)
-			b := readObject(lt.t, lt.store, key)
-			b[len(b)-1] ^= 1
-			lt.store.Delete(lt.t.Context(), key)
-			lt.store.Create(lt.t.Context(), key, bytes.NewReader(b), storage.Attrs{})
-		}, true, false},
-		{"changed too often", func(lt *liveTest) {
-			lt.exec(update(7, 1))
-			lt.onListing(func(n int) {
-				lt.exec(update(7, 2*n))
-				lt.ship(0, format.TXID(n)+1, format.TXID(n)+1)
-				lt.exec(update(7, 2*n+1))
-			})
-		}, false, true},
-	} {
+	for _, test := range liveCases {
 		t.Run(test.name, func(t *testing.T) {
 			lt := newLiveTest(t)
 			test.prepare(lt)

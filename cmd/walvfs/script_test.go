@@ -7,10 +7,11 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"walvfs": func() {
+	testscript.Main(storagetest.WithTools(m), map[string]func(){"walvfs": func() {
 		storage.Register("stalled", openStalled)
 		main()
 	}})

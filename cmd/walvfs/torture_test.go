@@ -20,7 +20,7 @@ import (
 )
 
 var (
-	tortureRounds = flag.Int("torture.rounds", 5, "rounds of TestTorture")
+	tortureRounds = flag.Int("torture.rounds", 3, "rounds of TestTorture")
 	tortureSeed   = flag.Uint64("torture.seed", 0, "what TestTorture decides by; 0 for another one each time")
 	tortureOthers = flag.Int("torture.others", 20, "percent of TestTorture's runs with other programs")
 	tortureKeep   = flag.String("torture.keep", "", "a directory for the files of a TestTorture that failed")

@@ -16,6 +16,7 @@ import (
 	"github.com/walvfs/walvfs/internal/shipping"
 	"github.com/walvfs/walvfs/shipper"
 	"github.com/walvfs/walvfs/shipper/storage"
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
 // fakeCopies are copies of pages that take a while.
@@ -67,6 +68,21 @@ func levelFiles(store storage.Store) map[int]int {
 		}
 	}
 	return levels
+}
+
+// copying returns a database whose level of 30 s is due: its pages are being copied,
+// which takes 5 s.
+func copying(t *testing.T) (*storagetest.Memory, *fakeDB, *fakeCopies, *shipping.Shipper) {
+	t.Helper()
+	store, db, copies := newStore(t), newDB(10), &fakeCopies{takes: 5 * time.Second}
+	db.precopy = copies.precopy
+	s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
+	t.Cleanup(func() { s.Close() })
+	drain(t, s)
+	db.commit(2)
+	drain(t, s)
+	time.Sleep(31 * time.Second)
+	return store, db, copies, s
 }
 
 // The pages of a level are copied before the cut that it is made from. Commits ship
@@ -158,15 +174,7 @@ func TestCopiesAreClosed(t *testing.T) {
 func TestCopyForALevelThatBeginsAnew(t *testing.T) {
 	defer shipping.SetLarge(10 * pageSize)()
 	synctest.Test(t, func(t *testing.T) {
-		store, db := newStore(t), newDB(10)
-		copies := &fakeCopies{takes: 5 * time.Second}
-		db.precopy = copies.precopy
-		s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
-		defer s.Close()
-		drain(t, s)
-		db.commit(1)
-		drain(t, s)
-		time.Sleep(31 * time.Second) // the level is due
+		store, db, copies, s := copying(t)
 		db.commit(1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
 		drain(t, s)
 		time.Sleep(time.Minute)
@@ -201,15 +209,7 @@ func TestSnapshotIsCopiedFirst(t *testing.T) {
 // of levels waiting.
 func TestOutageKeepsNoEncoder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, db := newStore(t), newDB(10)
-		copies := &fakeCopies{takes: 5 * time.Second}
-		db.precopy = copies.precopy
-		s := shipping.New(db, store, shipping.Options{Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
-		defer s.Close()
-		drain(t, s)
-		db.commit(2)
-		drain(t, s)
-		time.Sleep(31 * time.Second) // the level is due: its pages are being copied
+		store, db, copies, s := copying(t)
 		store.SetBefore(failing)
 		db.commit(3)
 		s.Wake()

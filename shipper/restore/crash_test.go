@@ -3,6 +3,7 @@ package restore
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile"
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
+
+var restoreTwice = flag.Bool("restore.twice", false, "TestKilledTwice kills at every pair of steps, not at a quarter of them")
 
 // A killer kills a restore before one of the steps in which it changes the disk:
 // nothing is done from there on.
@@ -53,17 +56,6 @@ func replicaOf(t *testing.T, db []byte) *source {
 	return s
 }
 
-// memoryDir returns a directory in memory, where there is one: syncing takes its time.
-func memoryDir(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "walvfs-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
-}
-
 // Statements for small databases: each page is a step.
 const (
 	fillSmall   = `PRAGMA page_size=512; CREATE TABLE t(a PRIMARY KEY, b); INSERT INTO t SELECT value, hex(randomblob(100)) FROM generate_series(1, 6)`
@@ -95,7 +87,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 			t.Run(name+keep, func(t *testing.T) {
 				at := 0
 				for again := true; again; at++ {
-					target := filepath.Join(memoryDir(t), "app.db")
+					target := filepath.Join(t.TempDir(), "app.db")
 					old.write(t, target)
 					before := contentOf(t, target)
 					remembers := rememberOld(t, target)
@@ -156,16 +148,17 @@ func requireOwnRecord(t *testing.T, at int, s *source, path, old string) {
 // So it is if two restores in a row are killed, and an application works with what it
 // finds in between.
 func TestKilledTwice(t *testing.T) {
-	if testing.Short() {
-		t.Skip("some 600 restores")
+	every := 4
+	if *restoreTwice {
+		every = 1
 	}
 	s := replicaOf(t, hot(t, fillSmall)[""])
 	for _, name := range []string{"wal", "journal"} {
 		old := oldImages(t)[name]
 		t.Run(name, func(t *testing.T) {
 			for first, some := 0, true; some; first++ {
-				for second, again := 0, true; again; second++ {
-					target := filepath.Join(memoryDir(t), "app.db")
+				for second, again := first%every, true; again; second += every {
+					target := filepath.Join(t.TempDir(), "app.db")
 					old.write(t, target)
 					before := contentOf(t, target)
 					opts := Options{Force: true, Keep: target + statefile.SuffixBehind}
@@ -175,9 +168,7 @@ func TestKilledTwice(t *testing.T) {
 					before = contentOf(t, target)
 					again = kill(t, s, target, opts, second)
 					requireOneOf(t, 1000*first+second, target, before, newContent(t, s))
-					if second%4 == 0 {
-						requireRestored(t, s, target, opts)
-					}
+					requireRestored(t, s, target, opts)
 				}
 			}
 		})

@@ -14,9 +14,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/walvfs/walvfs/internal/statefile"
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(storagetest.InMemory(m)) }
 
 // restoreAs restores into a new directory and compares.
 func restoreAs(t *testing.T, s *source, opts Options, want []byte) Result {

@@ -10,10 +10,11 @@ import (
 	_ "github.com/ncruces/go-sqlite3/driver"
 	"go.uber.org/goleak"
 
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(storagetest.WithTools(m)) }
 
 // What the tests of package vfs need, too, is in package dbtest.
 var (

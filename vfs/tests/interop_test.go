@@ -1,13 +1,10 @@
 package tests
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	osexec "os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,7 +17,6 @@ import (
 
 	"github.com/walvfs/walvfs/format"
 	"github.com/walvfs/walvfs/shipper/replica"
-	"github.com/walvfs/walvfs/shipper/restore"
 	"github.com/walvfs/walvfs/shipper/storage"
 	_ "github.com/walvfs/walvfs/shipper/storage/file"
 	_ "github.com/walvfs/walvfs/shipper/storage/gcs"
@@ -238,181 +234,4 @@ func requireTakeover(t *testing.T, l *litestream, store storage.Store, commits i
 	points := restorable(t, store)
 	l.requireSame(t, store, points[len(points)*9/10])
 	t.Logf("litestream wrote TXID %s to %s", before+1, lastTXID(t, store))
-}
-
-// litestream is the stock program and one replica.
-type litestream struct {
-	path    string
-	replica *storagetest.Replica
-}
-
-func newLitestream(t *testing.T, replica *storagetest.Replica) *litestream {
-	t.Helper()
-	return &litestream{storagetest.Litestream(t), replica}
-}
-
-func (l *litestream) command(ctx context.Context, args ...string) *osexec.Cmd {
-	cmd := osexec.CommandContext(ctx, l.path, args...)
-	cmd.Env = slices.Concat(os.Environ(), l.replica.Env)
-	cmd.WaitDelay = time.Second
-	return cmd
-}
-
-func (l *litestream) run(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := l.command(t.Context(), args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("litestream %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
-}
-
-// replicate runs Litestream until it is stopped, which returns its log.
-func (l *litestream) replicate(t *testing.T, config string) (stop func() string) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	var log bytes.Buffer
-	cmd := l.command(ctx, "replicate", "-config", config)
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return func() string {
-		t.Helper()
-		cmd.Process.Signal(os.Interrupt)
-		defer time.AfterFunc(10*time.Second, cancel).Stop() // it wedges
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("litestream replicate: %v\n%s", err, &log)
-		}
-		return log.String()
-	}
-}
-
-// restoreBoth restores a TXID, 0 for the newest, with both programs and fails
-// unless they agree. It returns where.
-func (l *litestream) restoreBoth(t *testing.T, store storage.Store, txid format.TXID) string {
-	t.Helper()
-	dir := t.TempDir()
-	ours, theirs := filepath.Join(dir, "ours.db"), filepath.Join(dir, "theirs.db")
-	if _, err := restore.Restore(t.Context(), store, ours, restore.Options{TXID: txid}); err != nil {
-		t.Fatalf("TXID %s: %v", txid, err)
-	}
-	args := []string{"restore", "-o", theirs}
-	if txid != 0 {
-		args = append(args, "-txid", txid.String())
-	}
-	l.run(t, append(args, l.replica.URL)...)
-	if !bytes.Equal(readFile(t, ours), readFile(t, theirs)) {
-		t.Fatalf("TXID %s: Litestream restores other bytes than we do", txid)
-	}
-	return ours
-}
-
-// requireSame is restoreBoth for a bank. It returns the number of its newest
-// commit.
-func (l *litestream) requireSame(t *testing.T, store storage.Store, txid format.TXID) (commits int) {
-	t.Helper()
-	conn := open(t, "file:"+l.restoreBoth(t, store, txid))
-	defer conn.Close()
-	return requireBank(t, conn, "TXID "+txid.String())
-}
-
-// TestAttached: databases that are attached to one connection have a replica
-// each, and a plain one among them has none, not even where the environment
-// names one for all.
-func TestAttached(t *testing.T) {
-	dir := t.TempDir()
-	t.Setenv("WALVFS_REPLICA", "file://"+filepath.Join(dir, "any"))
-	first, second, plain := filepath.Join(dir, "first.db"), filepath.Join(dir, "second.db"), filepath.Join(dir, "plain.db")
-	replicas := map[string]*storagetest.Replica{first: storagetest.File(t), second: storagetest.File(t)}
-	attached := func() *sqlite3.Conn {
-		conn := open(t, uri(first, replicaURL(replicas[first].URL), "_pragma=busy_timeout(20000)"))
-		exec(t, conn, "ATTACH '"+uri(second, replicaURL(replicas[second].URL))+"' AS second", "ATTACH 'file:"+plain+"' AS plain")
-		return conn
-	}
-	conn := attached()
-	for _, schema := range []string{"main", "second", "plain"} {
-		exec(t, conn, "CREATE TABLE "+schema+".t (n INTEGER PRIMARY KEY, x)")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	var wg sync.WaitGroup
-	for i := range 2 {
-		c := attached()
-		rng := rand.New(rand.NewPCG(3, uint64(i)))
-		wg.Go(func() {
-			defer c.Close()
-			for n := range 60 {
-				err := spend(c, rng)
-				if n%10 == 0 {
-					err = errors.Join(err, dbtest.Flush(ctx, first), dbtest.Flush(ctx, second))
-				}
-				if err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	want := query(t, conn, "SELECT count(*) || ' rows up to ' || max(n) FROM plain.t")
-	if got := query(t, conn, "PRAGMA plain.journal_mode"); got != "delete" {
-		t.Errorf("the plain file was put into journal mode %s", got)
-	}
-	if _, ok := dbtest.Status(plain); ok {
-		t.Error("the plain file is replicated")
-	}
-	if err := conn.Close(); err != nil {
-		t.Fatal(err)
-	}
-
-	for path, replica := range replicas {
-		store := replica.Open(t)
-		requireEqual(t, store, path)
-		copied := open(t, "file:"+newLitestream(t, replica).restoreBoth(t, store, 0))
-		if got := query(t, copied, "SELECT count(*) || ' rows up to ' || max(n) FROM t"); got != want {
-			t.Errorf("the replica of %s has %s, the plain file %s", filepath.Base(path), got, want)
-		}
-		if points := restorable(t, store); len(points) < 6 {
-			t.Errorf("the replica of %s has %d TXIDs", filepath.Base(path), len(points))
-		}
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	if want := []string{"first.db", "first.db-walvfs", "plain.db", "second.db", "second.db-walvfs"}; !slices.Equal(names, want) {
-		t.Errorf("the files are %q, want %q", names, want)
-	}
-}
-
-// spend writes to three databases in one transaction, sometimes rolled back, and
-// to some of them alone.
-func spend(conn *sqlite3.Conn, rng *rand.Rand) error {
-	end := "COMMIT"
-	if rng.IntN(5) == 0 {
-		end = "ROLLBACK"
-	}
-	size := rng.IntN(3000)
-	err := conn.Exec("BEGIN IMMEDIATE")
-	for _, schema := range []string{"main", "second", "plain"} {
-		if err == nil {
-			err = conn.Exec(fmt.Sprintf("INSERT INTO %s.t SELECT coalesce(max(n), 0) + 1, randomblob(%d) FROM plain.t", schema, size))
-		}
-	}
-	if err == nil {
-		err = conn.Exec(end)
-	}
-	if err == nil && rng.IntN(6) == 0 {
-		err = conn.Exec(fmt.Sprintf("UPDATE second.t SET x = randomblob(%d) WHERE n %% 7 = %d", size, rng.IntN(7)))
-	}
-	if err == nil && rng.IntN(10) == 0 {
-		err = conn.Exec("PRAGMA main.wal_checkpoint(FULL)")
-	}
-	return err
 }

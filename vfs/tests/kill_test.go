@@ -136,7 +136,7 @@ func TestInterruptedTwice(t *testing.T) {
 // no busy timeout, never finds it locked by what replication does at that time.
 func TestFirstStatement(t *testing.T) {
 	store := newReplica(t)
-	path := filepath.Join(t.TempDir(), "app.db")
+	path := filepath.Join(dbtest.MemoryDir(t), "app.db")
 	database := uri(path, store)
 	for i := range 200 {
 		conn := open(t, database)

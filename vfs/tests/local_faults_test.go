@@ -114,6 +114,15 @@ func (l *local) open(params ...string) *sqlite3.Conn {
 	return open(l.T, uri(l.path, l.replica, append(params, "_pragma=busy_timeout(5000)")...))
 }
 
+// begin opens the database, and ships its first rows.
+func (l *local) begin() *sqlite3.Conn {
+	l.Helper()
+	conn := l.open()
+	exec(l.T, conn, "CREATE TABLE t (x)", manyRows)
+	l.settle()
+	return conn
+}
+
 // limit has every write fail beyond so many bytes of a file, as on a disk that is
 // full, until the returned function is called.
 func (l *local) limit(size uint64) (lift func()) {

@@ -86,9 +86,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 // is written in place: at the next start, the replica is known.
 func TestDirectoryTurnsReadOnly(t *testing.T) {
 	testLocal(t, func(l *local) {
-		conn := l.open()
-		exec(t, conn, "CREATE TABLE t (x)", manyRows)
-		l.settle()
+		conn := l.begin()
 		l.chmod(l.dir, 0o555)
 		for range 3 {
 			exec(t, conn, "UPDATE t SET x = randomblob(500) WHERE rowid % 20 = 0")
@@ -142,9 +140,7 @@ func TestReadOnlyDirectoryForSpool(t *testing.T) {
 // application goes on, and the replica when that is safe.
 func TestStateFileNotReadable(t *testing.T) {
 	testLocal(t, func(l *local) {
-		conn := l.open()
-		exec(t, conn, "CREATE TABLE t (x)", manyRows)
-		l.settle()
+		conn := l.begin()
 		conn.Close()
 		l.chmod(l.path+statefile.Suffix, 0)
 		conn = l.open()
@@ -166,9 +162,7 @@ func TestStateFileNotReadable(t *testing.T) {
 // writable. Nothing is lost.
 func TestStateFileReadOnly(t *testing.T) {
 	testLocal(t, func(l *local) {
-		conn := l.open()
-		exec(t, conn, "CREATE TABLE t (x)", manyRows)
-		l.settle()
+		conn := l.begin()
 		for range 2 {
 			conn.Close()
 			l.chmod(l.path+statefile.Suffix, 0o400)
@@ -187,9 +181,7 @@ func TestStateFileReadOnly(t *testing.T) {
 // That a state file cannot be read is said: only a person can correct its permissions.
 func TestStateFileNotReadableIsSaid(t *testing.T) {
 	testLocal(t, func(l *local) {
-		conn := l.open()
-		exec(t, conn, "CREATE TABLE t (x)", manyRows)
-		l.settle()
+		conn := l.begin()
 		conn.Close()
 		l.chmod(l.path+statefile.Suffix, 0)
 		conn = l.open()

@@ -53,11 +53,14 @@ func TestFollowQuiet(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "copy.db")
 	f := runFollow(t, store, path, follow.Options{})
 	f.At(2)
-	time.Sleep(50 * time.Millisecond)
-	opens, lists := store.opens.Load(), store.lists.Load()
-	for store.opens.Load() < opens+29 {
-		time.Sleep(time.Millisecond)
+	polls := func(n int64) {
+		t.Helper()
+		opens := store.opens.Load()
+		eventually(t, "it polls", func() bool { return store.opens.Load() >= opens+n })
 	}
+	polls(2) // the first one lists
+	lists := store.lists.Load()
+	polls(29)
 	if n := store.lists.Load(); n > lists+2 {
 		t.Errorf("%d listings for nothing", n-lists)
 	}

@@ -20,12 +20,16 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/followtest"
 	"github.com/walvfs/walvfs/shipper/storage"
 	_ "github.com/walvfs/walvfs/shipper/storage/file"
+	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 	"github.com/walvfs/walvfs/vfs"
 )
+
+func TestMain(m *testing.M) { os.Exit(storagetest.InMemory(m).Run()) }
 
 // What the tests against real stores need, too, is in package followtest.
 var (
 	runFollow   = followtest.Follow
+	eventually  = followtest.Eventually
 	newReading  = followtest.NewReading
 	bankSchema  = followtest.BankSchema
 	transfer    = followtest.Transfer

@@ -66,14 +66,14 @@ func testFollowServer(t *testing.T, direct *storagetest.Replica) {
 	moved("answers come late")
 	again("answers come in time")
 	check(proxy.Add(storagetest.Requests, 1, storagetest.ResetPeer(0)))
-	store.fails()
+	store.fails(t)
 	again("connections are not reset")
 	check(proxy.Add(storagetest.Answers, 1, storagetest.LimitData(900)))
-	store.fails()
+	store.fails(t)
 	again("answers are not cut")
 	check(proxy.Down())
-	store.fails()
-	store.fails() // what was under way at the first has ended
+	store.fails(t)
+	store.fails(t) // what was under way at the first has ended
 	live.untilGone(f.Latest().TXID + 1)
 	again("the store is back")
 
@@ -100,11 +100,7 @@ func testFollowServer(t *testing.T, direct *storagetest.Replica) {
 // followOnce waits until there is something to follow.
 func followOnce(t *testing.T, store, direct storage.Store) *followtest.Following {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); followtest.Tip(t, direct) == 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("there is no replica")
-		}
-	}
+	followtest.Eventually(t, "there is a replica", func() bool { return followtest.Tip(t, direct) > 0 })
 	f := followtest.Follow(t, store, filepath.Join(t.TempDir(), "copy.db"), follow.Options{})
 	f.Until("the copy", func(follow.Status) bool { return true })
 	return f
@@ -144,9 +140,10 @@ func (s *levelStore) note(err error) {
 }
 
 // fails waits until something failed.
-func (s *levelStore) fails() {
-	for before := s.failed.Load(); s.failed.Load() == before; time.Sleep(time.Millisecond) {
-	}
+func (s *levelStore) fails(t *testing.T) {
+	t.Helper()
+	before := s.failed.Load()
+	followtest.Eventually(t, "a request fails", func() bool { return s.failed.Load() > before })
 }
 
 func (s *levelStore) levels() (n []int64) {
@@ -172,13 +169,10 @@ func TestFollowQuietRequests(t *testing.T) {
 	})
 	f := followtest.Follow(t, behind.Open(t), filepath.Join(t.TempDir(), "copy.db"), follow.Options{})
 	f.At(1)
-	for others.Load() < 50 { // of the restore, and so on
-		time.Sleep(time.Millisecond)
-	}
+	// The restore's requests are among the first; two polls of all levels open a file.
+	followtest.Eventually(t, "it polls", func() bool { return others.Load() >= 50 })
 	before := lists.Load()
-	for others.Load() < 50+2*300+10 { // two polls of all levels, which open a file
-		time.Sleep(time.Millisecond)
-	}
+	followtest.Eventually(t, "it polls on", func() bool { return others.Load() >= 50+2*300+10 })
 	if n := lists.Load() - before; n < 20 || n > 24 {
 		t.Errorf("%d listings in 600 polls", n)
 	}

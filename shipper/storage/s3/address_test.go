@@ -11,7 +11,10 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-const account = "0123456789abcdef0123456789abcdef"
+const (
+	account = "0123456789abcdef0123456789abcdef"
+	custom  = "http://127.0.0.1:9000"
+)
 
 // clearEnv takes away what the machine says of AWS.
 func clearEnv(t *testing.T) {
@@ -36,59 +39,61 @@ func openURL(t *testing.T, rawURL string, opts storage.Options) (*Store, error) 
 	return Open(context.Background(), u, opts)
 }
 
+// addresses are what URLs, options and the environment say together.
+var addresses = []struct {
+	url      string
+	opts     storage.Options
+	env      string // NAME=value ...
+	bucket   string
+	root     string
+	endpoint string
+	region   string
+	path     bool // path style
+}{
+	{url: "s3://b/p", bucket: "b", root: "p/", region: "us-east-1"},
+	{url: "s3://b", bucket: "b", region: "us-east-1"},
+	{url: "s3://b/p//q/", bucket: "b", root: "p/q/", region: "us-east-1"},
+	{url: "s3://my.dotted.bucket.com/p", bucket: "my.dotted.bucket.com", root: "p/", region: "us-east-1"},
+	{url: "s3://b/p", env: "AWS_REGION=eu-west-1", bucket: "b", root: "p/", region: "eu-west-1"},
+	{url: "s3://b/p?region=eu-west-2", env: "AWS_REGION=eu-west-1", bucket: "b", root: "p/", region: "eu-west-2"},
+	{url: "s3://b/p?region=eu-west-2", opts: storage.Options{Region: "eu-west-3"}, bucket: "b", root: "p/", region: "eu-west-3"},
+	{url: "s3://my.b.s3.eu-west-1.amazonaws.com/p", bucket: "my.b", root: "p/", region: "eu-west-1"},
+	{url: "s3://b.s3.amazonaws.com/p", bucket: "b", root: "p/", region: "us-east-1"},
+
+	{url: "s3://b." + account + ".r2.cloudflarestorage.com/p", env: "AWS_REGION=eu-west-1",
+		bucket: "b", root: "p/", endpoint: "https://" + account + ".r2.cloudflarestorage.com", region: "auto"},
+	{url: "s3://b." + account + ".eu.r2.cloudflarestorage.com/p",
+		bucket: "b", root: "p/", endpoint: "https://" + account + ".eu.r2.cloudflarestorage.com", region: "auto"},
+	{url: "s3://b.r2.cloudflarestorage.com/p", opts: storage.Options{Endpoint: custom},
+		bucket: "b", root: "p/", endpoint: custom, region: "us-east-1", path: true},
+	{url: "s3://b.r2.cloudflarestorage.com/p?endpoint=" + account + ".r2.cloudflarestorage.com",
+		bucket: "b", root: "p/", endpoint: "https://" + account + ".r2.cloudflarestorage.com", region: "auto", path: true},
+	{url: "s3://b.r2.cloudflarestorage.com/p", env: "AWS_ENDPOINT_URL=" + custom,
+		bucket: "b", root: "p/", endpoint: custom, region: "auto", path: true},
+
+	{url: "s3://b.nyc3.digitaloceanspaces.com/p", bucket: "b", root: "p/", endpoint: "https://nyc3.digitaloceanspaces.com", region: "nyc3"},
+	{url: "s3://my.b.s3.us-west-004.backblazeb2.com/p", bucket: "my.b", root: "p/", endpoint: "https://s3.us-west-004.backblazeb2.com", region: "us-west-004"},
+	{url: "s3://b.s3.wasabisys.com/p", bucket: "b", root: "p/", endpoint: "https://s3.wasabisys.com", region: "us-east-1"},
+	{url: "s3://b.s3.eu-central-1.wasabisys.com/p", bucket: "b", root: "p/", endpoint: "https://s3.eu-central-1.wasabisys.com", region: "eu-central-1"},
+	{url: "s3://b.fly.storage.tigris.dev/p", bucket: "b", root: "p/", endpoint: "https://fly.storage.tigris.dev", region: "auto"},
+	{url: "s3://b.t3.storage.dev/p", bucket: "b", root: "p/", endpoint: "https://t3.storage.dev", region: "auto"},
+	{url: "s3://b.storage.googleapis.com/p", bucket: "b", root: "p/", endpoint: "https://storage.googleapis.com", region: "auto"},
+	{url: "s3://b.s3.nl-ams.scw.cloud/p", bucket: "b", root: "p/", endpoint: "https://s3.nl-ams.scw.cloud", region: "nl-ams"},
+
+	{url: "s3://b.localhost:9000/p", bucket: "b", root: "p/", endpoint: "http://localhost:9000", region: "us-east-1", path: true},
+	{url: "s3://b.127.0.0.1:9000/p", bucket: "b", root: "p/", endpoint: custom, region: "us-east-1", path: true},
+	{url: "s3://b.minio.example.com:9000/p", bucket: "b", root: "p/", endpoint: "https://minio.example.com:9000", region: "us-east-1", path: true},
+	{url: "s3://b/p?endpoint=localhost:9000", bucket: "b", root: "p/", endpoint: "http://localhost:9000", region: "us-east-1", path: true},
+	{url: "s3://b/p?endpoint=https://x.example/base/&forcePathStyle=false", bucket: "b", root: "p/", endpoint: "https://x.example/base", region: "us-east-1"},
+	{url: "s3://b/p?force-path-style=true", bucket: "b", root: "p/", region: "us-east-1", path: true},
+	{url: "s3://b/p?endpoint=https://x.example", opts: storage.Options{Endpoint: custom}, env: "AWS_ENDPOINT_URL_S3=http://env",
+		bucket: "b", root: "p/", endpoint: custom, region: "us-east-1", path: true},
+	{url: "s3://b/p?endpoint=https://t3.storage.dev", bucket: "b", root: "p/", endpoint: "https://t3.storage.dev", region: "auto"},
+	{url: "s3://b.c/p", env: "AWS_ENDPOINT_URL_S3=" + custom, bucket: "b.c", root: "p/", endpoint: custom, region: "us-east-1", path: true},
+}
+
 func TestAddress(t *testing.T) {
-	const custom = "http://127.0.0.1:9000"
-	for _, c := range []struct {
-		url      string
-		opts     storage.Options
-		env      string // NAME=value ...
-		bucket   string
-		root     string
-		endpoint string
-		region   string
-		path     bool // path style
-	}{
-		{url: "s3://b/p", bucket: "b", root: "p/", region: "us-east-1"},
-		{url: "s3://b", bucket: "b", region: "us-east-1"},
-		{url: "s3://b/p//q/", bucket: "b", root: "p/q/", region: "us-east-1"},
-		{url: "s3://my.dotted.bucket.com/p", bucket: "my.dotted.bucket.com", root: "p/", region: "us-east-1"},
-		{url: "s3://b/p", env: "AWS_REGION=eu-west-1", bucket: "b", root: "p/", region: "eu-west-1"},
-		{url: "s3://b/p?region=eu-west-2", env: "AWS_REGION=eu-west-1", bucket: "b", root: "p/", region: "eu-west-2"},
-		{url: "s3://b/p?region=eu-west-2", opts: storage.Options{Region: "eu-west-3"}, bucket: "b", root: "p/", region: "eu-west-3"},
-		{url: "s3://my.b.s3.eu-west-1.amazonaws.com/p", bucket: "my.b", root: "p/", region: "eu-west-1"},
-		{url: "s3://b.s3.amazonaws.com/p", bucket: "b", root: "p/", region: "us-east-1"},
-
-		{url: "s3://b." + account + ".r2.cloudflarestorage.com/p", env: "AWS_REGION=eu-west-1",
-			bucket: "b", root: "p/", endpoint: "https://" + account + ".r2.cloudflarestorage.com", region: "auto"},
-		{url: "s3://b." + account + ".eu.r2.cloudflarestorage.com/p",
-			bucket: "b", root: "p/", endpoint: "https://" + account + ".eu.r2.cloudflarestorage.com", region: "auto"},
-		{url: "s3://b.r2.cloudflarestorage.com/p", opts: storage.Options{Endpoint: custom},
-			bucket: "b", root: "p/", endpoint: custom, region: "us-east-1", path: true},
-		{url: "s3://b.r2.cloudflarestorage.com/p?endpoint=" + account + ".r2.cloudflarestorage.com",
-			bucket: "b", root: "p/", endpoint: "https://" + account + ".r2.cloudflarestorage.com", region: "auto", path: true},
-		{url: "s3://b.r2.cloudflarestorage.com/p", env: "AWS_ENDPOINT_URL=" + custom,
-			bucket: "b", root: "p/", endpoint: custom, region: "auto", path: true},
-
-		{url: "s3://b.nyc3.digitaloceanspaces.com/p", bucket: "b", root: "p/", endpoint: "https://nyc3.digitaloceanspaces.com", region: "nyc3"},
-		{url: "s3://my.b.s3.us-west-004.backblazeb2.com/p", bucket: "my.b", root: "p/", endpoint: "https://s3.us-west-004.backblazeb2.com", region: "us-west-004"},
-		{url: "s3://b.s3.wasabisys.com/p", bucket: "b", root: "p/", endpoint: "https://s3.wasabisys.com", region: "us-east-1"},
-		{url: "s3://b.s3.eu-central-1.wasabisys.com/p", bucket: "b", root: "p/", endpoint: "https://s3.eu-central-1.wasabisys.com", region: "eu-central-1"},
-		{url: "s3://b.fly.storage.tigris.dev/p", bucket: "b", root: "p/", endpoint: "https://fly.storage.tigris.dev", region: "auto"},
-		{url: "s3://b.t3.storage.dev/p", bucket: "b", root: "p/", endpoint: "https://t3.storage.dev", region: "auto"},
-		{url: "s3://b.storage.googleapis.com/p", bucket: "b", root: "p/", endpoint: "https://storage.googleapis.com", region: "auto"},
-		{url: "s3://b.s3.nl-ams.scw.cloud/p", bucket: "b", root: "p/", endpoint: "https://s3.nl-ams.scw.cloud", region: "nl-ams"},
-
-		{url: "s3://b.localhost:9000/p", bucket: "b", root: "p/", endpoint: "http://localhost:9000", region: "us-east-1", path: true},
-		{url: "s3://b.127.0.0.1:9000/p", bucket: "b", root: "p/", endpoint: custom, region: "us-east-1", path: true},
-		{url: "s3://b.minio.example.com:9000/p", bucket: "b", root: "p/", endpoint: "https://minio.example.com:9000", region: "us-east-1", path: true},
-		{url: "s3://b/p?endpoint=localhost:9000", bucket: "b", root: "p/", endpoint: "http://localhost:9000", region: "us-east-1", path: true},
-		{url: "s3://b/p?endpoint=https://x.example/base/&forcePathStyle=false", bucket: "b", root: "p/", endpoint: "https://x.example/base", region: "us-east-1"},
-		{url: "s3://b/p?force-path-style=true", bucket: "b", root: "p/", region: "us-east-1", path: true},
-		{url: "s3://b/p?endpoint=https://x.example", opts: storage.Options{Endpoint: custom}, env: "AWS_ENDPOINT_URL_S3=http://env",
-			bucket: "b", root: "p/", endpoint: custom, region: "us-east-1", path: true},
-		{url: "s3://b/p?endpoint=https://t3.storage.dev", bucket: "b", root: "p/", endpoint: "https://t3.storage.dev", region: "auto"},
-		{url: "s3://b.c/p", env: "AWS_ENDPOINT_URL_S3=" + custom, bucket: "b.c", root: "p/", endpoint: custom, region: "us-east-1", path: true},
-	} {
+	for _, c := range addresses {
 		t.Run(c.url, func(t *testing.T) {
 			clearEnv(t)
 			if name, value, ok := strings.Cut(c.env, "="); ok {

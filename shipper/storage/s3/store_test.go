@@ -22,7 +22,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(storagetest.WithTools(m)) }
 
 // openTest opens a replica such that the suite's large bodies take parts, of the
 // smallest size that the service allows.

@@ -23,11 +23,16 @@
 //
 // They are Go programs, pinned by the modules below tools/ so that their
 // dependencies are not the main module's, and built into the user's cache
-// directory when they are first needed, which takes about a minute each:
+// directory once, which takes minutes, by the first test process that needs one:
 //
 //	versitygw        Amazon S3, in front of a directory
 //	fake-gcs-server  Google Cloud Storage, in memory
 //	litestream       the second opinion on a replica
+//	toxiproxy        connections that fail
+//
+// A package whose tests need them builds them before its tests begin:
+//
+//	func TestMain(m *testing.M) { goleak.VerifyTestMain(storagetest.WithTools(m)) }
 //
 // A server that does not build or start fails the test; it never skips it. The
 // servers listen on the loopback interface only and end with the test process,

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(serveVar) != "" {
 		serveForever()
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(WithTools(m))
 }
 
 func TestMemory(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 )
 
 // tool is a program that tests run, pinned by the module in tools/<name>.
@@ -23,7 +24,39 @@ var (
 	versitygw  = newTool("versitygw", "github.com/versity/versitygw/cmd/versitygw")
 	fakeGCS    = newTool("fake-gcs-server", "github.com/fsouza/fake-gcs-server")
 	litestream = newTool("litestream", "github.com/benbjohnson/litestream/cmd/litestream")
+	toxiproxy  = newTool("toxiproxy", "github.com/Shopify/toxiproxy/v2/cmd/server")
 )
+
+// Tests is what runs the tests of a package: a [testing.M].
+type Tests interface{ Run() int }
+
+// WithTools returns tests that begin when all tools are built, side by side: no deadline
+// of a test, nor go test's -timeout, runs while they are. What does not build fails the
+// tests that need it.
+func WithTools(tests Tests) Tests {
+	return withTools{tests, []*tool{versitygw, fakeGCS, litestream, toxiproxy}}
+}
+
+type withTools struct {
+	Tests
+	tools []*tool
+}
+
+// toolsBuilt is an environment variable for the processes that tests start: they may be
+// another user's, have another cache directory, and are to begin at once.
+const toolsBuilt = "WALVFS_TEST_TOOLS_BUILT"
+
+func (w withTools) Run() int {
+	if os.Getenv(toolsBuilt) == "" {
+		var building sync.WaitGroup
+		for _, t := range w.tools {
+			building.Go(func() { t.path() })
+		}
+		building.Wait()
+		os.Setenv(toolsBuilt, "1")
+	}
+	return w.Tests.Run()
+}
 
 func newTool(name, pkg string) *tool {
 	t := &tool{name: name, pkg: pkg}
@@ -53,6 +86,8 @@ func (t *tool) build() (string, error) {
 	if err := os.MkdirAll(filepath.Dir(bin), 0o755); err != nil {
 		return "", err
 	}
+	fmt.Fprintf(os.Stderr, "building %s for the tests, once\n", name)
+	begun := time.Now()
 	unlock, err := lock(bin + ".lock")
 	if err != nil {
 		return "", err
@@ -70,6 +105,7 @@ func (t *tool) build() (string, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build %s: %w\n%s", t.pkg, err, out)
 	}
+	fmt.Fprintf(os.Stderr, "built %s in %s\n", name, time.Since(begun).Round(time.Second))
 	return bin, os.Rename(temp, bin)
 }
 

@@ -228,5 +228,3 @@ func callToxiproxy(method, url string, body, answer any) error {
 	}
 	return json.Unmarshal(text, answer)
 }
-
-var toxiproxy = newTool("toxiproxy", "github.com/Shopify/toxiproxy/v2/cmd/server")

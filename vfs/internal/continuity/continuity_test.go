@@ -20,80 +20,83 @@ func stranger(change func(*Evidence)) Evidence {
 	return e
 }
 
+// verdicts are what to do with each kind of evidence.
+var verdicts = map[string]struct {
+	e    Evidence
+	want Verdict
+}{
+	// The state file's mark is the tip.
+	"proven":                         {marked(nil), Verdict{Continue, Known}},
+	"proven with commits of its own": {marked(func(e *Evidence) { e.OwnChanges = true }), Verdict{Continue, Known}},
+	"proven, never adopt":            {marked(func(e *Evidence) { e.Adopt = AdoptNever }), Verdict{Continue, Known}},
+	"proven, overwrite":              {marked(func(e *Evidence) { e.Overwrite = true }), Verdict{Continue, Known}},
+	"unproven":                       {marked(func(e *Evidence) { e.Proof = Unproven }), Verdict{Resync, NotProven}},
+	"restored":                       {marked(func(e *Evidence) { e.Restored = true }), Verdict{Claim, WasRestored}},
+	"restored, then written to":      {marked(func(e *Evidence) { e.Restored, e.Proof = true, Unproven }), Verdict{Resync, NotProven}},
+	"rewound":                        {marked(func(e *Evidence) { e.Restored, e.Rewound = true, true }), Verdict{Resync, Rewind}},
+	"rewound, then written to":       {marked(func(e *Evidence) { e.Rewound, e.Proof = true, Unproven }), Verdict{Resync, Rewind}},
+
+	// The disk has lost commits.
+	"lost":             {marked(func(e *Evidence) { e.Proof = DiskLost }), Verdict{Compare, NothingLost}},
+	"lost, holds":      {marked(func(e *Evidence) { e.Proof, e.Tip = DiskLost, TipHoldsLoss }), Verdict{Compare, NothingLost}},
+	"lost, equal":      {marked(func(e *Evidence) { e.Proof, e.Content = DiskLost, Equal }), Verdict{Resync, NothingLost}},
+	"lost, different":  {marked(func(e *Evidence) { e.Proof, e.Content = DiskLost, Different }), Verdict{Halt, LostCommits}},
+	"lost, overwrite":  {marked(func(e *Evidence) { e.Proof, e.Overwrite = DiskLost, true }), Verdict{Resync, Overwritten}},
+	"lost, adopt says": {marked(func(e *Evidence) { e.Proof, e.Adopt = DiskLost, AdoptEqual }), Verdict{Compare, NothingLost}},
+
+	// Another file's state file names the tip.
+	"moved":              {marked(func(e *Evidence) { e.Record = Moved }), Verdict{Compare, WasMoved}},
+	"moved, equal":       {marked(func(e *Evidence) { e.Record, e.Content = Moved, Equal }), Verdict{Claim, WasMoved}},
+	"moved, different":   {marked(func(e *Evidence) { e.Record, e.Content = Moved, Different }), Verdict{Halt, Diverged}},
+	"moved, adopt=never": {marked(func(e *Evidence) { e.Record, e.Adopt = Moved, AdoptNever }), Verdict{Halt, Copy}},
+	"moved, adopt=equal": {marked(func(e *Evidence) { e.Record, e.Adopt = Moved, AdoptEqual }), Verdict{Compare, WasMoved}},
+	"moved, overwrite":   {marked(func(e *Evidence) { e.Record, e.Overwrite = Moved, true }), Verdict{Resync, Overwritten}},
+	"copied":             {marked(func(e *Evidence) { e.Record = Copied }), Verdict{Halt, Copy}},
+	"copied, equal":      {marked(func(e *Evidence) { e.Record, e.Content = Copied, Equal }), Verdict{Halt, Copy}},
+	"copied, adopt":      {marked(func(e *Evidence) { e.Record, e.Adopt = Copied, AdoptEqual }), Verdict{Compare, Adopted}},
+	"copied, adopted":    {marked(func(e *Evidence) { e.Record, e.Adopt, e.Content = Copied, AdoptEqual, Equal }), Verdict{Claim, Adopted}},
+	"copied, not equal":  {marked(func(e *Evidence) { e.Record, e.Adopt, e.Content = Copied, AdoptEqual, Different }), Verdict{Halt, Diverged}},
+	"copied, overwrite":  {marked(func(e *Evidence) { e.Record, e.Overwrite = Copied, true }), Verdict{Resync, Overwritten}},
+	"copied, rewound":    {marked(func(e *Evidence) { e.Record, e.Rewound = Copied, true }), Verdict{Halt, Copy}},
+
+	// The state is lost, and this file wrote the tip.
+	"lost state":             {stranger(func(e *Evidence) { e.OurNode = true }), Verdict{Compare, Forgotten}},
+	"lost state, equal":      {stranger(func(e *Evidence) { e.OurNode, e.Content = true, Equal }), Verdict{Continue, Forgotten}},
+	"lost state, different":  {stranger(func(e *Evidence) { e.OurNode, e.Content = true, Different }), Verdict{Halt, HistoryLost}},
+	"lost state, overwrite":  {stranger(func(e *Evidence) { e.OurNode, e.Overwrite = true, true }), Verdict{Resync, Overwritten}},
+	"lost state, never":      {stranger(func(e *Evidence) { e.OurNode, e.Adopt = true, AdoptNever }), Verdict{Compare, Forgotten}},
+	"older state of its own": {marked(func(e *Evidence) { e.Tip, e.OurNode = TipFollows, true }), Verdict{Compare, Forgotten}},
+
+	// Nothing ties the database to the tip.
+	"stranger":               {stranger(nil), Verdict{Halt, Diverged}},
+	"stranger, equal":        {stranger(func(e *Evidence) { e.Content = Equal }), Verdict{Halt, Diverged}},
+	"stranger, adopt":        {stranger(func(e *Evidence) { e.Adopt = AdoptEqual }), Verdict{Compare, Adopted}},
+	"stranger, adopted":      {stranger(func(e *Evidence) { e.Adopt, e.Content = AdoptEqual, Equal }), Verdict{Claim, Adopted}},
+	"stranger, not equal":    {stranger(func(e *Evidence) { e.Adopt, e.Content = AdoptEqual, Different }), Verdict{Halt, Diverged}},
+	"stranger, overwrite":    {stranger(func(e *Evidence) { e.Overwrite, e.Adopt = true, AdoptEqual }), Verdict{Resync, Overwritten}},
+	"a copy of an older one": {stranger(func(e *Evidence) { e.Record, e.Tip = Copied, TipFollows }), Verdict{Halt, Diverged}},
+	"moved, and others went": {stranger(func(e *Evidence) { e.Record, e.Tip = Moved, TipFollows }), Verdict{Halt, Diverged}},
+
+	// Another machine has gone on.
+	"behind":                  {marked(func(e *Evidence) { e.Tip = TipFollows }), Verdict{Halt, Behind}},
+	"behind, adopt":           {marked(func(e *Evidence) { e.Tip, e.Adopt = TipFollows, AdoptEqual }), Verdict{Compare, Adopted}},
+	"behind, equal":           {marked(func(e *Evidence) { e.Tip, e.Adopt, e.Content = TipFollows, AdoptEqual, Equal }), Verdict{Claim, Adopted}},
+	"behind, different":       {marked(func(e *Evidence) { e.Tip, e.Adopt, e.Content = TipFollows, AdoptEqual, Different }), Verdict{Halt, Behind}},
+	"behind, with its own":    {marked(func(e *Evidence) { e.Tip, e.OwnChanges = TipFollows, true }), Verdict{Halt, Diverged}},
+	"behind, unproven":        {marked(func(e *Evidence) { e.Tip, e.Proof = TipFollows, Unproven }), Verdict{Halt, Diverged}},
+	"behind, overwrite":       {marked(func(e *Evidence) { e.Tip, e.Overwrite = TipFollows, true }), Verdict{Resync, Overwritten}},
+	"rewound, and others on":  {marked(func(e *Evidence) { e.Tip, e.Rewound, e.Proof = TipFollows, true, Unproven }), Verdict{Halt, Diverged}},
+	"restored, and others on": {marked(func(e *Evidence) { e.Tip, e.Restored = TipFollows, true }), Verdict{Halt, Behind}},
+
+	// There is no replica.
+	"first":               {stranger(func(e *Evidence) { e.Tip = TipNone }), Verdict{Begin, EmptyReplica}},
+	"emptied":             {marked(func(e *Evidence) { e.Tip = TipNone }), Verdict{Begin, EmptyReplica}},
+	"emptied, for a copy": {marked(func(e *Evidence) { e.Tip, e.Record = TipNone, Copied }), Verdict{Begin, EmptyReplica}},
+	"emptied, lost":       {marked(func(e *Evidence) { e.Tip, e.Proof = TipNone, DiskLost }), Verdict{Begin, EmptyReplica}},
+}
+
 func TestJudge(t *testing.T) {
-	for name, test := range map[string]struct {
-		e    Evidence
-		want Verdict
-	}{
-		// The state file's mark is the tip.
-		"proven":                         {marked(nil), Verdict{Continue, Known}},
-		"proven with commits of its own": {marked(func(e *Evidence) { e.OwnChanges = true }), Verdict{Continue, Known}},
-		"proven, never adopt":            {marked(func(e *Evidence) { e.Adopt = AdoptNever }), Verdict{Continue, Known}},
-		"proven, overwrite":              {marked(func(e *Evidence) { e.Overwrite = true }), Verdict{Continue, Known}},
-		"unproven":                       {marked(func(e *Evidence) { e.Proof = Unproven }), Verdict{Resync, NotProven}},
-		"restored":                       {marked(func(e *Evidence) { e.Restored = true }), Verdict{Claim, WasRestored}},
-		"restored, then written to":      {marked(func(e *Evidence) { e.Restored, e.Proof = true, Unproven }), Verdict{Resync, NotProven}},
-		"rewound":                        {marked(func(e *Evidence) { e.Restored, e.Rewound = true, true }), Verdict{Resync, Rewind}},
-		"rewound, then written to":       {marked(func(e *Evidence) { e.Rewound, e.Proof = true, Unproven }), Verdict{Resync, Rewind}},
-
-		// The disk has lost commits.
-		"lost":             {marked(func(e *Evidence) { e.Proof = DiskLost }), Verdict{Compare, NothingLost}},
-		"lost, holds":      {marked(func(e *Evidence) { e.Proof, e.Tip = DiskLost, TipHoldsLoss }), Verdict{Compare, NothingLost}},
-		"lost, equal":      {marked(func(e *Evidence) { e.Proof, e.Content = DiskLost, Equal }), Verdict{Resync, NothingLost}},
-		"lost, different":  {marked(func(e *Evidence) { e.Proof, e.Content = DiskLost, Different }), Verdict{Halt, LostCommits}},
-		"lost, overwrite":  {marked(func(e *Evidence) { e.Proof, e.Overwrite = DiskLost, true }), Verdict{Resync, Overwritten}},
-		"lost, adopt says": {marked(func(e *Evidence) { e.Proof, e.Adopt = DiskLost, AdoptEqual }), Verdict{Compare, NothingLost}},
-
-		// Another file's state file names the tip.
-		"moved":              {marked(func(e *Evidence) { e.Record = Moved }), Verdict{Compare, WasMoved}},
-		"moved, equal":       {marked(func(e *Evidence) { e.Record, e.Content = Moved, Equal }), Verdict{Claim, WasMoved}},
-		"moved, different":   {marked(func(e *Evidence) { e.Record, e.Content = Moved, Different }), Verdict{Halt, Diverged}},
-		"moved, adopt=never": {marked(func(e *Evidence) { e.Record, e.Adopt = Moved, AdoptNever }), Verdict{Halt, Copy}},
-		"moved, adopt=equal": {marked(func(e *Evidence) { e.Record, e.Adopt = Moved, AdoptEqual }), Verdict{Compare, WasMoved}},
-		"moved, overwrite":   {marked(func(e *Evidence) { e.Record, e.Overwrite = Moved, true }), Verdict{Resync, Overwritten}},
-		"copied":             {marked(func(e *Evidence) { e.Record = Copied }), Verdict{Halt, Copy}},
-		"copied, equal":      {marked(func(e *Evidence) { e.Record, e.Content = Copied, Equal }), Verdict{Halt, Copy}},
-		"copied, adopt":      {marked(func(e *Evidence) { e.Record, e.Adopt = Copied, AdoptEqual }), Verdict{Compare, Adopted}},
-		"copied, adopted":    {marked(func(e *Evidence) { e.Record, e.Adopt, e.Content = Copied, AdoptEqual, Equal }), Verdict{Claim, Adopted}},
-		"copied, not equal":  {marked(func(e *Evidence) { e.Record, e.Adopt, e.Content = Copied, AdoptEqual, Different }), Verdict{Halt, Diverged}},
-		"copied, overwrite":  {marked(func(e *Evidence) { e.Record, e.Overwrite = Copied, true }), Verdict{Resync, Overwritten}},
-		"copied, rewound":    {marked(func(e *Evidence) { e.Record, e.Rewound = Copied, true }), Verdict{Halt, Copy}},
-
-		// The state is lost, and this file wrote the tip.
-		"lost state":             {stranger(func(e *Evidence) { e.OurNode = true }), Verdict{Compare, Forgotten}},
-		"lost state, equal":      {stranger(func(e *Evidence) { e.OurNode, e.Content = true, Equal }), Verdict{Continue, Forgotten}},
-		"lost state, different":  {stranger(func(e *Evidence) { e.OurNode, e.Content = true, Different }), Verdict{Halt, HistoryLost}},
-		"lost state, overwrite":  {stranger(func(e *Evidence) { e.OurNode, e.Overwrite = true, true }), Verdict{Resync, Overwritten}},
-		"lost state, never":      {stranger(func(e *Evidence) { e.OurNode, e.Adopt = true, AdoptNever }), Verdict{Compare, Forgotten}},
-		"older state of its own": {marked(func(e *Evidence) { e.Tip, e.OurNode = TipFollows, true }), Verdict{Compare, Forgotten}},
-
-		// Nothing ties the database to the tip.
-		"stranger":               {stranger(nil), Verdict{Halt, Diverged}},
-		"stranger, equal":        {stranger(func(e *Evidence) { e.Content = Equal }), Verdict{Halt, Diverged}},
-		"stranger, adopt":        {stranger(func(e *Evidence) { e.Adopt = AdoptEqual }), Verdict{Compare, Adopted}},
-		"stranger, adopted":      {stranger(func(e *Evidence) { e.Adopt, e.Content = AdoptEqual, Equal }), Verdict{Claim, Adopted}},
-		"stranger, not equal":    {stranger(func(e *Evidence) { e.Adopt, e.Content = AdoptEqual, Different }), Verdict{Halt, Diverged}},
-		"stranger, overwrite":    {stranger(func(e *Evidence) { e.Overwrite, e.Adopt = true, AdoptEqual }), Verdict{Resync, Overwritten}},
-		"a copy of an older one": {stranger(func(e *Evidence) { e.Record, e.Tip = Copied, TipFollows }), Verdict{Halt, Diverged}},
-		"moved, and others went": {stranger(func(e *Evidence) { e.Record, e.Tip = Moved, TipFollows }), Verdict{Halt, Diverged}},
-
-		// Another machine has gone on.
-		"behind":                  {marked(func(e *Evidence) { e.Tip = TipFollows }), Verdict{Halt, Behind}},
-		"behind, adopt":           {marked(func(e *Evidence) { e.Tip, e.Adopt = TipFollows, AdoptEqual }), Verdict{Compare, Adopted}},
-		"behind, equal":           {marked(func(e *Evidence) { e.Tip, e.Adopt, e.Content = TipFollows, AdoptEqual, Equal }), Verdict{Claim, Adopted}},
-		"behind, different":       {marked(func(e *Evidence) { e.Tip, e.Adopt, e.Content = TipFollows, AdoptEqual, Different }), Verdict{Halt, Behind}},
-		"behind, with its own":    {marked(func(e *Evidence) { e.Tip, e.OwnChanges = TipFollows, true }), Verdict{Halt, Diverged}},
-		"behind, unproven":        {marked(func(e *Evidence) { e.Tip, e.Proof = TipFollows, Unproven }), Verdict{Halt, Diverged}},
-		"behind, overwrite":       {marked(func(e *Evidence) { e.Tip, e.Overwrite = TipFollows, true }), Verdict{Resync, Overwritten}},
-		"rewound, and others on":  {marked(func(e *Evidence) { e.Tip, e.Rewound, e.Proof = TipFollows, true, Unproven }), Verdict{Halt, Diverged}},
-		"restored, and others on": {marked(func(e *Evidence) { e.Tip, e.Restored = TipFollows, true }), Verdict{Halt, Behind}},
-
-		// There is no replica.
-		"first":               {stranger(func(e *Evidence) { e.Tip = TipNone }), Verdict{Begin, EmptyReplica}},
-		"emptied":             {marked(func(e *Evidence) { e.Tip = TipNone }), Verdict{Begin, EmptyReplica}},
-		"emptied, for a copy": {marked(func(e *Evidence) { e.Tip, e.Record = TipNone, Copied }), Verdict{Begin, EmptyReplica}},
-		"emptied, lost":       {marked(func(e *Evidence) { e.Tip, e.Proof = TipNone, DiskLost }), Verdict{Begin, EmptyReplica}},
-	} {
+	for name, test := range verdicts {
 		if got := Judge(test.e); got != test.want {
 			t.Errorf("%s: got action %d because %s, want %d because %s", name, got.Action, got.Why, test.want.Action, test.want.Why)
 		}

@@ -81,6 +81,16 @@ func (f *Following) Latest() follow.Status {
 	}
 }
 
+// Eventually waits for a condition.
+func Eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not so: %s", what)
+		}
+	}
+}
+
 // Stop ends it.
 func (f *Following) Stop() {
 	f.t.Helper()

@@ -1,0 +1,35 @@
+package storagetest
+
+import (
+	"os"
+	"strings"
+)
+
+const (
+	memory = "/dev/shm"
+	// enough is room for the largest databases of several packages' tests, in bytes.
+	enough = 4 << 30
+)
+
+// InMemory returns tests whose temporary directories are in memory, where there is room
+// for 4 GiB, and on the disk elsewhere. It is for packages whose tests sync much, and
+// lose power only in so far as they make it up: syncing takes its time.
+//
+//	func TestMain(m *testing.M) { goleak.VerifyTestMain(storagetest.InMemory(m)) }
+func InMemory(tests Tests) Tests { return inMemory{tests} }
+
+type inMemory struct{ Tests }
+
+func (i inMemory) Run() int {
+	// A process that a test starts has a directory of the test's.
+	if strings.HasPrefix(os.TempDir(), memory+"/") || room(memory) < enough {
+		return i.Tests.Run()
+	}
+	dir, err := os.MkdirTemp(memory, "walvfs-")
+	if err != nil {
+		return i.Tests.Run()
+	}
+	defer os.RemoveAll(dir)
+	os.Setenv("TMPDIR", dir)
+	return i.Tests.Run()
+}
