@@ -72,7 +72,7 @@ func TestForeignAnswer(t *testing.T) {
 	}
 }
 
-// TestBrokenListing: a listing that goes round in circles, or is another's, is an error.
+// TestBrokenListing: a listing that repeats a token, or is another's, is an error.
 func TestBrokenListing(t *testing.T) {
 	item := func(name string) string { return fmt.Sprintf(`{"name": %q, "size": "1"}`, name) }
 	page := func(token string, items ...string) string {
