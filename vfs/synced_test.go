@@ -91,8 +91,8 @@ func (f *fullWAL) WriteAt(p []byte, off int64) (int, error) {
 
 func (f *fullWAL) Unwrap() vfs.File { return f.File }
 
-// A sync does not make a frame durable whose write failed before, although the same frame
-// is written later.
+// A sync does not count for a frame whose write failed before it, although the same frame
+// is written after it.
 func TestSyncedIsWritten(t *testing.T) {
 	disk := &fullDisk{VFS: vfs.Find("")}
 	vfs.Register("full-disk", disk)
