@@ -10,7 +10,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/uri"
 )
 
-// asked reports whether a file's URI asks for this VFS. Other files pass through it:
+// asked reports whether a file's URI names this VFS. Other files pass through it:
 // attached files, and targets of VACUUM INTO. It fails if such a file has a parameter of
 // replication, or if the VFS cannot honour the URI.
 func (v *replicated) asked(params url.Values) (bool, error) {

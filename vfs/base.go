@@ -48,7 +48,7 @@ func sameOnDisk(path string, file vfs.File) error {
 	return fmt.Errorf("read %s: another process keeps writing it", path)
 }
 
-// beginning reads the first comparedBytes of a file, or all of a shorter one.
+// beginning reads the first comparedBytes of a file, or all of a shorter file.
 func beginning(file io.ReaderAt) ([]byte, error) {
 	b := make([]byte, comparedBytes)
 	n, err := file.ReadAt(b, 0)

@@ -14,7 +14,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// compare compares the replica's newest state with the database as it was opened, page by
+// compare compares the replica's newest state with the database's state at open, page by
 // page. It returns how they differ, "" if they do not.
 //
 // It downloads the whole replica, and needs no space on the disk. Without a state file,

@@ -32,7 +32,7 @@ type site struct {
 	name    string
 	path    string
 	conn    *sqlite3.Conn // nil: closed
-	content digest        // of the database, zero without one
+	content digest        // of the database, zero without a database
 	expect  expectation   // of the next upload of all commits
 	opened  digest        // the content at open, if the site may continue the replica's history from it
 	lost    loss
@@ -181,7 +181,8 @@ func (s *site) note(rt *rapid.T) {
 	s.content = now
 }
 
-// descends reports whether a content is another one, or was committed on top of it.
+// descends reports whether a content equals another content, or was committed on top of
+// it.
 func (w *world) descends(from, to digest) bool {
 	for ; to != (digest{}); to = w.parents[to] {
 		if to == from {

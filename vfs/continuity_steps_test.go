@@ -213,8 +213,8 @@ func (s *site) checkReplaced(rt *rapid.T, f facts, a asked, before digest) {
 	}
 }
 
-// restoreFrom restores the replica's newest state or an older one over the site's
-// database, if any.
+// restoreFrom restores the replica's newest or an older state over the site's database,
+// if any.
 func (s *site) restoreFrom(rt *rapid.T) {
 	s.isClosed(rt)
 	if s.outage {

@@ -113,7 +113,7 @@ func TestSyncAfterReset(t *testing.T) {
 	}
 }
 
-// The size at a reset is the database's, whichever program set it: the ledger recognises
+// The size at a reset is the database's, whichever program set it: the ledger recognizes
 // a smaller first commit after it.
 func TestSizeOfOthers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")

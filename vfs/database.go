@@ -66,7 +66,7 @@ type database struct {
 
 	connMu sync.Mutex
 	own
-	print   *fingerprint // of the database as it was opened, nil if it is not needed
+	print   *fingerprint // of the database's state at open, nil if not needed
 	frames  wal.FrameIndex
 	lastCut format.WALIndex // its boundary
 }

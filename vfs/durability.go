@@ -82,7 +82,7 @@ func WaitConn(ctx context.Context, conn *sqlite3.Conn) error {
 }
 
 // TXID is [WaitConn] for a connection's main database, and returns a TXID that contains
-// the connection's commits: a reader that sees this TXID, or a newer one, sees what the
+// the connection's commits: a reader that sees this TXID, or a newer TXID, sees what the
 // connection has written. It is the newest TXID of the replica, so a reader need not wait
 // for it:
 //

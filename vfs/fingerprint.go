@@ -8,7 +8,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// A fingerprint is taken in the background of a database as it was opened: the
+// A fingerprint is taken in the background of a database's state at open: the
 // application's next commit comes before the end of a download.
 type fingerprint struct {
 	cancel  context.CancelFunc
@@ -66,9 +66,8 @@ func (d *database) beginSnapshot(mark *wal.Mark) (*wal.Snapshot, error) {
 	return s, s.Begin()
 }
 
-// fingerprint returns the fingerprint of the database as it was opened, or of the
-// database now if none was begun then; nil if the database has changed too much
-// meanwhile.
+// fingerprint returns the fingerprint of the database's state at open, or of its state
+// now if none was begun at open; nil if the database has changed too much meanwhile.
 func (d *database) fingerprint(ctx context.Context) (*wal.Fingerprint, error) {
 	f, err := d.beginFingerprint()
 	if f == nil || err != nil {

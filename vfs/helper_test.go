@@ -75,8 +75,8 @@ func faulty(path string, replica fmt.Stringer, hooks *faultHooks, params ...stri
 	return strings.Replace(uri(path, replica, params...), "vfs=replicated&", "vfs=replicated-faults&", 1)
 }
 
-// lateStore is a store that delays an upload: it stores the upload only when the next one
-// comes.
+// lateStore is a store that delays an upload: it stores the upload only when the next
+// upload comes.
 type lateStore struct {
 	alias
 	delay   atomic.Bool

@@ -118,7 +118,7 @@ func TestNeverAStateFile(t *testing.T) {
 			conn = open(t, h.uri+"&diverged=overwrite")
 			h.write(conn)
 			h.close(conn)
-			conn = open(t, h.uri) // which recognises the replica again
+			conn = open(t, h.uri) // which recognizes the replica again
 			h.write(conn)
 			h.close(conn)
 			requireEqual(t, h.store, h.path)
@@ -128,7 +128,7 @@ func TestNeverAStateFile(t *testing.T) {
 }
 
 // TestStateFileGetsAnotherName: the next run does not write to a state file with a second
-// hard link, but still recognises the replica. The run that has the file open continues
+// hard link, but still recognizes the replica. The run that has the file open continues
 // to write to it.
 func TestStateFileGetsAnotherName(t *testing.T) {
 	h := newHampered(t)

@@ -26,7 +26,7 @@ func TestLostFirstUploadHaltsForGood(t *testing.T) {
 	requireHalted(t, r)
 }
 
-// A run that recognises an upload by its intent knows that the replica has it: if the
+// A run that recognizes an upload by its intent knows that the replica has it: if the
 // disk loses it afterwards, it has lost commits.
 func TestRecognizedIsLost(t *testing.T) {
 	const size = 4096
@@ -38,7 +38,7 @@ func TestRecognizedIsLost(t *testing.T) {
 	d := saveUnacknowledged(t, r)
 	tip := lastTXID(t, r.Store)
 	d.Crash(t, r.Store, r.Path, r.Conn)
-	// The next run recognises the file, and uploads no other.
+	// The next run recognizes the file, and uploads no other.
 	r.Store.SetBefore(func(_ context.Context, op, _ string) error {
 		if op == "create" {
 			return errInjected
@@ -129,7 +129,7 @@ func saveUnacknowledged(t *testing.T, r *run) disk {
 	return d
 }
 
-// requireHalted opens a database several times, and fails if one uploads a file.
+// requireHalted opens a database several times, and fails if a run uploads a file.
 func requireHalted(t *testing.T, r *run) {
 	t.Helper()
 	tip := lastTXID(t, r.Store)

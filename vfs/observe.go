@@ -13,8 +13,8 @@ import (
 )
 
 // An EventListener is called with each event of the database at path, one event of a
-// database after another. No replication waits for it, so it may use the database. It
-// must return soon: while it blocks, events are queued, and then dropped.
+// database after another. Replication does not wait for it, so it may use the database.
+// It must return soon: while it blocks, events are queued, and then dropped.
 type EventListener func(path string, e shipper.Event)
 
 var listeners struct {

@@ -190,7 +190,7 @@ func TestComparisonIsKept(t *testing.T) {
 	r.RequireShips(wholeDatabase)
 }
 
-// A comparison reads the database as it was opened, however often the application resets
+// A comparison uses the database's state at open, however often the application resets
 // the WAL before the store answers.
 func TestComparisonAfterResets(t *testing.T) {
 	r := newRun(t)

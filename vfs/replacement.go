@@ -162,8 +162,8 @@ func (r *replacement) nothing(ctx context.Context) error {
 	return from.Begins(ctx)
 }
 
-// replace restores the replica's newest state over the database, or to a path without
-// one. It confirms the verdict once no other program can have the database open.
+// replace restores the replica's newest state over the database, or to a path without a
+// database. It confirms the verdict once no other program can have the database open.
 func (r *replacement) replace(ctx context.Context, why continuity.Why) error {
 	opts := restore.Options{Logger: r.log}
 	what := "restored"

@@ -105,7 +105,7 @@ func (h *databaseHandler) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// A later run recognises an upload that an earlier run gave up, but the store completed.
+// A later run recognizes an upload that an earlier run gave up, but the store completed.
 func TestLateUpload(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")

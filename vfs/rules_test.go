@@ -132,7 +132,7 @@ func walHeader(t *testing.T, path string) []byte {
 	return b[:format.WALHeaderSize]
 }
 
-// TestFailedCut: the pages of a cut that failed are in the next one.
+// TestFailedCut: the pages of a failed cut are in the next cut.
 func TestFailedCut(t *testing.T) {
 	for _, where := range []string{"read", "sync"} {
 		t.Run(where, func(t *testing.T) {

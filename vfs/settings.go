@@ -38,8 +38,8 @@ type settings struct {
 	calls        *callbacks
 }
 
-// configure reads the settings of a main database. It reports false if the
-// file's own URI does not ask for this VFS.
+// configure reads the settings of a main database. It reports false if the file's own URI
+// does not name this VFS.
 func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err error) {
 	params := name.URIParameters()
 	ok, err = v.asked(params)

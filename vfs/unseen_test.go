@@ -104,7 +104,7 @@ func TestForeignCommitWhileOpening(t *testing.T) {
 }
 
 // The first transaction of an epoch is rolled back after it spilled, and the next
-// one rewrites the header with the same salts.
+// transaction rewrites the header with the same salts.
 func TestCrashAfterEqualSalts(t *testing.T) {
 	r := newRun(t)
 	checkpoint(t, r.Conn, sqlite3.CHECKPOINT_FULL)

@@ -83,7 +83,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 }
 
 // TestDirectoryTurnsReadOnly: an open database still works. Replication writes the state
-// file in place, so the next start recognises the replica.
+// file in place, so the next start recognizes the replica.
 func TestDirectoryTurnsReadOnly(t *testing.T) {
 	testLocal(t, func(l *local) {
 		conn := l.begin()
