@@ -57,7 +57,7 @@ type database struct {
 	// refs, draining and closed are guarded by the registry.
 	refs     int           // the application's open connections
 	draining int           // closes that wait for the replica
-	closed   chan struct{} // not nil once the database is closing, closed after that
+	closed   chan struct{} // made when the database begins to close, closed when it has closed
 
 	causes    sync.Map // why a transaction last failed with a code, by [sqlite3.ExtendedErrorCode]
 	unshipped error    // why the last close did not ship every commit; read it after closed is closed

@@ -264,9 +264,9 @@ func (r *replacement) confirm() error {
 	return nil
 }
 
-// compare compares the database, at its own last commit, with the replica's file that it
-// last acknowledged: a replacement would lose commits after that file. A later write must
-// be noticed.
+// compare compares the database, at its own last commit, with the newest file that the
+// replica acknowledged to it: a replacement would lose commits after that file. A later
+// write must be noticed.
 func (r *replacement) compare(ctx context.Context) (continuity.Content, error) {
 	if err := r.settle(); err != nil {
 		return continuity.Uncompared, err
