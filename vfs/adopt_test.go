@@ -15,8 +15,7 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// copyFiles copies a database that nobody has open, with its state file, and not the
-// file itself.
+// copyFiles copies the content of a closed database and of its state file to new files.
 func copyFiles(t *testing.T, from, to string) {
 	t.Helper()
 	for _, suffix := range []string{"", "-wal", statefile.Suffix} {
@@ -42,8 +41,8 @@ func removeFiles(t *testing.T, path string) {
 	}
 }
 
-// arrivals lead to a database elsewhere: each makes r.Path another file, or leads to a
-// second one, and returns the path.
+// arrivals bring a database to another place: each makes r.Path another file, or creates
+// a second file, and returns the path.
 var arrivals = map[string]func(t *testing.T, r *run) string{
 	"moved": func(t *testing.T, r *run) string {
 		to := filepath.Join(t.TempDir(), "moved.db")
@@ -79,7 +78,7 @@ var arrivals = map[string]func(t *testing.T, r *run) string{
 	},
 }
 
-// continues says whether a database goes on, by the way in which it came there and by the
+// continues says whether a database continues the replica, by its arrival and by the
 // parameter adopt.
 var continues = map[string]map[string]bool{
 	"moved":                {"": true, "moved": true, "equal": true, "never": false},
@@ -88,8 +87,8 @@ var continues = map[string]map[string]bool{
 	"without a state file": {"": false, "moved": false, "equal": true, "never": false},
 }
 
-// A database that was moved goes on, and one that was copied does not unless its user
-// says so. What was committed before the move and not shipped is not lost.
+// A moved database continues the replica, and a copied database does not unless its user
+// allows it. Commits before the move that were not shipped are not lost.
 func TestMovedOrCopied(t *testing.T) {
 	for _, crash := range []bool{false, true} {
 		for way, arrive := range arrivals {
@@ -114,7 +113,8 @@ func TestMovedOrCopied(t *testing.T) {
 					}
 					tip := lastTXID(t, r.Store)
 					conn := open(t, uri(to, r.Store, params...))
-					// The application writes hard, and resets the WAL, before anything is compared.
+					// The application writes much, and resets the WAL, before the
+					// comparison.
 					for range 3 {
 						exec(t, conn, "UPDATE t SET x = randomblob(500) WHERE rowid % 3 = 0", "PRAGMA wal_checkpoint(TRUNCATE)")
 					}
@@ -135,7 +135,7 @@ func TestMovedOrCopied(t *testing.T) {
 					requireEqual(t, r.Store, to)
 					requireIntact(t, r.Store)
 
-					// The next start need not compare anything.
+					// The next start needs no comparison.
 					conn = open(t, uri(to, r.Store, "close_timeout=1ms"))
 					exec(t, conn, "INSERT INTO t VALUES ('later')")
 					settled(t, to)
@@ -147,7 +147,7 @@ func TestMovedOrCopied(t *testing.T) {
 	}
 }
 
-// A database that differs from the replica is not adopted, and the error says where.
+// Adoption refuses a database that differs from the replica, and the error says where.
 func TestAdoptRefusesWhatDiffers(t *testing.T) {
 	r := newRun(t)
 	r.Conn.Close()
@@ -168,7 +168,7 @@ func TestAdoptRefusesWhatDiffers(t *testing.T) {
 	}
 }
 
-// An original that still runs is fenced by a copy that was adopted.
+// An adopted copy fences an original that still runs.
 func TestAdoptFences(t *testing.T) {
 	r := newRun(t)
 	to := filepath.Join(t.TempDir(), "copied.db")
@@ -187,7 +187,7 @@ func TestAdoptFences(t *testing.T) {
 	requireIntact(t, r.Store)
 }
 
-// However often a database is opened that may not go on from the replica, it does not.
+// A database that may not continue the replica halts at every open.
 func TestHaltOutlivesReopening(t *testing.T) {
 	changed := func(r *run, path string) {
 		shell := open(r.T, "file:"+path)

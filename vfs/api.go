@@ -14,9 +14,9 @@
 //
 // Only a file whose own URI says vfs=replicated is replicated. Temporary and in-memory
 // databases, attached plain files and the targets of VACUUM INTO are not. An attached
-// database is replicated if its URI says so. If the VFS cannot do what a URI asks for, the
-// open fails: a parameter without vfs=replicated is an error, and so is the vfs=NAME of a
-// VFS that wraps this one.
+// database is replicated if its URI says so. If the VFS cannot honour a URI, the open
+// fails: a parameter without vfs=replicated is an error, and so is vfs=NAME of a VFS that
+// wraps this one.
 //
 // # URI parameters
 //
@@ -33,25 +33,25 @@
 //	sync_timeout=10s   how long a commit waits; off for no limit
 //	max_lag=off        writes fail, and reads still work, while the replica lacks a
 //	                   commit that is older than this duration
-//	on_fenced=continue readonly refuses writes as soon as another writer is known to
-//	                   have the replica
+//	on_fenced=continue readonly refuses writes as soon as this process knows that another
+//	                   writer owns the replica
 //	close_timeout=10s  how long the last close waits for the replica
 //	lock_timeout=0s    how long to wait for another process that has the database
 //	                   open through this VFS, as in a rolling deployment
 //	restore=never      if-missing restores a database that does not exist from its
 //	                   replica before it is opened; if-behind also restores a database
-//	                   that the replica has gone on from, or whose disk has lost commits
-//	                   that the replica has, and keeps the old one as "-walvfs-behind"
-//	adopt=moved        which database goes on from a replica that another file wrote:
+//	                   that is behind its replica, or whose disk has lost commits that the
+//	                   replica has, and keeps the old file as "-walvfs-behind"
+//	adopt=moved        which database may continue a replica that another file wrote:
 //	                   moved: the file that wrote it, under its new name; equal:
 //	                   any database that equals the replica's newest state page for
-//	                   page, such as a copy, a database on another machine or one that
-//	                   Litestream replicated, and an original that still runs is
-//	                   fenced; never: none
+//	                   page, such as a copy, a database on another machine or a
+//	                   database that Litestream replicated; an original that still
+//	                   runs is fenced; never: no other file
 //	diverged=halt      what to do when the replica holds another history:
 //	                   halt, or overwrite it with this database's content
-//	keep_raw=5m        each single upload can be restored for at least this time; points
-//	                   in time before that are as far apart as files of level 1
+//	keep_raw=5m        each upload can be restored for at least this time; older points
+//	                   in time are as far apart as files of level 1
 //	retention=24h      how far back points in time can be restored; off keeps all files
 //	snapshots=24h      how often a snapshot is made; off for never
 //	fencing=on         off accepts a store that does not support put-if-absent: then
@@ -72,9 +72,9 @@
 //	                               connection, and returns the newest TXID: a reader
 //	                               that sees this TXID sees these commits; see TXID
 //	PRAGMA walvfs_txid             returns the newest TXID that the replica has
-//	PRAGMA walvfs_error            returns why a transaction of this connection failed
-//	                               last because of the replica, or none
-//	PRAGMA walvfs_status           returns what is known of the replica, as JSON
+//	PRAGMA walvfs_error            returns why the replica last made a transaction of
+//	                               this connection fail, or none
+//	PRAGMA walvfs_status           returns the state of replication, as JSON
 //
 // # Durability
 //
@@ -96,30 +96,31 @@
 //
 // The VFS puts the database into WAL mode and keeps it there. An empty database is put into
 // WAL mode after its first commit, so that the application can choose its page_size and
-// auto_vacuum. One file is added in the database's directory, "-walvfs", in which this copy
-// of the database keeps what it knows of its replica. During a restore there may be another
-// file whose name begins so, and "-walvfs-behind" is the database that restore=if-behind
-// replaced. These files and SQLite's own have the mode of the database, and if root creates
-// them, its owner and group. Nothing else changes: the VFS adds no tables, forces no
-// checkpoint, and delays none for longer than it takes to read a cut.
+// auto_vacuum. It adds one file in the database's directory, "-walvfs", which holds this
+// copy's state of replication. During a restore, another file whose name begins with
+// "-walvfs" may exist, and "-walvfs-behind" is the database that restore=if-behind
+// replaced. These files and SQLite's own have the mode of the database and, if root
+// creates them, its owner and group. Nothing else changes: the VFS adds no tables, forces
+// no checkpoint, and delays a checkpoint no longer than it takes to read a cut.
 //
 // # Encryption
 //
 // A VFS that encrypts the database, such as xts and adiantum of go-sqlite3, cannot be
 // combined with this one: the open fails. With such a VFS underneath, the replica would
-// hold plain text; with such a VFS on top, the files that it opens do not ask for
+// hold plain text; with such a VFS on top, the URIs of its files do not request
 // replication. Encrypt the disk and the bucket instead.
 //
 // # Logs and events
 //
-// The VFS logs with log/slog to [Options.Logger]. It logs an outage when it begins, less
-// and less often while it lasts, and when it ends. It repeats a halt at least every 10
-// minutes. Loggers and listeners are called in a goroutine of their own, with one call at a
-// time for a database, and may use that database. The names of attributes are stable:
+// The VFS logs with log/slog to [Options.Logger]. It logs an outage when the outage
+// begins, less and less often while it lasts, and when it ends. It repeats a halt at
+// least every 10 minutes. Loggers and listeners run in a goroutine of their own, one call
+// at a time for a database, and may use that database. The names of attributes are
+// stable:
 //
 //	db, replica         the database's path, and the replica's URL without secrets
 //	error               what failed
-//	halted_for          how long ago replication halted
+//	halted_for          the time since replication halted
 //	remedy              what to do about another writer; other errors contain their remedy
 //	retry_in            the time until the next try
 //	failing_for, after  the time since the first failure
@@ -127,7 +128,7 @@
 //	lag                 the age of the oldest commit that the replica lacks
 //	pages, bytes, files a number of these
 //	ltx_level, from, to the level and the TXIDs of a file
-//	reason              why the whole database is uploaded again, or replaced
+//	reason              why walvfs uploads the whole database again, or replaces it
 //
 // [Listen] and [Options.Events] notify a program of events. [DB.Status] and PRAGMA
 // walvfs_status return the current state, and package metrics exports it to Prometheus.
@@ -137,7 +138,7 @@
 // The VFS runs on Linux and macOS, where the WAL index is a file that replication can read.
 // On Linux, a cut locks a read mark of the WAL index by itself, and a lock keeps a second
 // process from replicating the same database. On macOS, a cut is a read transaction of
-// SQLite. Rarely, such a transaction makes a writer fail that has no busy timeout.
+// SQLite. Rarely, such a transaction makes a writer without a busy timeout fail.
 //
 // # How it works
 //
@@ -168,32 +169,32 @@ func init() { Register("replicated", Options{}) }
 
 // Options configure a VFS. URI parameters of a database take precedence.
 type Options struct {
-	// Base names the VFS underneath, whose files must be the operating system's, with
-	// the bytes that the VFS shows: one that encrypts them is refused. The default is
-	// the operating system's VFS.
+	// Base names the VFS underneath. Its files must be the operating system's, with the
+	// bytes that the VFS shows: an encrypting VFS is refused. The default is the
+	// operating system's VFS.
 	Base string
 
 	// Replicas are replica URLs by database file, as absolute paths.
 	Replicas map[string]string
 
-	// Storage is what replica URLs do not say.
+	// Storage holds the store's options that replica URLs do not contain.
 	Storage storage.Options
 
 	// Parameters are names of further URI parameters, for a VFS underneath that reads
-	// them. A parameter that is not known is an error.
+	// them. An unknown parameter is an error.
 	Parameters []string
 
-	// Interval is the least time between two uploads. The default is 1 s; [Off] means
-	// none.
+	// Interval is the least time between two uploads. The default is 1 s; [Off] means no
+	// limit.
 	Interval time.Duration
 
 	// Durability says when a commit returns. With [DurabilitySync], all connections share
-	// uploads, and reads and other writes go on meanwhile. A commit that the replica does not
-	// confirm fails with [ErrUnconfirmed], although it is made.
+	// uploads, and reads and other writes continue meanwhile. A commit that the replica
+	// does not confirm fails with [ErrUnconfirmed], although it is made locally.
 	Durability Durability
 
 	// SyncTimeout is how long a commit waits for the replica. The default is 10 s; [Off]
-	// means without limit.
+	// means no limit.
 	SyncTimeout time.Duration
 
 	// MaxLag refuses writes with [ErrLag] while the replica lacks a commit that is older
@@ -204,7 +205,7 @@ type Options struct {
 	OnFenced OnFenced
 
 	// CloseTimeout is how long the last close of a database waits for its replica. The
-	// default is 10 s; [Off] means not at all.
+	// default is 10 s; [Off] means that it does not wait.
 	CloseTimeout time.Duration
 
 	// LockTimeout is how long to wait for another process that has the database open
@@ -230,7 +231,7 @@ type Options struct {
 	// Logger defaults to [slog.Default].
 	Logger *slog.Logger
 
-	// Events is told what happens to the databases of this VFS. See also [Listen].
+	// Events receives the events of this VFS's databases. See also [Listen].
 	Events EventListener
 }
 

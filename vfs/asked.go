@@ -10,9 +10,9 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/uri"
 )
 
-// asked reports whether a file's URI asks for this VFS. Other files pass through it:
-// attached files, and targets of VACUUM INTO. It is an error if such a file asks for
-// replication all the same, and if a URI asks for what is not going to be done.
+// asked reports whether a file's URI names this VFS. Other files pass through it:
+// attached files, and targets of VACUUM INTO. It fails if such a file has a parameter of
+// replication, or if the VFS cannot honour the URI.
 func (v *replicated) asked(params url.Values) (bool, error) {
 	switch name := params.Get("vfs"); name {
 	case v.name:
@@ -30,8 +30,8 @@ func (v *replicated) asked(params url.Values) (bool, error) {
 	return false, nil
 }
 
-// check reports all parameters that nobody reads, and those that hide a database
-// from replication.
+// check reports all parameters that no code reads, and all that hide a database from
+// replication.
 func (v *replicated) check(params url.Values) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(params)) {
@@ -60,7 +60,7 @@ func (v *replicated) checkOne(name string, values []string) error {
 	return fmt.Errorf("unknown parameter %s (%s)", uri.Shown(name), hint(name))
 }
 
-// hint says what an unknown parameter was meant to be.
+// hint suggests the parameter that an unknown name may stand for.
 func hint(name string) string {
 	var known []uri.Known
 	for _, p := range parameters {

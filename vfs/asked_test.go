@@ -23,7 +23,7 @@ func init() {
 	vfs.Register("replicated-parameters", vfs.Options{Parameters: []string{"tenant"}})
 }
 
-// requireNoFile fails if there is a file in a directory that had none.
+// requireNoFile fails if a directory that was empty has a file.
 func requireNoFile(t *testing.T, dir string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -35,7 +35,7 @@ func requireNoFile(t *testing.T, dir string) {
 	}
 }
 
-// Nobody reads a parameter that is refused, and nothing is created.
+// An open with a parameter that no code reads fails, and creates no file.
 func TestParametersThatNobodyReads(t *testing.T) {
 	for param, want := range map[string]string{
 		"durabilty=sync":         "unknown parameter durabilty (did you mean durability?)",
@@ -70,7 +70,7 @@ func TestParametersThatNobodyReads(t *testing.T) {
 	}
 }
 
-// All mistakes are reported at once.
+// An open reports all mistakes at once.
 func TestAllParametersAreReported(t *testing.T) {
 	got := openError(t, uri(filepath.Join(t.TempDir(), "app.db"), newReplica(t), "durabilty=sync", "max-lag=5m"))
 	if !strings.Contains(got, "durabilty") || !strings.Contains(got, "max-lag") {
@@ -118,7 +118,8 @@ func TestValuesThatAreRefused(t *testing.T) {
 	}
 }
 
-// A file that asks for replication through another VFS is not silently a plain one.
+// The open of a file that requests replication through another VFS fails; it does not
+// silently open a plain file.
 func TestReplicationThroughAnotherVFS(t *testing.T) {
 	dir := t.TempDir()
 	store := newReplica(t)
@@ -144,8 +145,8 @@ func TestReplicationThroughAnotherVFS(t *testing.T) {
 		"VACUUM INTO '"+filepath.Join(dir, "copy.db")+"'")
 }
 
-// An encrypting VFS underneath would have plain text replicated, and is refused,
-// whichever way it gets its key.
+// The open refuses an encrypting VFS underneath, however it gets its key: the replica
+// would hold plain text.
 func TestEncryptionUnderneath(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	conn := open(t, "file:"+path+"?vfs=xts&"+cipherKey)

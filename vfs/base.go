@@ -10,18 +10,17 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// errNotOnDisk: a replica of such a database would hold what the VFS underneath
-// shows, such as the plain text of an encrypted database, and a file that is restored
-// from it would be one that this VFS cannot read.
+// errNotOnDisk: a replica of such a database would hold the bytes that the VFS underneath
+// shows, such as the plain text of an encrypted database, and that VFS could not read a
+// file restored from it.
 var errNotOnDisk = errors.New("the VFS underneath stores a database in another form, as an encrypting VFS does " +
 	"(replicate the database without that VFS, and encrypt the disk and the bucket instead)")
 
-// comparedBytes of a database are enough to tell: they are its first page, or the
-// beginning of it.
+// comparedBytes of a database suffice: they are its first page, or the beginning of it.
 const comparedBytes = 4096
 
-// sameOnDisk reports whether a file of the VFS underneath begins with the bytes that
-// are on the disk. Another process may write them meanwhile.
+// sameOnDisk returns nil if a file of the VFS underneath begins with the bytes on the
+// disk. Another process may write them meanwhile.
 func sameOnDisk(path string, file vfs.File) error {
 	disk, err := os.Open(path)
 	if err != nil {
@@ -49,7 +48,7 @@ func sameOnDisk(path string, file vfs.File) error {
 	return fmt.Errorf("read %s: another process keeps writing it", path)
 }
 
-// beginning reads the first bytes of a file, as many as there are.
+// beginning reads the first comparedBytes of a file, or all of a shorter file.
 func beginning(file io.ReaderAt) ([]byte, error) {
 	b := make([]byte, comparedBytes)
 	n, err := file.ReadAt(b, 0)

@@ -20,8 +20,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A rival is another machine that was restored from a run's replica, and has
-// committed once since.
+// A rival is another machine that was restored from a run's replica, and has since
+// committed once.
 func rival(r *run) (path string) {
 	r.T.Helper()
 	path = filepath.Join(r.T.TempDir(), "rival.db")
@@ -36,7 +36,7 @@ func rival(r *run) (path string) {
 	return path
 }
 
-// loseCommit crashes, and the disk has lost the last commit.
+// loseCommit crashes, and the disk loses the last commit.
 func loseCommit(r *run) {
 	r.T.Helper()
 	d := save(r.T, r.Path)
@@ -45,8 +45,8 @@ func loseCommit(r *run) {
 	d.Crash(r.T, r.Store, r.Path, r.Conn)
 }
 
-// A database that has nothing which the replica lacks is rolled forward to what the
-// replica has, and replicates from there.
+// A database without commits of its own is rolled forward to the replica's newest state,
+// and replicates from there.
 func TestRestoreIfBehind(t *testing.T) {
 	for _, test := range []struct {
 		name, newest string
@@ -70,7 +70,7 @@ func TestRestoreIfBehind(t *testing.T) {
 		{"the disk lost a commit", "shipped", func(r *run) {
 			loseCommit(r)
 		}},
-		// These prove by their content that the replica has all of them.
+		// Their content proves that the replica has every commit of theirs.
 		{"a commit without syncs", "rival", func(r *run) {
 			exec(r.T, r.Conn, "PRAGMA synchronous=off", "INSERT INTO t VALUES ('mine')")
 			settled(r.T, r.Path)
@@ -107,7 +107,7 @@ func TestRestoreIfBehind(t *testing.T) {
 	}
 }
 
-// compact has the replica hold its state at a TXID in one file, as a snapshot.
+// compact makes the replica hold its state at a TXID in one file, a snapshot.
 func compact(t *testing.T, store *storagetest.Memory, txid format.TXID) {
 	t.Helper()
 	path, conn := restored(t, store, txid)
@@ -146,9 +146,9 @@ func remove(t *testing.T, store *storagetest.Memory, txid format.TXID) {
 	}
 }
 
-// Wherever a disk that does not keep what was synced ends the WAL, nothing that the
-// replica has goes missing silently: where a cut ended, the database is rolled
-// forward, and else replication halts.
+// Wherever a disk that loses synced writes ends the WAL, no commit that the replica has
+// is lost silently: if the WAL ends where a cut ended, the open rolls the database
+// forward; otherwise replication halts.
 func TestDiskThatLies(t *testing.T) {
 	const size = 4096
 	for k, last := uint32(0), false; !last; k++ {
@@ -184,8 +184,8 @@ func TestDiskThatLies(t *testing.T) {
 	}
 }
 
-// A store that fails while the disk's loss is looked into is asked again. Somebody has
-// committed the same since.
+// If the store fails while replication examines the disk's loss, replication examines it
+// again. Another program has since committed the same.
 func TestLossIsLookedIntoAgain(t *testing.T) {
 	const size = 4096
 	r := newRun(t)

@@ -19,14 +19,14 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// nullFile takes writes and does nothing.
+// nullFile accepts writes and discards them.
 type nullFile struct{ vfs.File }
 
 func (nullFile) WriteAt(p []byte, _ int64) (int, error) { return len(p), nil }
 func (nullFile) ReadAt([]byte, int64) (int, error)      { return 0, io.EOF }
 
-// BenchmarkCapture is what a commit of three pages costs the application beside
-// what SQLite and the disk cost: the frames' writes and the success.
+// BenchmarkCapture measures what a commit of three pages costs the application in
+// addition to SQLite and the disk: the writes of the frames and CommitPhaseTwo.
 func BenchmarkCapture(b *testing.B) {
 	d := &database{ledger: newTestLedger(b)}
 	d.inWAL.Store(true)
@@ -55,7 +55,7 @@ func BenchmarkCapture(b *testing.B) {
 	}
 }
 
-// BenchmarkCommit is a single-row commit, plain and replicated to a directory, in
+// BenchmarkCommit measures a single-row commit, plain and replicated to a directory, in
 // one run.
 func BenchmarkCommit(b *testing.B) {
 	for _, test := range []struct{ name, params string }{
@@ -135,14 +135,14 @@ func BenchmarkCut(b *testing.B) {
 	}
 }
 
-// BenchmarkOutage commits for as long as -benchtime says while the store is dead,
-// and reports what that costs: memory, the WAL and the state file at the end, and how
-// many uploads of how many bytes catch up.
+// BenchmarkOutage commits for -benchtime while the store is down, and reports the cost:
+// memory, the WAL and the state file at the end, and the number and bytes of the uploads
+// that catch up.
 func BenchmarkOutage(b *testing.B) {
 	dir := b.TempDir()
 	path := filepath.Join(dir, "app.db")
 	store := filepath.Join(dir, "replica")
-	if err := os.WriteFile(store, nil, 0o600); err != nil { // a file in the directory's place
+	if err := os.WriteFile(store, nil, 0o600); err != nil { // a file at the directory's path
 		b.Fatal(err)
 	}
 	conn, err := sqlite3.Open("file:" + path + "?vfs=replicated&close_timeout=0s&_pragma=synchronous(normal)&replica=file://" + store)
@@ -170,7 +170,7 @@ func BenchmarkOutage(b *testing.B) {
 	for suffix, unit := range map[string]string{"": "MiB-database", "-wal": "MiB-wal", statefile.Suffix: "KiB-state"} {
 		info, err := os.Stat(path + suffix)
 		if err != nil {
-			continue // before the first intent there is no state file
+			continue // the first intent creates the state file
 		}
 		size := float64(info.Size()) / (1 << 20)
 		if unit == "KiB-state" {

@@ -8,10 +8,10 @@ import (
 )
 
 // callbacks calls the application's code, its logger and its listeners: one call after
-// another, in the order in which things happened, in a goroutine of its own that exists
-// while there is something to call. Nothing of replication waits for that code, which may
-// open, write to and close the very database that it is told of. A lock of ours, and even
-// a close that waits for replication to end, would be a deadlock.
+// another, in the order of the events, in a goroutine of its own that exists while calls
+// are queued. Replication never waits for that code, which may open, write to and close
+// the very database of the event. A lock held here, or even a close that waits for
+// replication to end, would be a deadlock.
 type callbacks struct {
 	mu      sync.Mutex
 	queue   []func()
@@ -19,7 +19,8 @@ type callbacks struct {
 	running bool
 }
 
-// mostCallbacks bounds the memory that code which does not return costs.
+// mostCallbacks bounds the memory of the queue when the application's code does not
+// return.
 const mostCallbacks = 1000
 
 func (c *callbacks) add(call func()) {
@@ -56,12 +57,12 @@ func (c *callbacks) run() {
 	}
 }
 
-// lastWords is how long those wait who have a reason to wait for the application's code.
-// It may be the code itself that waits, and would wait for ever.
+// lastWords is how long wait waits for the application's code. That code may itself be
+// the caller, and would wait for ever.
 const lastWords = time.Second
 
-// wait returns when the application's code has been called for all that has happened by
-// now, or lastWords are over.
+// wait returns when the application's code has handled all events until now, or after
+// lastWords.
 func (c *callbacks) wait() {
 	done := make(chan struct{})
 	c.mu.Lock()
@@ -79,7 +80,7 @@ func (c *callbacks) wait() {
 	}
 }
 
-// logger returns a logger whose handler is called back.
+// logger returns a logger that queues calls of l's handler.
 func (c *callbacks) logger(l *slog.Logger) *slog.Logger {
 	return slog.New(calledBack{l.Handler(), c})
 }
@@ -89,7 +90,7 @@ type calledBack struct {
 	callbacks *callbacks
 }
 
-// Enabled is for the handler to tell when it is called.
+// Enabled returns true: the handler decides when it is called.
 func (h calledBack) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h calledBack) Handle(ctx context.Context, r slog.Record) error {

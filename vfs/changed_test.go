@@ -12,8 +12,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// duringDownload is a replica that runs something when the first file is read for a
-// restore.
+// duringDownload is a replica that calls a function when a restore reads its first file.
 type duringDownload struct {
 	alias
 	mu sync.Mutex
@@ -23,7 +22,7 @@ type duringDownload struct {
 func (s *duringDownload) Open(ctx context.Context, key string, off, n int64) (io.ReadCloser, storage.Attrs, error) {
 	s.mu.Lock()
 	do := s.do
-	if n > 0 && n < 1000 { // a look at a header or a trailer
+	if n > 0 && n < 1000 { // a read of a header or a trailer
 		do = nil
 	}
 	if do != nil {
@@ -36,8 +35,8 @@ func (s *duringDownload) Open(ctx context.Context, key string, off, n int64) (io
 	return s.alias.Open(ctx, key, off, n)
 }
 
-// A database that gets a commit while its replacement is downloaded is judged again, and
-// keeps it.
+// A database that gets a commit during the download of its replacement is judged again,
+// and keeps the commit.
 func TestWrittenDuringReplacement(t *testing.T) {
 	r := newRun(t)
 	r.Conn.Close()

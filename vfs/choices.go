@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Off is the duration that turns off what an option limits: no least time between
-// uploads, no limit to a wait.
+// Off is the duration that turns an option's limit off: no least time between uploads, no
+// limit to a wait.
 const Off time.Duration = -1
 
 // A Durability says when a commit returns. Its values and those of the other options are
@@ -14,10 +14,10 @@ const Off time.Duration = -1
 type Durability int
 
 const (
-	// DurabilityAsync has a commit return when SQLite has it.
+	// DurabilityAsync makes a commit return when SQLite has it.
 	DurabilityAsync Durability = iota
 
-	// DurabilitySync has a commit return when the replica has it, too.
+	// DurabilitySync makes a commit return when the replica has it, too.
 	DurabilitySync
 )
 
@@ -28,19 +28,20 @@ func (d Durability) String() string { return spelled(d, "async", "sync") }
 type Restore int
 
 const (
-	// RestoreNever opens what is there.
+	// RestoreNever opens the database without a restore.
 	RestoreNever Restore = iota
 
 	// RestoreIfMissing restores a database that does not exist, which takes as long as
-	// the download. The database starts empty only if a listing proves that there is nothing
-	// to restore.
+	// the download. The database starts empty only if a listing proves that the replica
+	// has nothing to restore.
 	RestoreIfMissing
 
 	// RestoreIfBehind is RestoreIfMissing, and also restores a database without commits of
-	// its own whose replica has gone on: another machine took over meanwhile, or the disk
-	// lost commits. Opening such a database asks the store, and fails if the store does not
-	// answer. The replaced database is kept next to it, as "-walvfs-behind". If retention
-	// removed the file that both had last, the replica is taken for this database's.
+	// its own whose replica is ahead: another machine took over meanwhile, or the disk
+	// lost commits. Opening such a database sends requests to the store, and fails if the
+	// store does not answer. The replaced database is kept next to it, as
+	// "-walvfs-behind". If retention removed the last file that both share, the open
+	// assumes that the replica is this database's.
 	RestoreIfBehind
 )
 
@@ -51,15 +52,15 @@ func (r Restore) String() string { return spelled(r, "never", "if-missing", "if-
 type Adopt int
 
 const (
-	// AdoptMoved lets a database file continue that was moved.
+	// AdoptMoved lets a database file that was moved continue the replica.
 	AdoptMoved Adopt = iota
 
-	// AdoptEqual lets any database continue that equals the replica's newest state page
-	// for page: a copy, one on another machine, one that Litestream replicated. An
-	// original that still runs is fenced.
+	// AdoptEqual lets any database that equals the replica's newest state page for page
+	// continue it: a copy, a database on another machine, a database that Litestream
+	// replicated. An original that still runs is fenced.
 	AdoptEqual
 
-	// AdoptNever lets only the file continue that wrote the replica.
+	// AdoptNever lets only the file that wrote the replica continue it.
 	AdoptNever
 )
 
@@ -84,7 +85,7 @@ func (d Diverged) String() string { return spelled(d, "halt", "overwrite") }
 type OnFenced int
 
 const (
-	// OnFencedContinue lets the application write, without a replica.
+	// OnFencedContinue lets the application continue to write, without a replica.
 	OnFencedContinue OnFenced = iota
 
 	// OnFencedReadonly refuses writes with [ErrFenced].
@@ -98,10 +99,11 @@ func (o OnFenced) String() string { return spelled(o, "continue", "readonly") }
 type Fencing int
 
 const (
-	// FencingOn refuses a store that does not support it.
+	// FencingOn refuses a store without put-if-absent.
 	FencingOn Fencing = iota
 
-	// FencingOff accepts it: nothing stops two writers from mixing their histories.
+	// FencingOff accepts such a store: nothing stops two writers from mixing their
+	// histories.
 	FencingOff
 )
 

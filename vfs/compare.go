@@ -14,11 +14,11 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// compare compares the replica's newest state with the database as it was when it was
-// opened, page by page. It says how they differ, "" if they do not.
+// compare compares the replica's newest state with the database's state at open, page by
+// page. It returns how they differ, "" if they do not.
 //
 // It downloads the whole replica, and needs no space on the disk. Without a state file,
-// nothing less proves that what the replica holds is not newer.
+// nothing less proves that the replica is not newer.
 func (d *database) compare(ctx context.Context, tip *replica.Tip) (differs string, err error) {
 	f, err := d.fingerprint(ctx)
 	if err != nil {
@@ -36,8 +36,8 @@ func (d *database) compare(ctx context.Context, tip *replica.Tip) (differs strin
 	return comparePages(ctx, d.store, tip.MaxTXID, f, 0, d.opened.Found, d.log)
 }
 
-// comparePages compares a TXID of a replica with the database that a fingerprint was
-// taken of, at any commit from a frame of its WAL up to the last one that was found.
+// comparePages compares a TXID of a replica with a fingerprint of a database, at any
+// commit from frame first of its WAL up to the last frame that was found.
 func comparePages(ctx context.Context, store storage.Store, txid format.TXID, f *wal.Fingerprint, first uint32, found wal.Found, log *slog.Logger) (differs string, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -61,7 +61,7 @@ func filePages(found wal.Found, f *wal.Fingerprint) uint32 {
 	return uint32(found.Size / int64(f.At.PageSize))
 }
 
-// pageComparison is the sink of a replica's pages.
+// pageComparison is a sink that compares a replica's pages.
 type pageComparison struct {
 	print                  *wal.Fingerprint
 	first, last, filePages uint32
@@ -85,7 +85,7 @@ var errDiffers = errors.New("a page differs")
 // WritePages implements [restore.PageSink].
 func (c *pageComparison) WritePages(pageSize int, first uint32, pages []byte) error {
 	if pageSize != int(c.print.At.PageSize) {
-		return nil // the result tells
+		return nil // the result has the page size
 	}
 	for now := c.now.Load(); len(pages) > 0; first, pages = first+1, pages[pageSize:] {
 		if !now.Page(first, pages[:pageSize]) {

@@ -8,8 +8,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// TestPrefix is invariants 1 and 2 while the disk fails now and then: every TXID is
-// the database at one commit boundary. Package vfstest has the same without faults.
+// TestPrefix holds invariants 1 and 2 while the disk fails now and then: every TXID is
+// the database at one commit boundary. Package vfstest has the same test without faults.
 func TestPrefix(t *testing.T) {
 	for _, test := range []struct {
 		name    string

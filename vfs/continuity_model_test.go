@@ -12,38 +12,38 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A world is some sites with one replica, and the model that they are compared with: what
-// each commit was made on. A content is a digest of all pages, and no two commits make the
-// same one.
+// A world is some sites with one replica, and the model that they are compared with: the
+// content that each commit was made on. A content is a digest of all pages, and no two
+// commits make the same content.
 type world struct {
 	t       *testing.T
 	store   *storagetest.Memory
 	outage  bool
 	sites   []*site
-	parents map[digest]digest // of each content that was ever committed
+	parents map[digest]digest // of every committed content
 	replica replayed
-	checked int // TXIDs whose content was looked at
+	checked int // TXIDs whose content was checked
 }
 
-// A site is a place where a database can be. All are on one machine: a copy that is not
-// the original's only successor cannot be told from one on another machine.
+// A site is a directory for a database. All sites are on one machine: walvfs cannot tell
+// a copy that is not the original's only successor from a copy on another machine.
 type site struct {
 	*world
 	name    string
 	path    string
 	conn    *sqlite3.Conn // nil: closed
-	content digest        // of the database, zero if there is none
-	expect  expectation   // of a replica that is asked to get everything
-	opened  digest        // the content at open, if the site may make history go on from there
+	content digest        // of the database, zero without a database
+	expect  expectation   // of the next upload of all commits
+	opened  digest        // the content at open, if the site may continue the replica's history from it
 	lost    loss
-	stopped error // why replication stopped, which it does for good
+	stopped error // why replication stopped for good
 	saves   []volume
 }
 
-// TestContinuityModel: databases are copied, moved, rolled back and restored, lose their
-// state files, and two of them run at once. The replica's history goes on from what it
-// holds, except where a user allowed something else; who may go on does; who may not, does
-// not; and restore= loses nothing.
+// TestContinuityModel copies databases, moves them, rolls them back, restores them, loses
+// their state files, and runs two of them at once. The replica's history continues from
+// its newest state, unless a user allowed another; a database that may continue it does;
+// a database that may not does not; and restore= loses no commit.
 func TestContinuityModel(t *testing.T) {
 	setFlag(t, "rapid.checks", "25")
 	setFlag(t, "rapid.steps", "50")
@@ -85,7 +85,7 @@ func TestContinuityModel(t *testing.T) {
 	})
 }
 
-// newWorld has a database at the first of three sites.
+// newWorld returns a world with a database at the first of three sites.
 func newWorld(t *testing.T, rt *rapid.T, dir string) *world {
 	w := &world{t: t, store: newReplica(t), parents: map[digest]digest{}}
 	for i := range 3 {
@@ -109,7 +109,8 @@ func newWorld(t *testing.T, rt *rapid.T, dir string) *world {
 	return w
 }
 
-// A siteStore is the replica, which in one process is another one at each site.
+// A siteStore is the replica under a site's own name: in one process, each site appears
+// to have another replica.
 type siteStore struct {
 	*storagetest.Memory
 	site string
@@ -137,14 +138,14 @@ func (w *world) setOutage(on bool) {
 	}
 }
 
-// at has an action happen at any site, more often at the first ones.
+// at runs an action at any site, more often at the first sites.
 func (w *world) at(do func(*site, *rapid.T)) func(*rapid.T) {
 	return func(rt *rapid.T) {
 		do(rapid.SampledFrom([]*site{w.sites[0], w.sites[0], w.sites[0], w.sites[1], w.sites[1], w.sites[2]}).Draw(rt, "site"), rt)
 	}
 }
 
-// uri names the replica by the site: its store is the same.
+// uri names the replica by the site: all sites have the same store.
 func (s *site) uri(params ...string) string {
 	return uri(s.path, replicaURL("memory://"+s.host()), params...)
 }
@@ -152,7 +153,7 @@ func (s *site) uri(params ...string) string {
 // host is the site's name of the replica.
 func (s *site) host() string { return "site-" + s.name + "-" + s.store.Name }
 
-// GoString is how rapid shows a site.
+// GoString returns the text by which rapid shows a site.
 func (s *site) GoString() string { return "site " + s.name }
 
 func (s *site) connect(rt *rapid.T, params string) error {
@@ -170,7 +171,7 @@ func (s *site) exec(rt *rapid.T, sql string) {
 	}
 }
 
-// note adds what was committed just now to the model.
+// note adds the last commit to the model.
 func (s *site) note(rt *rapid.T) {
 	rt.Helper()
 	now := liveDigest(rt, s.path)
@@ -180,7 +181,8 @@ func (s *site) note(rt *rapid.T) {
 	s.content = now
 }
 
-// descends reports whether a content came of commits on another one, or is the same.
+// descends reports whether a content equals another content, or was committed on top of
+// it.
 func (w *world) descends(from, to digest) bool {
 	for ; to != (digest{}); to = w.parents[to] {
 		if to == from {
@@ -190,7 +192,8 @@ func (w *world) descends(from, to digest) bool {
 	return from == digest{}
 }
 
-// check: nothing but a commit changes a database, and the replica is one log.
+// check fails if anything but a commit has changed a database, or if the replica is not
+// one log.
 func (w *world) check(rt *rapid.T) {
 	for _, s := range w.sites {
 		if s.content != (digest{}) && liveDigest(rt, s.path) != s.content {
@@ -200,8 +203,8 @@ func (w *world) check(rt *rapid.T) {
 	w.checkLog(rt)
 }
 
-// checkLog: each TXID is what was committed on the one before, or the state of a site that
-// may begin elsewhere.
+// checkLog fails unless each TXID was committed on top of the previous TXID, or is the
+// state of a site that may begin elsewhere.
 func (w *world) checkLog(rt *rapid.T) {
 	rt.Helper()
 	w.setOutage(false)

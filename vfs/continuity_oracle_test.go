@@ -16,25 +16,25 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// An expectation is of a database that is opened.
+// An expectation says what replication does after a database is opened.
 type expectation int
 
 const (
-	either expectation = iota // it may go on or halt, depending on what can be proven
+	either expectation = iota // it may continue or halt, depending on what it can prove
 	goesOn
 	halts
 )
 
-// A loss is what the disk did to commits.
+// A loss says whether the disk has lost commits.
 type loss int
 
 const (
 	nothingLost loss = iota
-	lostUnseen       // what tells so may be gone, too
-	lost             // and the state file tells so
+	lostUnseen       // the proof of the loss may be lost, too
+	lost             // and the state file proves it
 )
 
-// asked is what a user asks for.
+// asked holds a user's settings.
 type asked struct {
 	adopt, restore string
 	overwrite      bool
@@ -48,24 +48,24 @@ func (a asked) params() string {
 	return p
 }
 
-// facts are what is so, whatever walvfs finds out of it.
+// facts are the truth about a site, whatever walvfs finds out of it.
 type facts struct {
 	id      statefile.FileID
-	empty   bool // there is no replica
-	equal   bool // the database is the newest state
-	later   bool // or that and later commits
+	empty   bool // the replica has no files
+	equal   bool // the database is the replica's newest state
+	later   bool // or that state and later commits
 	own     bool // the state file is this file's
 	marked  bool // and names the newest TXID
-	rewound bool // the database was restored to go on from an older state
+	rewound bool // the database was restored to continue from an older state
 	copied  bool // the state file is another file's
-	moved   bool // which is gone
+	moved   bool // which no longer exists
 	wrote   bool // this file wrote the newest TXID
-	atMark  bool // the database is what the state file's TXID is
+	atMark  bool // the database equals the state file's TXID
 	lost    loss
-	held    map[digest]bool // what the replica has
+	held    map[digest]bool // the contents of all TXIDs
 }
 
-// find looks at a site before it is opened.
+// find collects the facts of a site before it is opened.
 func (s *site) find(rt *rapid.T) (f facts) {
 	rt.Helper()
 	f.held = map[digest]bool{}
@@ -118,7 +118,8 @@ func (s *site) tip(rt *rapid.T) (shipper.Position, uint64) {
 	return shipper.Position{TXID: tip.MaxTXID, Checksum: tip.Checksum}, tip.Header.NodeID
 }
 
-// judge is the table of who may go on, by what is so instead of by what can be found out.
+// judge is the table of databases that may continue, by the facts instead of by walvfs's
+// evidence.
 func (f facts) judge(a asked) expectation {
 	switch {
 	case f.empty, a.overwrite:
@@ -133,7 +134,7 @@ func (f facts) judge(a asked) expectation {
 			return goesOn
 		}
 		return either // an older state of the file, which proves nothing
-	case f.wrote && !f.copied, // it has forgotten that
+	case f.wrote && !f.copied, // the state file no longer says so
 		f.moved && f.marked && a.adopt != "never",
 		a.adopt == "equal":
 		switch {
@@ -146,7 +147,7 @@ func (f facts) judge(a asked) expectation {
 	return halts
 }
 
-// mustReplace reports whether a database is behind, and has nothing of its own.
+// mustReplace reports whether a database is behind, and has no commits of its own.
 func (f facts) mustReplace(a asked) bool {
 	return a.restore == "if-behind" && f.own && !f.marked && f.atMark && !f.rewound
 }
@@ -163,12 +164,12 @@ type savedFile struct {
 	time    time.Time
 }
 
-// GoString is how rapid shows a snapshot.
+// GoString returns the text by which rapid shows a snapshot.
 func (v volume) GoString() string { return v.inode }
 
 var siteSuffixes = []string{"", "-wal", statefile.Suffix}
 
-// read takes a snapshot. A file that is being written to may be torn, as in a crash.
+// read takes a snapshot. A file may be torn by a concurrent write, as in a crash.
 func (s *site) read(rt *rapid.T) (files map[string]savedFile) {
 	rt.Helper()
 	files = map[string]savedFile{}
@@ -218,7 +219,7 @@ func (s *site) snapshot(rt *rapid.T) {
 	s.saves = append(s.saves, v)
 }
 
-// rollBack puts a snapshot back: that of a volume, or only the database's files.
+// rollBack restores a snapshot: that of a volume, or only the database's files.
 func (s *site) rollBack(rt *rapid.T) {
 	s.isClosed(rt)
 	if len(s.saves) == 0 {
@@ -242,7 +243,7 @@ func (s *site) rollBack(rt *rapid.T) {
 	s.content = v.content
 }
 
-// isElsewhere reports whether a database file was moved to a site.
+// isElsewhere reports whether a database file was moved to another site.
 func (w *world) isElsewhere(inode string) bool {
 	return slices.ContainsFunc(w.sites, func(s *site) bool {
 		a, errA := os.Stat(inode)
@@ -251,8 +252,8 @@ func (w *world) isElsewhere(inode string) bool {
 	})
 }
 
-// loseFrames is a crash after which the disk has not kept frames of the WAL that were
-// synced, but for those that a checkpoint may have copied.
+// loseFrames is a crash after which the disk has lost synced frames of the WAL, except
+// frames that a checkpoint may have copied.
 func (s *site) loseFrames(rt *rapid.T) {
 	s.isOpen(rt)
 	shm, err := os.ReadFile(s.path + "-shm")

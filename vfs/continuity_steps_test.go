@@ -56,7 +56,7 @@ func (s *site) close(rt *rapid.T) {
 	s.conn = nil
 }
 
-// crash ends the process with the files as they are.
+// crash ends the process and leaves the files unchanged.
 func (s *site) crash(rt *rapid.T) {
 	s.isOpen(rt)
 	was := s.outage
@@ -68,7 +68,7 @@ func (s *site) crash(rt *rapid.T) {
 	s.setOutage(was)
 }
 
-// foreign has another program do something, which may die before it closes.
+// foreign runs a statement in another program, which may die before it closes.
 func (s *site) foreign(rt *rapid.T, sql string) {
 	s.isThere(rt)
 	s.lost = min(s.lost, lostUnseen)
@@ -94,7 +94,7 @@ func (s *site) foreignCheckpoint(rt *rapid.T) {
 	s.foreign(rt, "PRAGMA wal_checkpoint("+rapid.SampledFrom(checkpointModes).Draw(rt, "mode")+")")
 }
 
-// settle has the replica get everything, or not.
+// settle waits until the replica has every commit, or until replication has stopped.
 func (s *site) settle(rt *rapid.T) {
 	rt.Helper()
 	s.isOpen(rt)
@@ -120,8 +120,8 @@ func (s *site) settle(rt *rapid.T) {
 	}
 }
 
-// checkSettled: the replica has what the site has. A site that has nothing to upload does
-// not notice that another one has taken over.
+// checkSettled fails unless the replica equals the site. A site that has nothing to
+// upload does not notice that another site has taken over.
 func (s *site) checkSettled(rt *rapid.T) {
 	rt.Helper()
 	s.checkLog(rt)
@@ -138,7 +138,8 @@ func (s *site) onlyOpen() bool {
 	return !slices.ContainsFunc(s.sites, func(other *site) bool { return other != s && other.conn != nil })
 }
 
-// open opens a database with any settings, when the other sites have nothing under way.
+// open opens a database with any settings, while the other sites have no upload under
+// way.
 func (s *site) open(rt *rapid.T) {
 	s.isClosed(rt)
 	a := asked{
@@ -159,7 +160,7 @@ func (s *site) open(rt *rapid.T) {
 	s.expect = f.judge(a)
 	err := s.connect(rt, a.params())
 	if err != nil && s.outage && a.restore != "never" {
-		return // it could not be asked
+		return // the store was down
 	}
 	if err != nil {
 		rt.Fatalf("site %s: %v", s.name, err)
@@ -179,7 +180,7 @@ func (s *site) open(rt *rapid.T) {
 	}
 	switch {
 	case s.outage:
-		s.expect = either // others may be faster
+		s.expect = either // other sites may be faster
 	case rapid.Bool().Draw(rt, "settle"):
 		s.settle(rt)
 	case s.expect == goesOn && !s.onlyOpen():
@@ -187,7 +188,7 @@ func (s *site) open(rt *rapid.T) {
 	}
 }
 
-// checkReplaced: what restore= replaced, the replica has.
+// checkReplaced fails unless the replica has the database that restore= replaced.
 func (s *site) checkReplaced(rt *rapid.T, f facts, a asked, before digest) {
 	rt.Helper()
 	id, err := statefile.Identify(s.path)
@@ -202,7 +203,7 @@ func (s *site) checkReplaced(rt *rapid.T, f facts, a asked, before digest) {
 	}
 	s.content, s.lost = liveDigest(rt, s.path), nothingLost
 	known := len(s.replica.States)
-	s.checkLog(rt) // others may have gone on meanwhile
+	s.checkLog(rt) // other sites may have continued meanwhile
 	if !slices.Contains(s.replica.States[known-1:], s.content) {
 		rt.Fatalf("site %s was replaced by something that is not the newest state", s.name)
 	}
@@ -212,7 +213,8 @@ func (s *site) checkReplaced(rt *rapid.T, f facts, a asked, before digest) {
 	}
 }
 
-// restoreFrom restores the replica, newest or older, over whatever is there.
+// restoreFrom restores the replica's newest or an older state over the site's database,
+// if any.
 func (s *site) restoreFrom(rt *rapid.T) {
 	s.isClosed(rt)
 	if s.outage {
@@ -222,13 +224,13 @@ func (s *site) restoreFrom(rt *rapid.T) {
 	opts := restore.Options{Force: true}
 	txid := len(s.replica.States)
 	if rapid.Bool().Draw(rt, "older") {
-		txid = rapid.IntRange(min(txid, 3), txid).Draw(rt, "TXID") // the first ones have no table
+		txid = rapid.IntRange(min(txid, 3), txid).Draw(rt, "TXID") // the first TXIDs have no table
 		opts.TXID, opts.Rewind = format.TXID(txid), rapid.Bool().Draw(rt, "rewind")
 	}
 	result, err := restore.Restore(rt.Context(), siteStore{s.store, s.name}, s.path, opts)
 	if err != nil {
 		rt.Fatal(err)
 	}
-	s.checkLog(rt) // others may have gone on meanwhile
+	s.checkLog(rt) // other sites may have continued meanwhile
 	s.content, s.lost = s.replica.States[result.TXID-1], nothingLost
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore"
 )
 
-// A crash between the note of a reset and the reset loses nothing, whichever of
-// the two the disk has.
+// A crash between the note of a reset and the reset loses no page, whichever of the two
+// the disk has kept.
 func TestCrashDuringReset(t *testing.T) {
 	for _, when := range []string{"before", "after"} {
 		t.Run(when, func(t *testing.T) {
@@ -47,7 +47,7 @@ func TestCrashDuringReset(t *testing.T) {
 	}
 }
 
-// Commits that the replica has and the disk lost are not overwritten silently.
+// Replication does not silently overwrite commits that the replica has and the disk lost.
 func TestDiskLostCommits(t *testing.T) {
 	r := newRun(t)
 	d := save(t, r.Path)
@@ -55,7 +55,7 @@ func TestDiskLostCommits(t *testing.T) {
 	if frames < 2 {
 		t.Fatalf("the WAL has %d frames", frames)
 	}
-	// The last commit is gone.
+	// The disk loses the last commit.
 	clear(d["-wal"][format.FrameOffset(4096, uint32(frames)):])
 	d.Crash(t, r.Store, r.Path, r.Conn)
 	tip := lastTXID(t, r.Store)
@@ -74,7 +74,7 @@ func TestDiskLostCommits(t *testing.T) {
 	requireEqual(t, r.Store, r.Path)
 }
 
-// What was decided about them outlives a crash.
+// A decision about lost commits survives a crash.
 func TestDiskLostIsDecided(t *testing.T) {
 	r := newRun(t)
 	d := save(t, r.Path)
@@ -91,8 +91,8 @@ func TestDiskLostIsDecided(t *testing.T) {
 	requireEqual(t, r.Store, r.Path)
 }
 
-// A restored database takes the replica over when it is opened, with a file of no
-// pages: the machine that it was lost on is fenced, and nothing is uploaded twice.
+// A restored database takes over the replica when it is opened, with a file without
+// pages: that fences the machine that had lost it, and no page is uploaded twice.
 func TestTakeOver(t *testing.T) {
 	r := newRun(t)
 	second := filepath.Join(t.TempDir(), "app.db")
@@ -120,7 +120,7 @@ func TestTakeOver(t *testing.T) {
 	requireIntact(t, r.Store)
 }
 
-// However long an outage, the state file stays small.
+// The state file stays small however long an outage lasts.
 func TestStateFileIsBounded(t *testing.T) {
 	r := newRun(t)
 	down(r.Store)
@@ -141,7 +141,7 @@ func TestStateFileIsBounded(t *testing.T) {
 	requireEqual(t, r.Store, r.Path)
 }
 
-// A state file that cannot be written costs continuity, and nothing else.
+// A state file that cannot be written costs only continuity.
 func TestStateFileCannotBeWritten(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")

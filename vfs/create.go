@@ -13,8 +13,8 @@ import (
 )
 
 // openOrCreate opens a main database, and reports whether it has created the file. It
-// creates none for a replica that cannot be opened: an empty file would hide from
-// restore=if-missing that there is something to restore.
+// creates no file if the replica cannot be opened: an empty file would keep
+// restore=if-missing from restoring the database.
 func (v *replicated) openOrCreate(name *vfs.Filename, flags vfs.OpenFlag, cfg settings) (_ vfs.File, out vfs.OpenFlag, created bool, err error) {
 	if _, err := os.Lstat(name.String()); flags&vfs.OPEN_CREATE != 0 && errors.Is(err, fs.ErrNotExist) {
 		if err := cfg.tryReplica(); err != nil {
@@ -29,7 +29,7 @@ func (v *replicated) openOrCreate(name *vfs.Filename, flags vfs.OpenFlag, cfg se
 	return file, out, false, err
 }
 
-// tryReplica reports what is wrong with the replica, as far as that shows without a
+// tryReplica returns what is wrong with the replica, as far as it can find out without a
 // request to the store.
 func (s settings) tryReplica() error {
 	store, err := storage.Open(context.Background(), s.replica, s.storage)
@@ -39,10 +39,10 @@ func (s settings) tryReplica() error {
 	return store.Close()
 }
 
-// uncreate removes an empty database file that this open has created, if no other
-// connection of this process uses it, nor another process that replicates it or has a
-// transaction. A process that has it open and idle notices, as it begins to write:
-// SQLite looks whether the file was moved before it creates a journal.
+// uncreate removes an empty database file that this open has created, unless another
+// connection of this process uses it, or another process replicates it or has a
+// transaction. A process that has the file open and idle fails when it begins to write:
+// SQLite checks whether the file was moved before it creates a journal.
 func (r *registry) uncreate(path string, file vfs.File) {
 	id, err := identify(path, file)
 	if err != nil {

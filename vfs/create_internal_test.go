@@ -18,7 +18,7 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// lockedFile is a file that is open through a VFS. It takes locks up to a level.
+// lockedFile is a file of a VFS that grants locks up to a level.
 type lockedFile struct {
 	vfs.File
 	file *os.File
@@ -34,7 +34,7 @@ func (f lockedFile) Lock(level vfs.LockLevel) error {
 	return nil
 }
 
-// Only an empty file that nobody else can have is removed.
+// uncreate removes only an empty file that no other connection or process can use.
 func TestUncreate(t *testing.T) {
 	for name, test := range map[string]struct {
 		most    vfs.LockLevel
@@ -96,8 +96,7 @@ func TestUncreate(t *testing.T) {
 	}
 }
 
-// Each parameter is documented, with its default, for those who read Go and for those
-// who read the README.
+// The package documentation and the README document each parameter.
 func TestParametersAreDocumented(t *testing.T) {
 	for file, format := range map[string]string{"api.go": "//\t%s=", "../README.md": "| `%s` |"} {
 		text, err := os.ReadFile(file)
@@ -112,7 +111,7 @@ func TestParametersAreDocumented(t *testing.T) {
 	}
 }
 
-// A URI spells each choice as Go does, and the first one is the default of both.
+// A URI spells each choice as Go does, and the first choice is the default of both.
 func TestChoices(t *testing.T) {
 	v := &replicated{}
 	for name, c := range map[string]struct {
@@ -143,7 +142,7 @@ func TestChoices(t *testing.T) {
 	}
 }
 
-// Go's choices are those of a URI, and off is one word there, too.
+// Options have the same choices as a URI, and Off means the same as off.
 func TestOptionsAreSettings(t *testing.T) {
 	v := &replicated{opts: Options{
 		Durability: DurabilitySync, Restore: RestoreIfBehind, Adopt: AdoptEqual, Diverged: DivergedOverwrite,
@@ -163,8 +162,8 @@ func TestOptionsAreSettings(t *testing.T) {
 	}
 }
 
-// Each field of a policy comes from the options, else from the configuration, else from the
-// defaults.
+// Each field of a policy comes from the options, otherwise from the configuration,
+// otherwise from the defaults.
 func TestEffectivePolicy(t *testing.T) {
 	own := shipper.Policy{Snapshots: Off, KeepRaw: time.Hour}
 	file := shipper.Policy{Snapshots: time.Hour, Retention: Off, Levels: []time.Duration{}}

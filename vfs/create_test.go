@@ -11,7 +11,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// An empty file would hide from restore=if-missing that there is something to restore.
+// An open that fails leaves no empty file, which would keep restore=if-missing from
+// restoring the database.
 func TestMistakeLeavesNoFile(t *testing.T) {
 	for params, want := range map[string]string{
 		"replica=file:///tmp/rep%3Fregion=x":               `unknown parameter "region": file URLs have none`,
@@ -32,7 +33,7 @@ func TestMistakeLeavesNoFile(t *testing.T) {
 	}
 }
 
-// A database that cannot be replicated leaves the file that was there, and no other.
+// An open of a database that cannot be replicated leaves the existing file, and no other.
 func TestRefusedDatabaseLeavesNoFile(t *testing.T) {
 	store := newReplica(t)
 	conn := open(t, uri(filepath.Join(t.TempDir(), "first.db"), store))
@@ -72,7 +73,7 @@ func TestRefusedDatabaseLeavesNoFile(t *testing.T) {
 	}
 }
 
-// A file name is a part of the replica's path, whatever is in it.
+// A file name becomes a part of the replica's path, whatever characters it has.
 func TestFileNamesBelowBase(t *testing.T) {
 	base, dir := t.TempDir(), t.TempDir()
 	t.Setenv("WALVFS_REPLICA", "file://"+base)
@@ -92,7 +93,7 @@ func TestFileNamesBelowBase(t *testing.T) {
 	}
 }
 
-// Two files of one name do not share a replica, and the error says what to do.
+// Two files of one name do not share a replica, and the error names the remedy.
 func TestTwoFilesOfOneName(t *testing.T) {
 	t.Setenv("WALVFS_REPLICA", "file://"+t.TempDir())
 	first, second := filepath.Join(t.TempDir(), "app.db"), filepath.Join(t.TempDir(), "app.db")
@@ -106,7 +107,7 @@ func TestTwoFilesOfOneName(t *testing.T) {
 		}
 	}
 	conn.Close()
-	// In another process, or later, the replica itself says so.
+	// In another process, or later, the replica itself causes the error.
 	conn = open(t, "file:"+second+"?vfs=replicated&interval=0s")
 	exec(t, conn, "CREATE TABLE t (x)")
 	if got := haltedBecause(t, second); !strings.Contains(got, "WALVFS_REPLICA tells databases apart by their file names only") {
@@ -114,7 +115,7 @@ func TestTwoFilesOfOneName(t *testing.T) {
 	}
 }
 
-// Spellings of one replica are one replica.
+// Different spellings of a replica's URL are one replica.
 func TestSpellingsOfReplica(t *testing.T) {
 	dir := t.TempDir()
 	link := filepath.Join(t.TempDir(), "link")
@@ -149,8 +150,8 @@ func haltedBecause(t *testing.T, path string) string {
 	return st.Err.Error()
 }
 
-// What a database is opened with holds for all its connections: a URI that says
-// otherwise would be ignored.
+// A URI that contradicts the settings of an open database fails; its settings would be
+// ignored.
 func TestConnectionsOfOneDatabaseAgree(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")

@@ -14,16 +14,16 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// A cut is the content of a set of pages at a boundary, read under a read mark of its
-// own, or from a copy.
+// A cut is the content of a set of pages at a boundary, read under its own read mark, or
+// from a copy.
 type cut struct {
 	wal.Snapshot
 	db   *database
-	from format.WALIndex // the boundary of the cut before
+	from format.WALIndex // the boundary of the previous cut
 	mark *wal.Mark       // nil once the copy has all pages
 	copy *wal.Copy       // nil if pages are read under the mark
 	info shipping.CutInfo
-	read *roaring.Bitmap // the pages that are to be read
+	read *roaring.Bitmap // the pages to read
 }
 
 var _ shipping.Cut = (*cut)(nil)
@@ -60,9 +60,9 @@ func (d *database) beginCut(extra *shipping.Extra) (k *cut, err error) {
 	return k, nil
 }
 
-// underMark locks a read mark, and has begin find a boundary under it: another one if
-// the WAL was reset meanwhile. It returns nil if there is no database yet. It needs
-// d.connMu.
+// underMark locks a read mark and calls begin, which finds a boundary under it. It calls
+// begin again if the WAL was reset meanwhile. It returns nil if the database is still
+// empty. It needs d.connMu.
 func (d *database) underMark(begin func() error) (*wal.Mark, error) {
 	if ok, err := d.connectWAL(); !ok || err != nil {
 		return nil, err
@@ -83,15 +83,15 @@ func (d *database) underMark(begin func() error) (*wal.Mark, error) {
 	return mark, nil
 }
 
-// endMark is putMark for those who do not have d.connMu.
+// endMark is putMark for callers without d.connMu.
 func (d *database) endMark(mark *wal.Mark) error {
 	d.connMu.Lock()
 	defer d.connMu.Unlock()
 	return d.putMark(mark)
 }
 
-// unmoved reports, at the cost of one small read, that nothing was committed
-// since the last cut.
+// unmoved reports, at the cost of one small read, that there was no commit since the last
+// cut.
 func (d *database) unmoved() bool {
 	if d.claim.Load() || d.shm == nil || !d.inWAL.Load() || !d.ledger.Clean() {
 		return false
@@ -128,7 +128,7 @@ func (d *database) cutAtBoundary(extra *shipping.Extra) (*cut, error) {
 	k.read = k.info.Pages
 	if extra != nil {
 		k.read = withExtra(k.read, extra.Pages, at)
-		k.Newest = maps.Clone(k.Newest) // it may be read beside the next cut
+		k.Newest = maps.Clone(k.Newest) // it may be read during the next cut
 	}
 	if at.MxFrame > 0 {
 		k.info.Salt = at.Salt
@@ -151,7 +151,7 @@ func (d *database) cutAtBoundary(extra *shipping.Extra) (*cut, error) {
 	return k, nil
 }
 
-// undo has the next cut begin where this one does.
+// undo makes the next cut begin at this cut's beginning.
 func (k *cut) undo() error {
 	k.Abandon()
 	d := k.db

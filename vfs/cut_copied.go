@@ -10,12 +10,12 @@ import (
 	"github.com/walvfs/walvfs/internal/shipping"
 )
 
-// cutTries is how often a cut is made again after its pages were copied: the next one may
-// have become large meanwhile.
+// cutTries is how often a cut begins again after its pages were copied: it may have
+// become large meanwhile.
 const cutTries = 2
 
-// cutCopied begins a cut that reads what is left of a copy, and then needs its mark no
-// more. If the cut turns out to be large, its pages are copied first, and it begins again.
+// cutCopied begins a cut that reads only the pages that its copy lacks, and then releases
+// its mark. If the cut is large, cutCopied copies its pages first, and begins it again.
 func (d *database) cutCopied(ctx context.Context, extra *shipping.Extra) (k *cut, err error) {
 	var c *precopy
 	if extra != nil {
@@ -30,7 +30,7 @@ func (d *database) cutCopied(ctx context.Context, extra *shipping.Extra) (k *cut
 			c.discard()
 			c = nil
 		}
-		// If there is no copy of the extra pages, none could be made.
+		// If the extra pages have no copy, the copy has failed before.
 		if try == cutTries || extra != nil && c == nil || k.left(c) <= largeCut {
 			k.use(c)
 			return k, nil
@@ -46,7 +46,7 @@ func (d *database) cutCopied(ctx context.Context, extra *shipping.Extra) (k *cut
 	}
 }
 
-// left returns how many bytes of pages are read under the mark.
+// left returns how many bytes of pages the cut still reads under its mark.
 func (k *cut) left(c *precopy) int64 {
 	pages := k.read
 	if c != nil {
@@ -55,7 +55,8 @@ func (k *cut) left(c *precopy) int64 {
 	return int64(pages.GetCardinality()) * int64(k.info.PageSize)
 }
 
-// recopy copies what a copy does not have, or begins one. If it fails, there is none.
+// recopy copies the pages that a copy lacks, or begins a copy. If it fails, it discards
+// the copy.
 func (d *database) recopy(ctx context.Context, c *precopy) (*precopy, error) {
 	if c == nil {
 		var err error
@@ -70,8 +71,8 @@ func (d *database) recopy(ctx context.Context, c *precopy) (*precopy, error) {
 	return c, nil
 }
 
-// use has a cut read from a copy, nil for none. What is stale is read under the mark,
-// which ends then. If it cannot be, all pages are read under the mark.
+// use makes a cut read from a copy, nil for none. It reads stale pages under the mark,
+// and then ends the mark. If that fails, the cut reads all pages under the mark.
 func (k *cut) use(c *precopy) {
 	if c == nil {
 		return
@@ -91,7 +92,7 @@ func (k *cut) use(c *precopy) {
 	}
 }
 
-// finish copies what is stale at the boundary of a cut.
+// finish copies the pages that are stale at the boundary of a cut.
 func (c *precopy) finish(k *cut) error {
 	never := time.Now().Add(math.MaxInt64)
 	return inBatches(c.watch.Stale(k.read), c.copy.PageSize, func(pages []uint32) (int, error) {
@@ -99,7 +100,7 @@ func (c *precopy) finish(k *cut) error {
 	})
 }
 
-// discard closes a copy that is not needed, nil for none.
+// discard closes a copy, nil for none.
 func (c *precopy) discard() {
 	if c == nil {
 		return

@@ -14,14 +14,14 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/ledger"
 )
 
-// newTestLedger returns the ledger of a database that nobody has opened.
+// newTestLedger returns the ledger of a database that was never opened.
 func newTestLedger(tb testing.TB) *ledger.Ledger {
 	i, _ := ledger.Inspect(filepath.Join(tb.TempDir(), "app.db"), "")
 	return ledger.Open(i, "")
 }
 
-// Every commit frame is watched anew, also beside a connection whose last one
-// never became a commit.
+// Every commit frame restarts the rechecks, also while another connection's last commit
+// frame never became a commit.
 func TestCommitFrameRestartsRechecks(t *testing.T) {
 	d := &database{ledger: newTestLedger(t)}
 	d.ship = shipping.New(d, &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
@@ -57,8 +57,8 @@ func (f *syncedFile) Sync(flags vfs.SyncFlag) error {
 	return f.File.Sync(flags)
 }
 
-// openInternal opens a new database by a VFS, which has a table t. What the shipper does
-// is done: its next upload is an hour away, and a test may make cuts itself.
+// openInternal opens a new database with a table t through a VFS. The shipper is idle:
+// its next upload is an hour away, so a test may make cuts itself.
 func openInternal(t *testing.T, vfs string) (path string, conn *sqlite3.Conn, exec func(sql string)) {
 	path = filepath.Join(t.TempDir(), "app.db")
 	conn, err := sqlite3.Open("file:" + path + "?vfs=" + vfs + "&interval=1h&replica=file://" + t.TempDir())
@@ -79,9 +79,9 @@ func openInternal(t *testing.T, vfs string) (path string, conn *sqlite3.Conn, ex
 	return path, conn, exec
 }
 
-// A cut that was read from the WAL alone is made durable there, unless the WAL was
-// reset since: then it is in the database file, which a checkpoint with synchronous=off
-// does not sync.
+// A cut that was read only from the WAL syncs the WAL, unless the WAL was reset since:
+// then its pages are in the database file, which a checkpoint with synchronous=off does
+// not sync.
 func TestSyncAfterReset(t *testing.T) {
 	for _, reset := range []bool{false, true} {
 		path, _, exec := openInternal(t, "replicated")
@@ -113,8 +113,8 @@ func TestSyncAfterReset(t *testing.T) {
 	}
 }
 
-// The size at a reset is the database's, whoever made it so: the first commit after it
-// that is smaller is known to be.
+// The size at a reset is the database's, whichever program set it: the ledger recognizes
+// a smaller first commit after it.
 func TestSizeOfOthers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	ours, err := sqlite3.Open("file:" + path + "?vfs=replicated&interval=1h&_pragma=busy_timeout(1000)&_pragma=wal_autocheckpoint(0)&replica=file://" + t.TempDir())
@@ -143,7 +143,7 @@ func TestSizeOfOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := ours.Exec("VACUUM"); err != nil { // it resets the WAL, too
+	if err := ours.Exec("VACUUM"); err != nil { // VACUUM also resets the WAL
 		t.Fatal(err)
 	}
 	if l := databases.find(path).ledger.Peek(); l.Least == 0 || l.Least != l.Size {

@@ -36,37 +36,37 @@ type database struct {
 	log     *slog.Logger
 	ledger  *ledger.Ledger
 	store   storage.Store
-	place   string // of the store: no other database may have it
+	place   string // of the store: no other database may use it
 	ship    *shipping.Shipper
 	opened  ledger.Inspection // as the database was found
 
 	// Of the shipper's goroutine.
 	evidence      evidence
 	theirPageSize uint32 // of the replica's newest file, 0 if it has none
-	rebase        bool   // the replica lacks the snapshot that has to follow a changed page size
+	rebase        bool   // the replica lacks the snapshot that must follow a changed page size
 
 	entered    sync.Once              // WAL mode, by the first connection
 	inWAL      atomic.Bool            // the database is known to be in WAL mode
 	outside    atomic.Int32           // commits without a WAL since the database was last known to be in WAL mode
 	unsettled  atomic.Int32           // connections that wrote a commit frame without a success since
 	rechecks   atomic.Int32           // of them, since the last commit frame
-	persistWAL atomic.Bool            // the application wants the -wal kept
-	synced     atomic.Pointer[walEnd] // how far a connection has synced the WAL last
-	claim      atomic.Bool            // the next cut may be empty: it takes the replica over
+	persistWAL atomic.Bool            // the application asked SQLite to keep the -wal
+	synced     atomic.Pointer[walEnd] // the end of the last sync of the WAL
+	claim      atomic.Bool            // the next cut may be empty: it takes over the replica
 
 	// refs, draining and closed are guarded by the registry.
 	refs     int           // the application's open connections
 	draining int           // closes that wait for the replica
-	closed   chan struct{} // not nil once it is closing, closed when it is gone
+	closed   chan struct{} // made when the database begins to close, closed when it has closed
 
-	causes    sync.Map // why a transaction failed last with a code, by [sqlite3.ExtendedErrorCode]
-	unshipped error    // why the last close left something, to be read when it is closed
+	causes    sync.Map // why a transaction last failed with a code, by [sqlite3.ExtendedErrorCode]
+	unshipped error    // why the last close did not ship every commit; read it after closed is closed
 
 	pinned pinned // by commits that wait
 
 	connMu sync.Mutex
 	own
-	print   *fingerprint // of the database as it was opened, nil if nobody needs it
+	print   *fingerprint // of the database's state at open, nil if not needed
 	frames  wal.FrameIndex
 	lastCut format.WALIndex // its boundary
 }
@@ -138,8 +138,8 @@ func (d *database) Rest() {
 	}
 }
 
-// noteUnsynced says what PRAGMA synchronous=off risks: after a power loss the
-// database may be corrupt, and lack what the replica has.
+// noteUnsynced warns of PRAGMA synchronous=off: after a power loss the database may be
+// corrupt, and lack commits that the replica has.
 func (d *database) noteUnsynced(synchronous string) {
 	if isOff(synchronous) {
 		if d.ledger.Distrust() {
@@ -148,8 +148,8 @@ func (d *database) noteUnsynced(synchronous string) {
 	}
 }
 
-// isOff understands the values of PRAGMA synchronous as SQLite does: words, and numbers
-// of which it takes three bits.
+// isOff parses a value of PRAGMA synchronous as SQLite does: a word, or a number of which
+// it takes three bits.
 func isOff(synchronous string) bool {
 	switch strings.ToLower(synchronous) {
 	case "off", "no", "false":
@@ -159,11 +159,11 @@ func isOff(synchronous string) bool {
 	return err == nil && (n+1)&7 <= 1
 }
 
-// journalMode is what bytes 18 and 19 of a database file say.
+// journalMode is the mode in bytes 18 and 19 of a database file.
 type journalMode int
 
 const (
-	modeEmpty    journalMode = iota // no page was ever written
+	modeEmpty    journalMode = iota // the file has no page yet
 	modeRollback                    // version 1
 	modeWAL                         // version 2
 	modeUnknown                     // not a database, or an encrypted one
@@ -191,14 +191,14 @@ func readMode(file io.ReaderAt) (journalMode, error) {
 	return modeRollback, nil
 }
 
-// enterWAL puts the database into WAL mode if it is not, unless it is empty: an
-// application that has not committed yet may still choose the page size. It also
-// opens the internal connection, before the application's first statement: the
-// first one to open a WAL recovers it, under a lock that another one's statement
-// would fail on. What fails here is tried again by each cut.
+// enterWAL puts the database into WAL mode, unless it is empty: an application that has
+// not committed yet may still choose the page size. It also opens the internal
+// connection, before the application's first statement: the first connection to open a
+// WAL recovers it, under a lock that makes statements of other connections fail. Each cut
+// retries what fails here.
 func (d *database) enterWAL(file io.ReaderAt) {
 	first := false
-	d.entered.Do(func() { // other connections wait for the fingerprint of what was opened
+	d.entered.Do(func() { // other connections wait for the fingerprint of the opened database
 		first = true
 		d.tryEnterWAL(file, d.wantsFingerprint())
 	})
@@ -217,12 +217,12 @@ func (d *database) tryEnterWAL(file io.ReaderAt, fingerprint bool) {
 	d.connMu.Lock()
 	defer d.connMu.Unlock()
 	if ok, err := d.connectWAL(); ok && err == nil && fingerprint {
-		d.takeFingerprint() // without one, the content is compared as it is then
+		d.takeFingerprint() // without one, compare takes it later
 	}
 }
 
-// shipped waits with await until the replica has what is committed. Beside a last close it
-// is that one which ships it, and whose outcome counts.
+// shipped calls await, which waits until the replica has all commits. During a last
+// close, that close ships them, and shipped returns its outcome.
 func (d *database) shipped(ctx context.Context, await func() error) error {
 	defer d.calls.wait()
 	err := await()
@@ -241,7 +241,7 @@ func (d *database) shipped(ctx context.Context, await func() error) error {
 	}
 }
 
-// drain gives what is committed its time to reach the replica.
+// drain waits until the replica has all commits, up to close_timeout.
 func (d *database) drain() error {
 	shipped := d.allShipped()
 	if d.nothingToShip() || shipped && !d.ship.IsShort() {
@@ -252,21 +252,21 @@ func (d *database) drain() error {
 	defer cancel()
 	err := d.ship.Finish(ctx)
 	if err == nil || shipped {
-		return nil // what a short run has left to compact is for the next one
+		return nil // the next run compacts what a short run has not
 	}
 	st := d.ship.Status()
 	d.log.Error("closed before the replica had every commit", "error", err, "tip", st.Tip.TXID, "lag", st.Lag)
 	return err
 }
 
-// nothingToShip reports whether a database was never written to, so that its
-// close need not ask the store for anything.
+// nothingToShip reports whether a database was never written to, so that its close need
+// not send requests to the store.
 func (d *database) nothingToShip() bool {
 	info, err := os.Stat(d.path)
 	return err == nil && info.Size() == 0
 }
 
-// allShipped reports whether the replica is known to have everything.
+// allShipped reports whether the replica is known to have every commit.
 func (d *database) allShipped() bool {
 	if !d.connMu.TryLock() {
 		return false // a cut is under way
@@ -275,7 +275,7 @@ func (d *database) allShipped() bool {
 	return d.unmoved()
 }
 
-// discard lets go of a database that nobody has used.
+// discard releases a database that no connection has used.
 func (d *database) discard() {
 	d.store.Close()
 	d.ledger.Discard()
@@ -296,12 +296,12 @@ func (d *database) close() {
 	d.lock.Close()
 }
 
-// mayLack reports whether the replica is known to lack something, or may.
+// mayLack reports whether the replica may lack a commit.
 func (d *database) mayLack() bool {
 	return !d.ledger.Clean() || d.ledger.Unscanned(d.opened.Found)
 }
 
-// tell logs what the ledger has to say. No lock may be held: a logger is the
+// tell logs the ledger's news. The caller must not hold a lock: a logger is the
 // application's code, and may write to this very database.
 func (d *database) tell() {
 	resync, warning := d.ledger.News()
@@ -315,15 +315,15 @@ func (d *database) tell() {
 }
 
 // A commit frame without a success is watched for some 10 s. Its transaction may have
-// failed, may still be syncing, or may be the first of two files whose second one
-// failed: that one is committed, and nobody says so. The first look comes after
-// firstRecheck, each next one after twice the time.
+// failed, may still be syncing, or may be the first of two files whose second one failed:
+// the first is committed, without CommitPhaseTwo. The first recheck comes after
+// firstRecheck, each later one after twice the time.
 const (
 	firstRecheck = 5 * time.Millisecond
 	mostRechecks = 11
 )
 
-// recheck looks again later while a commit frame is unsettled.
+// recheck wakes the shipper later while a commit frame is unsettled.
 func (d *database) recheck() {
 	if d.unsettled.Load() == 0 {
 		return
@@ -334,8 +334,8 @@ func (d *database) recheck() {
 	}
 }
 
-// complete reads from the database file what the index of a WAL that was never
-// written does not say. There, the file is the database.
+// complete reads from the database file what the index of a WAL without frames lacks:
+// then the file is the whole database.
 func (d *database) complete(at format.WALIndex) (format.WALIndex, error) {
 	if at.MxFrame > 0 {
 		return at, nil

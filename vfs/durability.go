@@ -16,23 +16,23 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// What a transaction fails with because of its replica. Test for them with [errors.Is].
-// SQLite carries no more than the number, so that the error's text is that of its primary
-// code, "disk I/O error": [DB.Explain] adds why.
+// Errors with which a transaction fails because of its replica. Test for them with
+// [errors.Is]. SQLite passes on only the number, so the error's text is that of its
+// primary code, "disk I/O error": [DB.Explain] adds the cause.
 const (
-	// ErrUnconfirmed: the transaction is committed in this database, visible to
-	// everybody and not undone, but the replica is not known to have it. It will
-	// be in the next upload. Running it again would do it twice. It is an
-	// [sqlite3.IOERR].
+	// ErrUnconfirmed: the transaction is committed in this database, visible to all
+	// connections and not undone, but the replica has not confirmed it. It will be in the
+	// next upload. Running it again would apply it twice. It is an [sqlite3.IOERR].
 	//
-	// The first commit of a new file cannot fail, and the connection's next
-	// statement does in its place. Until such a file is in WAL mode, writes fail
-	// with it before they change anything: what is not confirmed is that first commit.
+	// The first commit of a new file cannot fail; the connection's next statement fails
+	// in its place. Until such a file is in WAL mode, writes fail with this error before
+	// they change anything: the unconfirmed commit is that first one.
 	ErrUnconfirmed = sqlite3.ExtendedErrorCode(sqlite3.IOERR) | ownCode
 
 	// ErrLag: the transaction is refused, and changed nothing, because the replica
 	// lacks a commit that is older than max_lag. It is an [sqlite3.IOERR]: only after
-	// one does SQLite roll back all of a transaction that it had begun to write.
+	// such an error does SQLite roll back all of a transaction that it has begun to
+	// write.
 	ErrLag = sqlite3.ExtendedErrorCode(sqlite3.IOERR) | (ownCode + 1<<8)
 
 	// ErrFenced: the transaction is refused, and changed nothing, because the
@@ -41,14 +41,14 @@ const (
 	ErrFenced = sqlite3.ExtendedErrorCode(sqlite3.IOERR) | (ownCode + 2<<8)
 )
 
-// ownCode is far from the extended codes that SQLite has.
+// ownCode is far from SQLite's own extended codes.
 //
 // https://sqlite.org/rescode.html#extrc
 const ownCode = 0x70 << 8
 
-// Cause returns why the newest transaction of a connection that failed with
-// [ErrUnconfirmed], [ErrLag] or [ErrFenced] did; nil if there is none. PRAGMA
-// walvfs_error returns its text. [DB.Explain] does for an error of whatever connection.
+// Cause returns why the connection's last transaction that failed with [ErrUnconfirmed],
+// [ErrLag] or [ErrFenced] failed; nil if none did. PRAGMA walvfs_error returns its text.
+// [DB.Explain] explains an error of any connection.
 func Cause(conn *sqlite3.Conn) error {
 	for f := range mainFiles(conn) {
 		if f.cause != nil {
@@ -59,14 +59,14 @@ func Cause(conn *sqlite3.Conn) error {
 }
 
 // WaitConn returns when the replica has the last transaction that a connection has
-// committed, and all before it: at once, if it is there. It does not force more
-// uploads than the load needs: those who wait share them. It fails with
-// [ErrNotReplicated] if the connection has no replicated database, and else with
+// committed, and all before it: at once, if the replica already has them. It does not
+// force more uploads than the load needs: waiting callers share uploads. It fails with
+// [ErrNotReplicated] if the connection has no replicated database, and otherwise with
 // [ErrUnconfirmed] and its cause: [ErrFenced] and others if replication has halted, and
-// what ails it if ctx ends first.
+// the last error of replication if ctx ends first.
 //
-// A connection of database/sql is had by [database/sql.Conn.Raw], whose driver
-// connection has a method Raw.
+// Get a connection of database/sql by [database/sql.Conn.Raw], whose driver connection
+// has a method Raw.
 func WaitConn(ctx context.Context, conn *sqlite3.Conn) error {
 	replicated := false
 	for f := range mainFiles(conn) {
@@ -81,17 +81,18 @@ func WaitConn(ctx context.Context, conn *sqlite3.Conn) error {
 	return nil
 }
 
-// TXID is [WaitConn] for a connection's main database, and returns a TXID by which the replica has
-// what was waited for: a reader that sees this TXID, or a newer one, sees what the connection has
-// written. It is the newest TXID of the replica, so that a reader need not wait for it:
+// TXID is [WaitConn] for a connection's main database, and returns a TXID that contains
+// the connection's commits: a reader that sees this TXID, or a newer TXID, sees what the
+// connection has written. It is the newest TXID of the replica, so a reader need not wait
+// for it:
 //
 //	txid, err := vfs.TXID(ctx, conn)
 //	reader.Exec("PRAGMA walvfs_wait_txid='" + txid.String() + "'")
 //
 // It blocks, because a commit has no TXID before the replica has its upload. Several commits
 // become one TXID; until an upload is acknowledged, another writer, or an earlier upload that
-// arrives late, may get its TXID. If the connection has committed nothing, TXID waits for nothing
-// unless the replica's newest TXID is not known yet.
+// arrives late, may get its TXID. If the connection has committed nothing, TXID waits
+// only while the replica's newest TXID is unknown.
 //
 // Its errors are those of WaitConn, [ErrNotReplicated] if the main database is not replicated, and
 // [ErrNoTXID] if nothing was ever committed. For an attached database, PRAGMA walvfs_wait does
@@ -111,11 +112,11 @@ func TXID(ctx context.Context, conn *sqlite3.Conn) (format.TXID, error) {
 	return txid, nil
 }
 
-// ErrNoTXID: nothing was committed to the database yet, so that its replica has no TXID.
+// ErrNoTXID: the database has no commit yet, so its replica has no TXID.
 var ErrNoTXID = errors.New("the replica has no TXID before the first commit")
 
-// awaitTXID waits for what the connection has committed, and returns the replica's newest TXID,
-// 0 if it has none.
+// awaitTXID waits for the connection's commits, and returns the replica's newest TXID, 0
+// if it has none.
 func (f *mainFile) awaitTXID(ctx context.Context) (format.TXID, error) {
 	if err := f.wait(ctx); err != nil {
 		return 0, err
@@ -123,7 +124,7 @@ func (f *mainFile) awaitTXID(ctx context.Context) (format.TXID, error) {
 	if txid := f.db.ship.Tip().TXID; txid > 0 {
 		return txid, nil
 	}
-	// The store was not asked yet, or has no TXID.
+	// The shipper has not listed the store yet, or the replica has no TXID.
 	if err := f.db.ship.Wait(ctx, shipping.Commit{}); err != nil {
 		return 0, err
 	}
@@ -145,23 +146,23 @@ func mainFiles(conn *sqlite3.Conn) iter.Seq[*mainFile] {
 	}
 }
 
-// mainFileOf returns the file of a connection's database if that is replicated.
+// mainFileOf returns the file of a connection's database if the database is replicated.
 func mainFileOf(conn *sqlite3.Conn, schema string) (*mainFile, bool) {
 	pointer, err := conn.FileControl(schema, sqlite3.FCNTL_FILE_POINTER)
 	if err != nil {
-		return nil, false // temp, and it has no file yet
+		return nil, false // temp, which has no file yet
 	}
 	file, _ := pointer.(vfs.File)
 	return vfsutil.UnwrapFile[*mainFile](file)
 }
 
-// wait waits for what the connection has committed since it last waited.
+// wait waits for the connection's commits since it last waited.
 func (f *mainFile) wait(ctx context.Context) error {
 	if f.committed == 0 && !f.unsettled {
 		return nil
 	}
 	commit := f.db.end()
-	if !f.unsettled { // else it may be newer
+	if !f.unsettled { // otherwise the transaction may be newer
 		commit.By = f.committed
 	}
 	if err := f.db.ship.Wait(ctx, commit); err != nil {
@@ -171,7 +172,7 @@ func (f *mainFile) wait(ctx context.Context) error {
 	return nil
 }
 
-// confirm is wait for a transaction that is not to return before.
+// confirm makes a transaction wait, and fail if the replica does not confirm it.
 func (f *mainFile) confirm() error {
 	if err := f.confirmed(); err != nil {
 		return f.fail(ErrUnconfirmed, fmt.Errorf("walvfs: committed locally, but not confirmed by the replica: %w", err))
@@ -194,21 +195,21 @@ func (f *mainFile) confirmed() error {
 	return identified(err)
 }
 
-// fail has SQLite fail with a code, and remembers why.
+// fail returns an error with which SQLite fails with a code, and remembers the cause.
 func (f *mainFile) fail(code sqlite3.ExtendedErrorCode, cause error) error {
 	return vfs.SystemError(f.because(code, cause), code)
 }
 
-// because remembers why a transaction fails with a code.
+// because remembers the cause of a transaction's failure with a code.
 func (f *mainFile) because(code sqlite3.ExtendedErrorCode, cause error) error {
 	f.cause = coded{cause, code}
 	f.db.causes.Store(code, f.cause)
 	return f.cause
 }
 
-// patience is how long a commit waits: until its connection is interrupted, or
-// sync_timeout is over. An interrupt that came before does not count: a commit that
-// SQLite makes all the same is one that undoes something, as of a savepoint.
+// patience returns the context of a commit that waits: it ends when the connection is
+// interrupted, or after sync_timeout. An earlier interrupt does not count: a commit that
+// SQLite makes in spite of it undoes something, such as a savepoint.
 func (f *mainFile) patience() (context.Context, context.CancelFunc) {
 	ctx := context.Background()
 	if f.conn != nil {
@@ -232,7 +233,8 @@ func (d *database) end() shipping.Commit {
 	return shipping.Commit{Salt: at.Salt, End: format.FrameOffset(at.PageSize, at.MxFrame+1)}
 }
 
-// refuse fails a write for the reasons that the replica gives.
+// refuse fails a write if the replica is fenced or too far behind, and the settings say
+// so.
 func (f *mainFile) refuse() error {
 	d, cause, code := f.db, error(nil), ErrLag
 	switch lag := d.ship.Lag(); {
@@ -250,5 +252,5 @@ func (f *mainFile) refuse() error {
 	return f.fail(code, cause)
 }
 
-// mayRefuse reports whether there may be such a reason.
+// mayRefuse reports whether refuse may fail a write.
 func (d *database) mayRefuse() bool { return d.cfg.maxLag > 0 || d.cfg.onFenced == OnFencedReadonly }

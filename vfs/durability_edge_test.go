@@ -15,8 +15,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// A commit does not return before it is in the replica because replication could not
-// open the database yet.
+// A commit waits for the replica also while replication has not been able to open the
+// database.
 func TestSyncNotConnected(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -43,7 +43,7 @@ func TestSyncNotConnected(t *testing.T) {
 	}
 }
 
-// A transaction that wrote nothing has nothing to wait for.
+// A transaction that wrote nothing does not wait.
 func TestSyncNothingWritten(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -58,7 +58,7 @@ func TestSyncNothingWritten(t *testing.T) {
 	}
 }
 
-// Waiting is for what the connection has committed, not for what others have since.
+// A connection waits for its own commits, not for later commits of other connections.
 func TestWaitOwnCommit(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -74,7 +74,7 @@ func TestWaitOwnCommit(t *testing.T) {
 	}
 }
 
-// A database that is closed meanwhile is no failure of Shutdown: nothing is lacking.
+// Shutdown does not fail if a database is closed meanwhile: its replica has every commit.
 func TestShutdownBesideClose(t *testing.T) {
 	bad := 0
 	for i := range 60 {
@@ -101,8 +101,8 @@ func TestShutdownBesideClose(t *testing.T) {
 	}
 }
 
-// A transaction that is refused when it has outgrown the cache is rolled back as a
-// whole: what is committed later is in the WAL for SQLite, too, not only in its index.
+// SQLite rolls back all of a transaction that is refused after it has outgrown the cache:
+// later commits are complete in the WAL, not only in its index.
 func TestRefusedSpill(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")

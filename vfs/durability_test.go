@@ -21,7 +21,7 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// A commit waits no longer than its connection's context.
+// A commit stops waiting when its connection's context ends.
 func TestSyncInterrupt(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -46,7 +46,7 @@ func TestSyncInterrupt(t *testing.T) {
 	requireReplicated(t, store, 2)
 }
 
-// Commits of many connections share uploads, and none returns before its own.
+// Commits of many connections share uploads, and each returns after its own upload.
 func TestGroupCommit(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -129,13 +129,14 @@ func TestWaitDatabaseSQL(t *testing.T) {
 	requireReplicated(t, store, 2)
 }
 
-// lagging waits until the replica lacks a commit that is older than that.
+// lagging waits until the replica lacks a commit that is older than a duration.
 func lagging(t *testing.T, path string, than time.Duration) {
 	t.Helper()
 	eventually(t, "the replica lags", func() bool { st, _ := statusOf(path); return st.Lag > than })
 }
 
-// While the replica is too far behind, writes fail, and change nothing; reads go on.
+// While the replica is too far behind, writes fail and change nothing, and reads still
+// work.
 func TestMaxLag(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -143,7 +144,7 @@ func TestMaxLag(t *testing.T) {
 	exec(t, conn, "CREATE TABLE t (x)")
 	settled(t, path)
 	time.Sleep(150 * time.Millisecond)        // longer than max_lag
-	exec(t, conn, "INSERT INTO t VALUES (1)") // nothing was unshipped
+	exec(t, conn, "INSERT INTO t VALUES (1)") // the replica had every commit
 	settled(t, path)
 	down(store)
 	exec(t, conn, "INSERT INTO t VALUES (2)")
@@ -154,7 +155,7 @@ func TestMaxLag(t *testing.T) {
 		}
 		checkpoint(t, conn, sqlite3.CHECKPOINT_TRUNCATE)
 	}
-	// A transaction that outgrows the cache, too.
+	// A transaction that outgrows the cache also fails.
 	if err := conn.Exec("PRAGMA cache_size = 5; BEGIN; INSERT INTO t SELECT randomblob(3000) FROM generate_series(1, 100); COMMIT"); !errors.Is(err, vfs.ErrLag) {
 		t.Errorf("got %v", err)
 	}
@@ -171,7 +172,8 @@ func TestMaxLag(t *testing.T) {
 	requireReplicated(t, store, 3)
 }
 
-// A fenced database refuses writes at once if it is to; otherwise it goes on.
+// A fenced database refuses writes at once with on_fenced=readonly; otherwise it accepts
+// them.
 func TestOnFenced(t *testing.T) {
 	for _, on := range []string{"continue", "readonly"} {
 		store := newReplica(t)
@@ -210,7 +212,7 @@ func TestSyncFenced(t *testing.T) {
 	}
 }
 
-// The status says how far behind the replica is, and what it cost.
+// The status contains the replica's lag and the cost of replication.
 func TestStatusPragma(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -262,7 +264,7 @@ func TestStatusPragma(t *testing.T) {
 	}
 }
 
-// Shutdown has every replica get everything, or says which one lacks something.
+// Shutdown ships every commit of every database, or names the replica that lacks some.
 func TestShutdown(t *testing.T) {
 	good, bad := newReplica(t), newReplica(t)
 	dir := t.TempDir()

@@ -12,7 +12,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// A program with go-sqlite3's own interface asks its connection why a transaction failed.
+// A program with go-sqlite3's own interface gets the cause of a failed transaction from
+// its connection.
 func ExampleCause() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
@@ -34,7 +35,7 @@ func ExampleCause() {
 	// walvfs: committed locally, but not confirmed by the replica: sync_timeout=1ns is over
 }
 
-// A TXID tells readers of the replica from which state on they see a write.
+// A TXID is the first state of the replica in which readers see a write.
 func ExampleTXID() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

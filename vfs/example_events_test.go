@@ -13,7 +13,7 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// logEvents has a log tell what happens to the replicas of all databases.
+// logEvents logs the events of all databases.
 func logEvents(log *slog.Logger) (stop func()) {
 	return vfs.Listen(func(path string, e shipper.Event) {
 		switch e := e.(type) {

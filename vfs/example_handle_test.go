@@ -16,7 +16,7 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// A program that has no connection at hand, but a path, asks for the handle.
+// A program that has a path, but no connection, looks up the handle.
 func ExampleLookup() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
@@ -48,7 +48,7 @@ func ExampleLookup() {
 	// streaming 0000000000000001 0s
 }
 
-// report says how each database of the program is.
+// report prints the state of each database of the program.
 func report() {
 	for _, db := range vfs.Databases() {
 		status := db.Status()

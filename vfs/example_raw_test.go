@@ -13,13 +13,13 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// waitFor returns when the replica has what a connection has committed.
+// waitFor returns when the replica has a connection's commits.
 func waitFor(ctx context.Context, conn *sql.Conn) error {
 	return conn.Raw(func(c any) error { return vfs.WaitConn(ctx, c.(driver.Conn).Raw()) })
 }
 
-// Waiting is for what one connection has committed, so that database/sql has to say
-// which one it is.
+// WaitConn waits for the commits of one connection, so with database/sql the program must
+// pin the connection.
 func ExampleWaitConn_databaseSQL() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

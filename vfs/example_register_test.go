@@ -14,8 +14,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// A VFS of one's own has what all databases of a program share, so that a URI need
-// not say it.
+// A program's own VFS holds the options that all its databases share, so that their URIs
+// need not contain them.
 func ExampleRegister() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

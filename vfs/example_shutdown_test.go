@@ -20,8 +20,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// serve answers requests until the process is asked to end. Then it ends them, and
-// has the replica get everything, in the time that is left before a kill.
+// serve answers requests until the process receives a signal. Then it finishes them, and
+// ships every commit, in the time that is left before a kill.
 func serve(ctx context.Context, listener net.Listener, db *sql.DB) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -60,7 +60,7 @@ func ExampleShutdown() {
 		log.Fatal(err)
 	}
 
-	ctx, terminate := context.WithCancel(context.Background()) // as a signal does
+	ctx, terminate := context.WithCancel(context.Background()) // in place of a signal
 	ended := make(chan error)
 	go func() { ended <- serve(ctx, listener, db) }()
 	resp, err := http.Get("http://" + listener.Addr().String())

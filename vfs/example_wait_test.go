@@ -13,7 +13,7 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// Commits return at once, and the few that matter are waited for.
+// Commits return at once, and the program waits for the few important ones.
 func ExampleWaitConn() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
@@ -35,7 +35,7 @@ func ExampleWaitConn() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := vfs.WaitConn(ctx, conn); err != nil {
-		log.Fatal(err) // the payment is made all the same
+		log.Fatal(err) // the payment is committed nevertheless
 	}
 	fmt.Println("the replica has the payment")
 	// Output:

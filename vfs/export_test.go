@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// HeldLocks returns the names of the locks of ours that cannot be had within a while.
+// HeldLocks returns the names of this package's locks that cannot be acquired within a
+// duration.
 func HeldLocks(path string, within time.Duration) (held []string) {
 	free := func(name string, mu *sync.Mutex) bool {
 		for deadline := time.Now().Add(within); !mu.TryLock(); time.Sleep(time.Millisecond) {
@@ -26,7 +27,7 @@ func HeldLocks(path string, within time.Duration) (held []string) {
 		return held
 	}
 	free("database.connMu", &d.connMu)
-	// These two take no lock that anybody else knows.
+	// These locks are private: call methods that need them.
 	answers := func(name string, ask func()) {
 		done := make(chan struct{})
 		go func() {
@@ -44,7 +45,7 @@ func HeldLocks(path string, within time.Duration) (held []string) {
 	return held
 }
 
-// flushPath is [DB.Flush] of the database of that path.
+// flushPath calls [DB.Flush] of the database at a path.
 func flushPath(ctx context.Context, path string) error {
 	db, err := Lookup(path)
 	if err != nil {
@@ -61,10 +62,10 @@ func HasConn(path string) bool {
 	return d.conn != nil
 }
 
-// Rest has replication let go of what it can have again.
+// Rest makes replication release what it can open again.
 func Rest(path string) { databases.find(path).Rest() }
 
-// Refs returns the application's open connections to a database.
+// Refs returns the number of the application's open connections to a database.
 func Refs(path string) int {
 	d := databases.find(path)
 	databases.mu.Lock()
@@ -72,8 +73,8 @@ func Refs(path string) int {
 	return d.refs
 }
 
-// SetSliceTime changes how long a slice of a copy takes, and returns what undoes that.
-// With 0, it copies as little as it can.
+// SetSliceTime changes how long a slice of a copy takes, and returns a function that
+// undoes the change. With 0, a slice copies as little as it can.
 func SetSliceTime(d time.Duration) (undo func()) {
 	old := sliceTime
 	sliceTime = d
@@ -81,7 +82,7 @@ func SetSliceTime(d time.Duration) (undo func()) {
 }
 
 // SetLargeCut changes the size in bytes up to which a cut reads its pages under its mark,
-// and returns what undoes that. With 0, everything is copied first.
+// and returns a function that undoes the change. With 0, every cut is copied first.
 func SetLargeCut(size int64) (undo func()) {
 	old := largeCut
 	largeCut = size

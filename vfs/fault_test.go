@@ -12,8 +12,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// faults is the VFS below the replicating one. It fails the application's writes
-// as a disk would.
+// faults is the VFS below the replicating VFS. It makes the application's writes fail as
+// a disk would.
 type faults struct {
 	sqlitevfs.VFS
 
@@ -134,7 +134,7 @@ func (f *faultFile) SetPowersafeOverwrite(psow bool) {
 func (f *faultFile) SizeHint(size int64) error { return vfsutil.WrapSizeHint(f.File, size) }
 func (f *faultFile) HasMoved() (bool, error)   { return vfsutil.WrapHasMoved(f.File) }
 
-// sometimes fails one write and one sync of the WAL in so many.
+// sometimes makes one in so many writes and syncs of the WAL fail.
 func sometimes(writes, syncs int) (*faultHooks, *atomic.Bool) {
 	on := new(atomic.Bool)
 	return &faultHooks{

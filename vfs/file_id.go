@@ -12,11 +12,11 @@ import (
 // fileID identifies a file whatever its names are.
 type fileID struct {
 	device, inode uint64
-	path          string // where the system tells no inode
+	path          string // where the system has no inodes
 }
 
-// identify returns the identity of an open file. It asks the file itself where
-// it can, so that one that was replaced after the open is not mistaken.
+// identify returns the identity of an open file. Where it can, it calls Stat of the file
+// itself, which is right even if the path was replaced after the open.
 func identify(path string, file vfs.File) (id fileID, err error) {
 	f, ok := file.(interface{ Stat() (fs.FileInfo, error) })
 	if !ok {

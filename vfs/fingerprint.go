@@ -8,18 +8,18 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// A fingerprint is being taken of a database as it was opened: a download takes longer
-// than the application waits with its next commit.
+// A fingerprint is taken in the background of a database's state at open: the
+// application's next commit comes before the end of a download.
 type fingerprint struct {
 	cancel  context.CancelFunc
-	sameWAL bool          // the WAL was the one that the database was opened with
-	done    chan struct{} // closed when what follows is known
+	sameWAL bool          // the WAL is still the one that the database was opened with
+	done    chan struct{} // closed when pages and err are set
 	pages   *wal.Fingerprint
 	err     error
 }
 
-// wantsFingerprint reports whether the state file proves so little that the content of
-// the database may have to.
+// wantsFingerprint reports whether the state file proves so little that continuity may
+// depend on the content of the database.
 func (d *database) wantsFingerprint() bool {
 	return d.cfg.diverged != DivergedOverwrite && d.opened.Found.Size > 0 &&
 		(d.opened.Record != continuity.OwnFile || d.opened.Proof == continuity.DiskLost)
@@ -37,7 +37,7 @@ func (d *database) takeFingerprint() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &fingerprint{cancel: cancel, done: make(chan struct{})}
-	f.sameWAL = d.ledger.SameWAL(d.opened.Found, s.At) // now: the application may reset it soon
+	f.sameWAL = d.ledger.SameWAL(d.opened.Found, s.At) // check now: the application may reset it soon
 	d.print = f
 	index := d.shm
 	go func() {
@@ -66,8 +66,8 @@ func (d *database) beginSnapshot(mark *wal.Mark) (*wal.Snapshot, error) {
 	return s, s.Begin()
 }
 
-// fingerprint returns the database as it was opened, or as it is now if nobody foresaw
-// that this would be asked; nil if it has changed too much by then.
+// fingerprint returns the fingerprint of the database's state at open, or of its state
+// now if none was begun at open; nil if the database has changed too much meanwhile.
 func (d *database) fingerprint(ctx context.Context) (*wal.Fingerprint, error) {
 	f, err := d.beginFingerprint()
 	if f == nil || err != nil {
@@ -101,7 +101,7 @@ func (d *database) beginFingerprint() (*fingerprint, error) {
 	return d.print, err
 }
 
-// forgetFingerprint ends what takeFingerprint began, and returns when it has ended.
+// forgetFingerprint stops what takeFingerprint began, and returns when it has stopped.
 func (d *database) forgetFingerprint() {
 	d.connMu.Lock()
 	f := d.print

@@ -6,8 +6,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// After an open, the first reset of the WAL has that uploaded which was written since the
-// last cut, however large the database has become in the meantime.
+// After an open, the first reset of the WAL uploads only the pages written since the last
+// cut, however large the database has become meanwhile.
 func TestFirstResetAfterOpen(t *testing.T) {
 	r := newRun(t)
 	r.Conn.Close()

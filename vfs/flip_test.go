@@ -37,9 +37,8 @@ func (s flippedStore) Open(ctx context.Context, key string, offset, length int64
 	return io.NopCloser(bytes.NewReader(b)), attrs, err
 }
 
-// TestFlip flips one bit in every byte of a replica, one at a time: a restore
-// names the object that it cannot trust, and leaves no file, or it restores the
-// very same database.
+// TestFlip flips one bit in every byte of a replica, one at a time: a restore names the
+// corrupt object and leaves no file, or it restores the very same database.
 func TestFlip(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -88,10 +87,10 @@ func TestFlip(t *testing.T) {
 			}
 		}
 	}
-	// A file's checksum covers what pages hold, not how that is compressed: an
-	// offset into one run of equal bytes is as good as another.
+	// A file's checksum covers the content of pages, not its compressed form: different
+	// offsets into one run of equal bytes decompress to the same page.
 	t.Logf("%d files, %d of %d bytes make no difference", len(files), harmless, bytesFlipped)
 }
 
-// newAliasOf is a store by another name that nobody opens by its URL.
+// newAliasOf returns a store under another name that no test opens by its URL.
 func newAliasOf(store storage.Store) alias { return alias{Store: store, URL: store.String()} }

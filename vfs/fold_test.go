@@ -20,8 +20,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// resetVFS looks at the moment of each reset: what the WAL has is known, and what the
-// capture took from it.
+// resetVFS compares, at each reset, the frames of the WAL with the pages that the capture
+// folded.
 type resetVFS struct{ vfs.VFS }
 
 func init() {
@@ -37,12 +37,12 @@ func (v resetVFS) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File
 	return &resetWAL{File: file, path: name.Database()}, flags, nil
 }
 
-// resets of a database, in a test.
+// resets counts the resets of a database in a test.
 type resets struct {
 	*testing.T
 	mu    sync.Mutex
 	seen  int // with frames
-	reads int // of frame headers, since the reset before
+	reads int // of frame headers, since the previous reset
 	all   int // of them
 }
 
@@ -97,7 +97,7 @@ func (r *resets) compare(log *resetWAL, l ledger.Peek) {
 			return
 		}
 		if pages = append(pages, frame.Page); frame.Commit == 0 {
-			continue // what is never committed need not be there
+			continue // uncommitted pages need not be dirty
 		}
 		for _, page := range pages {
 			if !l.Dirty.Contains(page) {
@@ -111,8 +111,8 @@ func (r *resets) compare(log *resetWAL, l ledger.Peek) {
 	}
 }
 
-// Whatever the application does, a reset makes dirty all pages that the WAL has, and
-// knows the least size. It reads no frame for that, unless others have written.
+// Whatever the application does, a reset makes all pages of the WAL dirty, and records
+// the least size. It reads no frame for that, unless another program has written.
 func TestFoldIndex(t *testing.T) {
 	for _, foreign := range []bool{false, true} {
 		t.Run(fmt.Sprintf("foreign=%v", foreign), func(t *testing.T) {
@@ -151,8 +151,8 @@ func TestFoldIndex(t *testing.T) {
 			}
 			flushes := 0
 			for i := range 300 {
-				// Others have reset the WAL, and all pages are dirty; or the size at the last
-				// cut is to be more than the least one.
+				// Another program has reset the WAL, and all pages are dirty; or the size
+				// at the last cut must exceed the least size.
 				if foreign && i%20 == 0 || i%100 == 0 {
 					flushes++
 					if err := flushPath(t.Context(), path); err != nil {

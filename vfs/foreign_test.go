@@ -9,8 +9,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// A backup that cannot be restored is no empty replica: whoever asks for the newest state does
-// not get an empty database, and nothing is begun beside it.
+// A backup that cannot be restored is not an empty replica: an open with restore= fails
+// instead of creating an empty database, and begins no replica next to the backup.
 func TestMissingDatabaseBesideForeignBackup(t *testing.T) {
 	store := newReplica(t)
 	other := format.LayoutDecimal

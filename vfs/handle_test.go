@@ -10,8 +10,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// A handle waits for what all connections have committed, tells how its run ended, and is
-// another one when the database is opened again.
+// A handle waits for the commits of all connections and returns how its run ended; after
+// the database is opened again, Lookup returns another handle.
 func TestHandle(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")

@@ -16,7 +16,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// What package vfstest needs, too, is in package dbtest.
+// Helpers that package vfstest also needs are in package dbtest.
 var (
 	memories          = &dbtest.Memories
 	newReplica        = dbtest.NewReplica
@@ -75,8 +75,8 @@ func faulty(path string, replica fmt.Stringer, hooks *faultHooks, params ...stri
 	return strings.Replace(uri(path, replica, params...), "vfs=replicated&", "vfs=replicated-faults&", 1)
 }
 
-// lateStore is a store that loses an upload, and has it after all when the next
-// one comes.
+// lateStore is a store that delays an upload: it stores the upload only when the next
+// upload comes.
 type lateStore struct {
 	alias
 	delay   atomic.Bool

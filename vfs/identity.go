@@ -8,7 +8,7 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// coded is an error that [errors.Is] takes for its code, too, as SQLite's errors do.
+// coded is an error that also matches its code with [errors.Is], as SQLite's errors do.
 type coded struct {
 	error
 	code sqlite3.ExtendedErrorCode
@@ -16,7 +16,7 @@ type coded struct {
 
 func (c coded) Unwrap() []error { return []error{c.error, c.code} }
 
-// identified has an error be [ErrFenced] if it is the shipper's.
+// identified makes the shipper's ErrFenced match [ErrFenced], too.
 func identified(err error) error {
 	if errors.Is(err, shipper.ErrFenced) {
 		return coded{err, ErrFenced}

@@ -14,8 +14,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// Whatever a call fails with because another writer has the replica is one error: of this
-// package, and of package shipper.
+// Every call that fails because another writer owns the replica returns the same error:
+// ErrFenced of this package, and of package shipper.
 func TestErrorsHaveOneIdentity(t *testing.T) {
 	timeout := func(call func(context.Context) error) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -25,7 +25,7 @@ func TestErrorsHaveOneIdentity(t *testing.T) {
 	insert := func(conn *sqlite3.Conn) error { return conn.Exec("INSERT INTO t VALUES (3)") }
 	for _, test := range []struct {
 		name   string
-		fenced bool // else the store is down
+		fenced bool // otherwise the store is down
 		params string
 		call   func(conn *sqlite3.Conn, path string) error
 		is     []error

@@ -7,7 +7,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// What is taken for synchronous=off is what SQLite takes for it.
+// isOff accepts the values that SQLite accepts for synchronous=off.
 func TestIsOff(t *testing.T) {
 	conn, err := sqlite3.Open("file:" + filepath.Join(t.TempDir(), "a.db"))
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A ledger is a replica that knows the newest user_version that it holds, and that
-// fails, waits and loses answers now and then while it is stormy.
+// A ledger is a replica that records the newest user_version that it holds, and that
+// sometimes fails, waits and loses answers while it is stormy.
 type ledger struct {
 	alias
 	memory *storagetest.Memory
@@ -36,7 +36,7 @@ func newLedger(t *testing.T, seed uint64) *ledger {
 	return l
 }
 
-// fault is what becomes of a request, or of its answer.
+// fault decides whether a request, or its answer, fails.
 func (l *ledger) fault() error {
 	const squall = 700 * time.Millisecond
 	if !l.stormy.Load() || time.Since(l.begun)%squall < squall/2 {

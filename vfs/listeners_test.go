@@ -21,8 +21,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// An application's code that is called by replication: a logger and a listener that do
-// what they are called for with do.
+// called is the application's code that replication calls: a logger and a listener that
+// pass each message and event to do.
 type called struct {
 	mu    sync.Mutex
 	said  []string     // messages and events
@@ -69,7 +69,7 @@ func (c *called) call(what string) {
 	c.do(what)
 }
 
-// closed waits until nobody has the database open.
+// closed waits until no connection has the database open.
 func (c *called) closed(t *testing.T) {
 	t.Helper()
 	eventually(t, "the database is closed", func() bool {
@@ -106,8 +106,7 @@ func (c *called) uri(params ...string) string {
 	return strings.Replace(uri(c.path, c.store, params...), "vfs=replicated&", "vfs="+c.name+"&", 1)
 }
 
-// open opens the database, once no listener's connection that has other parameters is
-// open.
+// open opens the database, once no listener has a connection with other parameters open.
 func (c *called) open(t *testing.T, params ...string) (conn *sqlite3.Conn) {
 	t.Helper()
 	eventually(t, "the database is opened", func() (ok bool) {
@@ -119,9 +118,9 @@ func (c *called) open(t *testing.T, params ...string) (conn *sqlite3.Conn) {
 	return conn
 }
 
-// live has a database go through what its replication has to say something about.
+// live takes a database through every state that replication logs or emits.
 func (c *called) live(t *testing.T) {
-	conn := c.open(t, "close_timeout=1ms", "_pragma=busy_timeout(10000)") // listeners write, too
+	conn := c.open(t, "close_timeout=1ms", "_pragma=busy_timeout(10000)") // listeners also write
 	exec(t, conn, "CREATE TABLE t (x)", "CREATE TABLE log (x)", manyRows, "PRAGMA walvfs_durability=sync", "INSERT INTO t VALUES (1)", "PRAGMA walvfs_durability=async", "PRAGMA synchronous=off")
 	c.requireSaid(t, "event: confirmed")
 	c.requireSaid(t, "synchronous=off")
@@ -145,7 +144,7 @@ func (c *called) live(t *testing.T) {
 	c.requireSaid(t, "event: uploaded")
 	fullDisks.Delete(c.path)
 	var tip format.TXID
-	eventually(t, "another writer has the next TXID", func() bool { // a listener's write may take it
+	eventually(t, "another writer has the next TXID", func() bool { // a listener's write may take the TXID
 		tip = settled(t, c.path)
 		key := c.store.Layout().Key(format.LevelRaw, tip+1, tip+1)
 		err := c.store.Create(t.Context(), key, strings.NewReader("another writer's"), storage.Attrs{})
@@ -160,7 +159,7 @@ func (c *called) live(t *testing.T) {
 	c.closed(t)
 }
 
-// No code of the application is called while a lock of ours is held.
+// Replication calls no code of the application while it holds a lock.
 func TestListenersAreCalledWithoutLocks(t *testing.T) {
 	var c *called
 	c = newCalled(t, func(what string) {
@@ -172,12 +171,12 @@ func TestListenersAreCalledWithoutLocks(t *testing.T) {
 	notInWALMode(t, c)
 }
 
-// A logger and a listener may open the very database that they are told of, and write to
-// it: a few times for each thing that they are told, for a write is a cause of others.
+// A logger and a listener may open the very database of a message or event, and write to
+// it: at most a few times for each, because a write causes more of them.
 func TestListenersWriteToTheDatabase(t *testing.T) {
 	var c *called
 	c = newCalled(t, func(what string) {
-		if c.calls.Load() == 1 && c.count(what) < 10 { // else by what a call does
+		if c.calls.Load() == 1 && c.count(what) < 10 { // otherwise another call may have caused it
 			done := make(chan error, 1)
 			go func() { done <- writeLog(c, what) }()
 			select {
@@ -203,8 +202,8 @@ func writeLog(c *called, what string) error {
 	return conn.Exec("INSERT INTO log VALUES ('" + strings.ReplaceAll(what, "'", "") + "')")
 }
 
-// notInWALMode has replication say that it uploads a database again which somebody keeps
-// out of WAL mode.
+// notInWALMode makes replication log a failure and a resync of a database that another
+// program keeps out of WAL mode.
 func notInWALMode(t *testing.T, c *called) {
 	c.path = filepath.Join(t.TempDir(), "other.db")
 	c.store = newReplica(t)

@@ -16,8 +16,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// An obstacle keeps the state file of a database from being written, whoever the
-// process belongs to.
+// An obstacle keeps the state file of a database from being written, whichever user runs
+// the process.
 type obstacle struct {
 	name   string
 	put    func(state string) error
@@ -44,7 +44,7 @@ var obstacles = []obstacle{{
 	os.Remove,
 }}
 
-// A hampered is a database whose state file meets an obstacle.
+// A hampered is a database whose state file has an obstacle.
 type hampered struct {
 	t     *testing.T
 	store *storagetest.Memory
@@ -67,7 +67,7 @@ func (h *hampered) do(action func(state string) error) {
 	}
 }
 
-// write has the application commit in every way, and the replica get it.
+// write makes the application commit in every way, and waits for the replica.
 func (h *hampered) write(conn *sqlite3.Conn) {
 	h.t.Helper()
 	for range 2 {
@@ -86,7 +86,7 @@ func (h *hampered) close(conn *sqlite3.Conn) {
 	}
 }
 
-// requireWarned fails unless the log has heard once a run that there is no state file.
+// requireWarned fails unless each run has logged once that it has no state file.
 func (h *hampered) requireWarned(runs int) {
 	h.t.Helper()
 	if n := len(h.log.With("level=WARN", "writing the state file failed")); n != runs {
@@ -94,9 +94,9 @@ func (h *hampered) requireWarned(runs int) {
 	}
 }
 
-// TestNeverAStateFile: without a state file the replica gets everything while the
-// application runs, and the log says that it is missing. After a restart the
-// application goes on, and the replica when that is safe.
+// TestNeverAStateFile: without a state file, the replica gets every commit while the
+// application runs, and the log reports the missing file. After a restart, the
+// application continues, and replication continues when that is safe.
 func TestNeverAStateFile(t *testing.T) {
 	for _, o := range obstacles {
 		t.Run(o.name, func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestNeverAStateFile(t *testing.T) {
 			conn = open(t, h.uri+"&diverged=overwrite")
 			h.write(conn)
 			h.close(conn)
-			conn = open(t, h.uri) // which knows the replica again
+			conn = open(t, h.uri) // which recognizes the replica again
 			h.write(conn)
 			h.close(conn)
 			requireEqual(t, h.store, h.path)
@@ -127,8 +127,9 @@ func TestNeverAStateFile(t *testing.T) {
 	}
 }
 
-// TestStateFileGetsAnotherName: a state file that a hard link leads to is not written to
-// by the next run, which still knows the replica. The run that has it open goes on.
+// TestStateFileGetsAnotherName: the next run does not write to a state file with a second
+// hard link, but still recognizes the replica. The run that has the file open continues
+// to write to it.
 func TestStateFileGetsAnotherName(t *testing.T) {
 	h := newHampered(t)
 	conn := open(t, h.uri)

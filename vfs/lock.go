@@ -9,8 +9,8 @@ import (
 // TXID.
 var errLocked = errors.New("another process replicates this database")
 
-// lockUntil is when waiting for a lock ends that is wanted now.
+// lockUntil returns when a wait for a lock ends that begins now.
 func (s settings) lockUntil() time.Time { return time.Now().Add(s.lockTimeout) }
 
-// lockPoll is how often the lock is tried while lock_timeout lasts.
+// lockPoll is the time between two tries to lock a database within lock_timeout.
 const lockPoll = 20 * time.Millisecond

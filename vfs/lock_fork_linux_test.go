@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// A program that starts other programs all the time closes a database and opens it again:
-// a lock that a started program has for a moment, before it is itself, is not another
-// process's.
+// A program that constantly starts other programs can close a database and open it again:
+// between fork and exec, a child holds the lock for a moment, and must not count as
+// another process.
 func TestReopenBesideForks(t *testing.T) {
 	truth, err := osexec.LookPath("true")
 	if err != nil {

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program that is being started has all files open for a moment.
+// Close ends the lock although a child has all files open for a moment, between fork and
+// exec.
 func TestLockEndsBesideCopies(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	if err := os.WriteFile(path, nil, 0o600); err != nil {

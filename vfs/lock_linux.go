@@ -8,19 +8,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockOffset is the byte of a database file that the process that replicates it
-// locks, after the bytes that SQLite locks, which end at 0x40000000 + 512. A lock
-// needs no data there: it may lie beyond the end of the file.
+// lockOffset is the byte of a database file that a process locks to replicate it, after
+// the bytes that SQLite locks, which end at 0x40000000 + 512. A lock needs no data there:
+// the byte may lie beyond the end of the file.
 //
 // https://sqlite.org/fileformat2.html#the_lock_byte_page
 const lockOffset = 0x40000000 + 512 + 'w'
 
-// A processLock makes this process the one that replicates a database. It ends with Close,
-// or with the process.
+// A processLock keeps other processes from replicating a database. It ends with Close, or
+// with the process.
 type processLock struct{ file *os.File }
 
-// lockDatabase locks a database. It fails with errLocked if another process has it. It
-// returns nil, which can be closed, where there is no such lock.
+// lockDatabase locks a database. It fails with errLocked if another process has the lock.
+// It returns nil, which can be closed, where the system has no such lock.
 func lockDatabase(path string) (*processLock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, os.ErrNotExist) {

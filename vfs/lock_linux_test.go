@@ -7,8 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockFile locks a byte of a file through an open file of its own, as another
-// process would.
+// lockFile locks a byte of a file through its own open file, as another process would.
 func lockFile(t *testing.T, path string, offset int64) *os.File {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)

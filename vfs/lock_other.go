@@ -2,8 +2,8 @@
 
 package vfs
 
-// A processLock is nothing here: a lock that a close of another file of this process cannot
-// drop is Linux's.
+// A processLock does nothing here: only Linux has locks that survive when this process
+// closes another descriptor of the file.
 type processLock struct{}
 
 func lockDatabase(string) (*processLock, error) { return nil, nil }

@@ -12,8 +12,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// On a disk that lies, the first upload may be in the replica, and the WAL lack it. What
-// halts once halts again, also once the WAL has begun anew.
+// On a disk that loses synced writes, the first upload may be in the replica, but not in
+// the WAL. Replication halts at every open, also after a reset of the WAL.
 func TestLostFirstUploadHaltsForGood(t *testing.T) {
 	const size = 4096
 	r := &run{T: t, Store: newReplica(t), Path: filepath.Join(t.TempDir(), "app.db")}
@@ -26,8 +26,8 @@ func TestLostFirstUploadHaltsForGood(t *testing.T) {
 	requireHalted(t, r)
 }
 
-// What a run recognizes by its intent is what the replica has: a disk that loses it
-// afterwards has lost commits.
+// A run that recognizes an upload by its intent knows that the replica has it: if the
+// disk loses it afterwards, it has lost commits.
 func TestRecognizedIsLost(t *testing.T) {
 	const size = 4096
 	r := newRun(t)
@@ -38,7 +38,7 @@ func TestRecognizedIsLost(t *testing.T) {
 	d := saveUnacknowledged(t, r)
 	tip := lastTXID(t, r.Store)
 	d.Crash(t, r.Store, r.Path, r.Conn)
-	// The next run recognizes the file, and uploads nothing more.
+	// The next run recognizes the file, and uploads no other.
 	r.Store.SetBefore(func(_ context.Context, op, _ string) error {
 		if op == "create" {
 			return errInjected
@@ -58,10 +58,10 @@ func TestRecognizedIsLost(t *testing.T) {
 	requireHalted(t, r)
 }
 
-// Where the disk has lost the last upload, which the replica has, and nothing else is in
-// the WAL, restore=if-behind has it back.
+// If the disk has lost the last upload, which the replica has, and the WAL holds nothing
+// else, restore=if-behind restores it.
 func TestLostUploadIsRestored(t *testing.T) {
-	for _, acked := range []int{0, 1} { // uploads before it are lost, too
+	for _, acked := range []int{0, 1} { // earlier uploads that are lost, too
 		lostUploadIsRestored(t, acked)
 	}
 }
@@ -85,9 +85,9 @@ func lostUploadIsRestored(t *testing.T, acked int) {
 	requireEqual(t, r.Store, r.Path)
 }
 
-// An intent is written beside the sync of the WAL that its upload waits for. A power loss
-// may keep it, and not the WAL: then the upload did not begin, and nothing is lost that
-// the replica has.
+// An intent is written at the same time as the sync of the WAL that its upload waits for.
+// A power loss may keep the intent and lose the WAL: then the upload did not begin, and
+// the disk has lost nothing that the replica has.
 func TestIntentBeforeWAL(t *testing.T) {
 	const size = 4096
 	for _, kept := range []uint32{0, 1} {
@@ -119,8 +119,8 @@ func TestIntentBeforeWAL(t *testing.T) {
 	}
 }
 
-// saveUnacknowledged has the replica get an upload, and returns the files of the database
-// before it was acknowledged.
+// saveUnacknowledged ships an upload, and returns the database's files before its
+// acknowledgement.
 func saveUnacknowledged(t *testing.T, r *run) disk {
 	release := hold(t, r.Store, r.Conn)
 	d := save(t, r.Path)
@@ -129,7 +129,7 @@ func saveUnacknowledged(t *testing.T, r *run) disk {
 	return d
 }
 
-// requireHalted opens a database several times, which must not upload anything.
+// requireHalted opens a database several times, and fails if a run uploads a file.
 func requireHalted(t *testing.T, r *run) {
 	t.Helper()
 	tip := lastTXID(t, r.Store)
@@ -146,8 +146,8 @@ func requireHalted(t *testing.T, r *run) {
 	}
 }
 
-// On a disk that lies, the replica may have what such an intent announces. The database
-// does not hold it, and replication halts.
+// On a disk that loses synced writes, the replica may have the upload of such an intent.
+// The database does not hold it, so replication halts.
 func TestIntentBeforeLostWAL(t *testing.T) {
 	const size = 4096
 	r := newRun(t)

@@ -8,31 +8,31 @@ import (
 	"github.com/ncruces/go-sqlite3/vfs"
 )
 
-// mainFile is one connection's main database file. It is used by one goroutine
-// at a time, as its connection is.
+// mainFile is one connection's main database file. One goroutine at a time uses it, as
+// with its connection.
 type mainFile struct {
 	vfs.File
-	shm      vfs.SharedMemory // the file's: a commit asks for it ten times
+	shm      vfs.SharedMemory // of File: a commit calls SharedMemory ten times
 	db       *database
 	internal bool // of the connection that cuts
 
 	checkpointing bool          // between CheckpointStart and CheckpointDone
-	unsettled     bool          // a commit frame was written, but SQLite did not call it a success
-	written       int64         // how far the transaction has written the WAL, bytes
-	direct        bool          // the transaction has written the database file itself
-	openedWAL     bool          // as each connection does before its first transaction in WAL mode
-	leftWAL       bool          // committed without a WAL, and has a lock since
-	wantsWAL      bool          // a write was refused until the database is in WAL mode
-	first         error         // why its commit without a WAL is not confirmed, for its next statement
-	committed     uint64        // the cut by which the replica has its newest transaction, 0 for none
+	unsettled     bool          // a commit frame was written, but CommitPhaseTwo has not followed
+	written       int64         // where the transaction's writes to the WAL end, bytes
+	direct        bool          // the transaction has written the database file directly
+	openedWAL     bool          // each connection does before its first transaction in WAL mode
+	leftWAL       bool          // committed without a WAL, and still holds a lock
+	wantsWAL      bool          // a write was refused because the database is not in WAL mode yet
+	first         error         // why its commit without a WAL is unconfirmed, for its next statement
+	committed     uint64        // the cut that contains its newest transaction, 0 for none
 	sync          bool          // commits wait for the replica
-	syncTimeout   time.Duration // for so long, 0 for ever
-	cause         error         // of its newest transaction that failed because of the replica
+	syncTimeout   time.Duration // how long they wait, 0 for ever
+	cause         error         // of its last transaction that failed because of the replica
 	conn          interface{ GetInterrupt() context.Context }
 }
 
-// Every optional interface is forwarded on purpose: one that is missing changes
-// SQLite's behaviour without an error.
+// mainFile forwards every optional interface: a missing interface changes SQLite's
+// behaviour without an error.
 var (
 	_ vfs.FileUnwrap             = (*mainFile)(nil)
 	_ vfs.FileLockState          = (*mainFile)(nil)
@@ -51,16 +51,16 @@ var (
 	_ vfs.FileSharedMemory       = (*mainFile)(nil)
 )
 
-// CommitPhaseTwo tells that a transaction is over, not what it committed.
+// CommitPhaseTwo says that a transaction has ended, not what it committed.
 //
 // https://sqlite.org/c3ref/c_fcntl_begin_atomic_write.html#sqlitefcntlcommitphasetwo
 func (f *mainFile) CommitPhaseTwo() error {
-	logged := f.unsettled // in the WAL, whatever replication knows of it
+	logged := f.unsettled // the transaction is in the WAL, whether inWAL is set or not
 	f.settle()
 	f.written = 0
 	switch {
 	case f.internal:
-	case !logged && (f.db.inWAL.Load() || !f.direct): // it wrote nothing
+	case !logged && (f.db.inWAL.Load() || !f.direct): // the transaction wrote nothing
 	case !logged:
 		if err := f.commitOutside(); err != nil {
 			return err
@@ -70,7 +70,7 @@ func (f *mainFile) CommitPhaseTwo() error {
 		f.committed = f.db.ship.NextCut()
 		f.db.wake()
 		if f.sync {
-			// The transaction is committed. Others read and write meanwhile.
+			// The transaction is committed. Other connections read and write meanwhile.
 			if err := f.confirm(); err != nil {
 				return err
 			}
@@ -86,7 +86,7 @@ func (f *mainFile) settle() {
 	}
 }
 
-// WriteAt forwards, and notes what reaches the database past the WAL.
+// WriteAt forwards, and notes pages that are written to the database without the WAL.
 func (f *mainFile) WriteAt(p []byte, off int64) (int, error) {
 	if !f.checkpointing {
 		f.direct = true
@@ -96,8 +96,8 @@ func (f *mainFile) WriteAt(p []byte, off int64) (int, error) {
 	return f.File.WriteAt(p, off)
 }
 
-// Truncate forwards, and notes a size that no commit frame may have told. A
-// checkpoint truncates after CheckpointDone, too: to the size that is committed.
+// Truncate forwards, and notes a size that may be in no commit frame. A checkpoint also
+// truncates after CheckpointDone, to the committed size.
 func (f *mainFile) Truncate(size int64) error {
 	if !f.checkpointing {
 		f.direct = true
@@ -106,7 +106,7 @@ func (f *mainFile) Truncate(size int64) error {
 	return f.File.Truncate(size)
 }
 
-// CheckpointStart tells that the writes that follow copy the WAL.
+// CheckpointStart notes that the following writes copy the WAL.
 func (f *mainFile) CheckpointStart() {
 	f.checkpointing = true
 	vfsutil.WrapCheckpointStart(f.File)
@@ -134,11 +134,10 @@ func (f *mainFile) Close() error {
 	return err
 }
 
-// left reports whether the connection closes and leaves its file open, and locked.
+// left reports whether the connection closes, but leaves its file open and locked.
 func (f *mainFile) left() bool { return f.internal && f.db.resting && f.File == f.db.main }
 
-// SetPersistWAL forwards, and keeps the wish for the connection that will be
-// the last to close.
+// SetPersistWAL forwards, and keeps the flag for the connection that closes last.
 func (f *mainFile) SetPersistWAL(keep bool) {
 	if !f.internal {
 		f.db.persistWAL.Store(keep)

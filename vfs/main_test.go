@@ -10,8 +10,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// precopyAll is an environment variable that has every cut's pages be copied first, in
-// whatever test.
+// precopyAll is an environment variable that makes every test copy the pages of every cut
+// first.
 const precopyAll = "WALVFS_TEST_PRECOPY_ALL"
 
 func TestMain(m *testing.M) {

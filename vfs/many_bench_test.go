@@ -23,14 +23,14 @@ import (
 
 var many = flag.Int("many", 1000, "databases of BenchmarkManyDatabases")
 
-// usage is what a process takes.
+// usage is a process's use of resources.
 type usage struct {
 	heap, resident int64 // bytes
 	goroutines     int
-	files          int // that are open
+	files          int // open
 }
 
-// cpu returns the CPU time that the process has taken.
+// cpu returns the process's CPU time.
 func cpu() time.Duration {
 	var r syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_SELF, &r)
@@ -52,8 +52,8 @@ func measure() (u usage) {
 	return u
 }
 
-// BenchmarkManyDatabases is what open databases take that do nothing, beyond what
-// SQLite takes for them, and how their opening, at once, meets the store.
+// BenchmarkManyDatabases measures the cost of idle open databases, beyond SQLite's own,
+// and the load on the store when they all open at once.
 //
 //	go test ./vfs -run xxx -bench Many -benchtime 1x -many 10000
 func BenchmarkManyDatabases(b *testing.B) {
@@ -114,7 +114,7 @@ func BenchmarkManyDatabases(b *testing.B) {
 		shipped := time.Since(began)
 		asked := requests.Load()
 		ours := measure()
-		time.Sleep(2 * time.Second) // for what a measurement leaves to the runtime
+		time.Sleep(2 * time.Second) // for the runtime's own work after a measurement
 		spent := cpu()
 		time.Sleep(10 * time.Second)
 		spent = cpu() - spent

@@ -12,7 +12,7 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// leave ends the process, once the replica has everything.
+// leave ends the process, once the replica has every commit.
 func (m *machine) leave(rt *rapid.T) {
 	if m.outage {
 		rt.Skip("outage")
@@ -26,7 +26,7 @@ func (m *machine) leave(rt *rapid.T) {
 	}
 }
 
-// goOn opens the database, which has to be compared with the replica, and changes it
+// goOn opens the database, which must be compared with the replica, and changes it
 // meanwhile.
 func (m *machine) goOn(rt *rapid.T) {
 	m.openNew(rt)
@@ -60,8 +60,8 @@ func (m *machine) loseState(rt *rapid.T) {
 	m.drain(rt)
 }
 
-// setBack sets all files back to an earlier moment. Replication halts, or goes on from
-// what the replica holds.
+// setBack restores all files of an earlier moment. Replication halts, or continues the
+// replica's newest state.
 func (m *machine) setBack(rt *rapid.T) {
 	m.leave(rt)
 	then, note := save(m.t, m.path), m.commits[len(m.commits)-1]

@@ -19,13 +19,13 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A machine is a database and its replica, and the model that they are compared
-// with: the list of states that were committed.
+// A machine is a database and its replica, and the model that they are compared with: the
+// list of committed states.
 type machine struct {
 	t       *testing.T
 	dir     string
 	path    string
-	url     string // of the replica, as this machine names it
+	url     string // this machine's URL of the replica
 	machine int
 	conn    *sqlite3.Conn // nil: closed
 	store   *storagetest.Memory
@@ -34,8 +34,8 @@ type machine struct {
 	replica replayed
 }
 
-// TestModel is invariants 1, 2 and 4 over whatever may happen to a database, in
-// any order.
+// TestModel holds invariants 1, 2 and 4 over all events in the life of a database, in any
+// order.
 func TestModel(t *testing.T) {
 	setFlag(t, "rapid.checks", "40")
 	setFlag(t, "rapid.nofailfile", "true")
@@ -72,7 +72,7 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// setFlag sets a flag that the command line does not, for one test.
+// setFlag sets a flag for one test, unless the command line sets it.
 func setFlag(t *testing.T, name, value string) {
 	t.Helper()
 	given := false
@@ -87,12 +87,12 @@ func setFlag(t *testing.T, name, value string) {
 	t.Cleanup(func() { flag.Set(name, old) })
 }
 
-// start begins a machine with a database, its own or none yet.
+// start begins a machine with a new database.
 func (m *machine) start(rt *rapid.T) {
 	m.moveTo(rt)
 	m.openNew(rt)
 	m.exec(rt, "PRAGMA page_size=512")
-	// Each is a commit, and has the database put into WAL mode if it is the first.
+	// Each is a commit, and the first one puts the database into WAL mode.
 	for _, q := range []string{fmt.Sprintf("PRAGMA auto_vacuum=%d", rapid.IntRange(0, 2).Draw(rt, "auto_vacuum")), "CREATE TABLE t (x)"} {
 		m.exec(rt, q)
 		settled(m.t, m.path)
@@ -148,10 +148,10 @@ func (m *machine) exec(rt *rapid.T, sql string) {
 	}
 }
 
-// note adds the state that was committed just now to the model.
+// note adds the last committed state to the model.
 func (m *machine) note(rt *rapid.T) { m.commits = append(m.commits, liveDigest(rt, m.path)) }
 
-// check: nothing but a commit changes the database.
+// check fails if anything but a commit has changed the database.
 func (m *machine) check(rt *rapid.T) {
 	if liveDigest(rt, m.path) != m.commits[len(m.commits)-1] {
 		rt.Fatal("the database is not in the state that was committed last")
@@ -207,10 +207,10 @@ func (m *machine) rollBack(rt *rapid.T) {
 	m.exec(rt, "BEGIN; UPDATE t SET x = randomblob(130); ROLLBACK")
 }
 
-// crash ends the process with the files as they are.
+// crash ends the process and leaves the files unchanged.
 func (m *machine) crash(rt *rapid.T) {
 	m.isOpen(rt)
-	down(m.store) // an upload that is under way was noted before
+	down(m.store) // an upload under way has written its intent
 	d := save(m.t, m.path)
 	m.conn.Close()
 	m.conn = nil
@@ -263,7 +263,7 @@ func (m *machine) drain(rt *rapid.T) {
 	m.replica.RequireCommits(rt, m.commits, "after a drain")
 }
 
-// takeOver restores the database elsewhere. What the replica did not have is no
+// takeOver restores the database elsewhere. Commits that the replica did not have are no
 // longer part of its history. The old machine is fenced.
 func (m *machine) takeOver(rt *rapid.T) {
 	if m.outage {

@@ -10,8 +10,9 @@ import (
 	"testing"
 )
 
-// A program that lists the directory of a database, and then looks at each file, finds
-// all of them, but for those that SQLite itself removes. Backup programs fail otherwise.
+// A program that lists the directory of a database, and then calls Lstat for each file,
+// finds all files except those that SQLite itself removes. Otherwise backup programs
+// fail.
 func TestNoNameVanishes(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "app.db")
@@ -39,8 +40,8 @@ func TestNoNameVanishes(t *testing.T) {
 	requireEqual(t, store, path)
 }
 
-// lookAtNames fails if a file is gone that was there a moment ago, or if there is one
-// that has no business there.
+// lookAtNames fails if a listed file has vanished, or if the directory has an unknown
+// file.
 func lookAtNames(t *testing.T, dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

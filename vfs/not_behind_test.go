@@ -18,7 +18,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// notBehind are the lives of databases that are not behind, with their newest rows then.
+// notBehind are histories of databases that are not behind, with their newest rows.
 var notBehind = []struct {
 	name, newest string
 	diverged     bool
@@ -134,8 +134,8 @@ var notBehind = []struct {
 	}},
 }
 
-// A database with a commit of its own is not replaced, and neither is one whose
-// replica holds another history, nor one that is not behind.
+// An open does not replace a database with a commit of its own, a database whose replica
+// holds another history, or a database that is not behind.
 func TestNotBehind(t *testing.T) {
 	for _, test := range notBehind {
 		t.Run(test.name, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestNotBehind(t *testing.T) {
 	}
 }
 
-// copyReplica has a replica hold what another one does.
+// copyReplica copies all files of a replica to another replica.
 func copyReplica(t *testing.T, from, to *storagetest.Memory) {
 	t.Helper()
 	for obj, err := range to.List(t.Context(), "", "") {
@@ -186,7 +186,8 @@ func copyReplica(t *testing.T, from, to *storagetest.Memory) {
 	}
 }
 
-// A store that does not answer cannot tell whether the database is behind.
+// An open with restore=if-behind fails if the store does not answer: the database may be
+// behind.
 func TestIfBehindUnreachable(t *testing.T) {
 	r := newRun(t)
 	r.Conn.Close()

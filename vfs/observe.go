@@ -12,9 +12,9 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// An EventListener is told of events by the database's path, of those of one database
-// one after another. Nothing waits for it, so that it may use the database. It must
-// return soon: while it does not, events are dropped in the end.
+// An EventListener is called with each event of the database at path, one event of a
+// database after another. Replication does not wait for it, so it may use the database.
+// It must return soon: while it blocks, events are queued, and then dropped.
 type EventListener func(path string, e shipper.Event)
 
 var listeners struct {
@@ -22,8 +22,8 @@ var listeners struct {
 	list atomic.Pointer[[]*EventListener]
 }
 
-// Listen has a listener be told what happens to the databases of this process, until
-// it is stopped.
+// Listen calls a listener with the events of all databases of this process, until stop is
+// called.
 func Listen(l EventListener) (stop func()) {
 	listeners.mu.Lock()
 	defer listeners.mu.Unlock()
@@ -67,10 +67,10 @@ func (d *database) emit(e shipper.Event) {
 	})
 }
 
-// Shutdown has the replica of every database that is open in this process get what is
-// committed by now, for a server that is about to end: then the last closes have
-// nothing to wait for. It returns when all have it, or with what each lacks and why
-// when ctx ends. It closes nothing.
+// Shutdown ships all commits until now of every database that is open in this process,
+// for a server that is about to end: then the last closes need not wait. It returns when
+// all replicas have these commits, or, when ctx ends, with an error for each replica that
+// lacks some. It closes nothing.
 func Shutdown(ctx context.Context) error {
 	open := Databases()
 	errs := make([]error, len(open))

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// What an open and a close ask of the store for a database that was left clean, at most: a
-// listing and a look at the newest file.
+// Besides uploads, opening and closing a cleanly closed database costs at most two
+// requests: a listing and a read of the newest file.
 func TestOpenCost(t *testing.T) {
 	store, path := newReplica(t), t.TempDir()+"/app.db"
 	conn := open(t, uri(path, store))
@@ -18,7 +18,7 @@ func TestOpenCost(t *testing.T) {
 	var mu sync.Mutex
 	asked := map[string]int{}
 	store.SetBefore(func(_ context.Context, op, key string) error {
-		if op == "create" && !strings.HasSuffix(key, ".ltx") { // once for each bucket and process
+		if op == "create" && !strings.HasSuffix(key, ".ltx") { // the probe, once for each bucket and process
 			return nil
 		}
 		mu.Lock()

@@ -20,8 +20,7 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// openError returns the text of the error that opening a database gives, with its
-// cause.
+// openError returns the text of the error with which an open fails, with its cause.
 func openError(t *testing.T, uri string) string {
 	t.Helper()
 	conn, err := sqlite3.Open(uri)
@@ -103,7 +102,7 @@ func TestReplicaFromOptions(t *testing.T) {
 	mu.Unlock()
 }
 
-// One file has one name, one replica has one database.
+// A file has one name, and a replica has one database.
 func TestOneNameOneReplica(t *testing.T) {
 	store, other := newReplica(t), newReplica(t)
 	dir := t.TempDir()
@@ -131,7 +130,8 @@ func TestOneNameOneReplica(t *testing.T) {
 	}
 }
 
-// The last close waits for the replica, but not for ever, and says so.
+// The last close waits for the replica up to close_timeout, and then logs that it gave
+// up.
 func TestCloseTimeout(t *testing.T) {
 	var log bytes.Buffer
 	writer := &syncWriter{W: &log}
@@ -168,7 +168,7 @@ func TestCloseTimeout(t *testing.T) {
 	requireEqual(t, store, path)
 }
 
-// A close that need not wait does not complain, whatever its timeout.
+// A close that need not wait logs no error, whatever its timeout.
 func TestCloseAfterDrain(t *testing.T) {
 	var log bytes.Buffer
 	vfs.Register("replicated-drained", vfs.Options{Logger: slog.New(slog.NewTextHandler(&syncWriter{W: &log}, nil))})
@@ -186,8 +186,7 @@ func TestCloseAfterDrain(t *testing.T) {
 	requireEqual(t, store, path)
 }
 
-// A copy of the database does not know the replica: it halts, and the replica
-// stays as it is.
+// A copy of the database halts, and the replica stays unchanged.
 func TestUnknownReplica(t *testing.T) {
 	store := newReplica(t)
 	dir := t.TempDir()
@@ -220,9 +219,9 @@ func TestUnknownReplica(t *testing.T) {
 	requireEqual(t, store, copied)
 }
 
-// A database restored in its newest state goes on from there with the same
-// replica; the machine that it was lost on is fenced, if it still runs. An older
-// state does not: it would throw away what came after it.
+// A database restored in its newest state continues the same replica; the machine that
+// lost it is fenced, if it still runs. An older state does not continue it: it would
+// discard later commits.
 func TestRestoredGoesOn(t *testing.T) {
 	store := newReplica(t)
 	dir := t.TempDir()
@@ -241,7 +240,7 @@ func TestRestoredGoesOn(t *testing.T) {
 	if err := flush(t.Context(), path); !errors.Is(err, shipper.ErrFenced) {
 		t.Errorf("the first machine got %v", err)
 	}
-	exec(t, first, "INSERT INTO t VALUES (4)") // its application goes on
+	exec(t, first, "INSERT INTO t VALUES (4)") // its application continues
 	exec(t, conn, "INSERT INTO t VALUES (5)")
 	conn.Close()
 	requireEqual(t, store, second)

@@ -9,9 +9,9 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// Connections of a process that open a database at once, as a pool does, all open it,
-// whatever is done to it first, and all of them have the same one. So they do while its
-// last connections close.
+// Connections of a process that open a database at once, as a pool does, all succeed and
+// share one database, also if the open first restores it, and also while its last
+// connections close.
 func TestOpenedTogether(t *testing.T) {
 	const conns, rounds = 4, 8
 	for name, prepare := range map[string]func(r *run) (path, rows string){
@@ -43,7 +43,7 @@ func TestOpenedTogether(t *testing.T) {
 	}
 }
 
-// openTogether has several connections at a time each write a row and close, twice.
+// openTogether opens several connections at a time, twice; each writes a row and closes.
 func openTogether(t *testing.T, uri string, conns int) {
 	t.Helper()
 	var wg sync.WaitGroup

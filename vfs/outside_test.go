@@ -18,8 +18,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// In sync mode a commit that returns is in the replica, also while a SELECT that is still
-// open on its connection keeps a new database out of WAL mode.
+// In sync mode, the replica has every commit that returned, also while a SELECT that is
+// still open on its connection keeps a new database out of WAL mode.
 func TestSyncOpenCursor(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -46,7 +46,7 @@ func TestSyncOpenCursor(t *testing.T) {
 }
 
 // cursorOverCommit makes the first commit of a new database, with a SELECT that outlives
-// it.
+// the commit.
 func cursorOverCommit(t *testing.T, conn *sqlite3.Conn) *sqlite3.Stmt {
 	t.Helper()
 	exec(t, conn, "BEGIN", "CREATE TABLE t (x)", "INSERT INTO t VALUES (1), (2)")
@@ -60,7 +60,7 @@ func cursorOverCommit(t *testing.T, conn *sqlite3.Conn) *sqlite3.Stmt {
 	return stmt
 }
 
-// The same through database/sql.
+// TestSyncOpenRows is TestSyncOpenCursor through database/sql.
 func TestSyncOpenRows(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -95,8 +95,8 @@ func TestSyncOpenRows(t *testing.T) {
 	requireReplicated(t, store, 3)
 }
 
-// In async mode, a database that cannot be put into WAL mode is seen not to be replicated,
-// and is as soon as it can be.
+// In async mode, the status shows that a database out of WAL mode is not replicated, and
+// its replication begins as soon as it can be put into WAL mode.
 func TestAsyncOpenCursor(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -159,14 +159,14 @@ func TestFirstCommitUnconfirmed(t *testing.T) {
 	}
 }
 
-// Exclusive locking, by whatever way it comes, is refused where the lock is asked for, or
-// its commits are not acknowledged.
+// However an application sets exclusive locking, the lock is refused, or its commits are
+// not acknowledged.
 func TestSyncExclusiveAttached(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		main string // its URI
 		wal  bool   // the attached database is in WAL mode before
-		also string // attached, too
+		also string // also attached
 	}{
 		{"new file", "file:$dir/plain.db", false, ""},
 		{"new file, memory", ":memory:", false, ""},
@@ -221,7 +221,7 @@ func TestSyncExclusiveAttached(t *testing.T) {
 	}
 }
 
-// An ATTACH that is refused leaves nothing to ask for the cause: the log has it.
+// A refused ATTACH leaves no file that could return the cause: the log contains it.
 func TestExclusiveAttachLogged(t *testing.T) {
 	c := newCalled(t, func(string) {})
 	conn := open(t, c.uri("close_timeout=1ms"))
@@ -241,8 +241,8 @@ func TestExclusiveAttachLogged(t *testing.T) {
 	}
 }
 
-// rollbackMode opens a database that a reader keeps out of WAL mode, and that replication
-// does not try to put there by itself until the store answers.
+// rollbackMode opens a database that a reader keeps out of WAL mode. Replication does not
+// try to switch its mode until the store answers.
 func rollbackMode(t *testing.T, params ...string) (store *storagetest.Memory, conn, reader *sqlite3.Conn, answer func()) {
 	store = newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -266,8 +266,8 @@ func rollbackMode(t *testing.T, params ...string) (store *storagetest.Memory, co
 	return store, open(t, uri(path, store, append(params, "close_timeout=1ms")...)), reader, answer
 }
 
-// A database that somebody keeps out of WAL mode takes no write in sync mode. The writer
-// itself puts it there as soon as that can be.
+// A database that a reader keeps out of WAL mode accepts no write in sync mode. The
+// writer itself puts it into WAL mode as soon as possible.
 func TestSyncExistingRollback(t *testing.T) {
 	store, conn, reader, answer := rollbackMode(t, "durability=sync")
 	const insert = "INSERT INTO t VALUES (2)"
@@ -283,7 +283,8 @@ func TestSyncExistingRollback(t *testing.T) {
 	requireReplicated(t, store, 2)
 }
 
-// Connections that make a new database at once, in sync mode, do not fail each other.
+// Connections that create a new database at once, in sync mode, do not make each other
+// fail.
 func TestSyncNewDatabaseCrowd(t *testing.T) {
 	store := newReplica(t)
 	u := uri(filepath.Join(t.TempDir(), "app.db"), store, "durability=sync")

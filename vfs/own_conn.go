@@ -14,25 +14,24 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// own is what replication has open of a database, so that it is not closed while
-// the replica lacks something: the WAL and its index stay in being. The files are
-// those of an internal connection, which turns WAL mode on and is the last to
-// close. They are opened through a VFS that captures: that close may be the one
-// that checkpoints and deletes the WAL.
+// own holds the files of a database that replication keeps open, so that the WAL and its
+// index survive while the replica lacks commits. They belong to an internal connection,
+// which turns on WAL mode and closes last. It opens them through a VFS that captures,
+// because its close may checkpoint and delete the WAL.
 //
-// It is guarded by database.connMu.
+// database.connMu guards it.
 type own struct {
-	conn *sqlite3.Conn // nil while it rests: its files stay open without it
+	conn *sqlite3.Conn // nil while resting: its files stay open without it
 	main vfs.File      // the database file, below this VFS, with a shared lock
-	wal  vfs.File      // the WAL, below this VFS, nil if there is none yet
+	wal  vfs.File      // the WAL, below this VFS, nil before SQLite has opened it
 	shm  *os.File      // the WAL index
-	mark *wal.Mark     // that no cut uses, nil if there is none
+	mark *wal.Mark     // a free read mark for the next cut, nil if there is none
 
-	resting bool // main and wal have been left by their connection
+	resting bool // main and wal are open without their connection
 }
 
-// connectWAL opens the files and puts the database into WAL mode. It reports false
-// if the database is empty: that is for the application to change.
+// connectWAL opens the files and puts the database into WAL mode. It reports false if the
+// database is empty: the application must write the first page.
 func (d *database) connectWAL() (ok bool, err error) {
 	if d.shm != nil && d.inWAL.Load() {
 		return true, nil
@@ -44,7 +43,7 @@ func (d *database) connectWAL() (ok bool, err error) {
 	if err != nil || mode == modeEmpty {
 		return false, err
 	}
-	if d.shm == nil { // a database that was empty when it was opened was not looked at
+	if d.shm == nil { // the open did not check a database that was empty then
 		if err := sameOnDisk(d.path, d.main); err != nil {
 			return false, err
 		}
@@ -72,8 +71,8 @@ func (d *database) connect() (err error) {
 
 var _ wal.Database = (*database)(nil)
 
-// Connect opens a connection for replication. The first one's files become the
-// database's. It implements [wal.Database].
+// Connect opens a connection for replication. The first connection's files become d's. It
+// implements [wal.Database].
 func (d *database) Connect() (*sqlite3.Conn, error) {
 	uri := url.URL{Scheme: "file", Opaque: (&url.URL{Path: d.path}).EscapedPath(), RawQuery: "vfs=" + d.vfsName}
 	conn, err := sqlite3.OpenFlags(uri.String(), sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
@@ -100,8 +99,8 @@ func (d *database) switchToWAL() error {
 
 var errNotWAL = errors.New("SQLite refused")
 
-// openIndex has SQLite open the WAL and its index, and opens the index for the
-// cuts to read.
+// openIndex makes SQLite open the WAL and its index, and opens the index for cuts to
+// read.
 func (d *database) openIndex() error {
 	if err := touch(d.conn); err != nil {
 		return err
@@ -119,7 +118,7 @@ func (d *database) openIndex() error {
 
 // OpenIndex implements [wal.Database].
 func (d *database) OpenIndex() (*os.File, error) {
-	// Writing is for the locks: an exclusive one would need it on some systems.
+	// Open for writing because of the locks: on some systems, an exclusive lock needs it.
 	shm, err := os.OpenFile(d.path+"-shm", os.O_RDWR, 0)
 	if err != nil {
 		return nil, fmt.Errorf("WAL index: %w", err)
@@ -130,8 +129,8 @@ func (d *database) OpenIndex() (*os.File, error) {
 	return shm, nil
 }
 
-// isOwnIndex fails if a file is not the database's WAL index: after a rename, the
-// database's name may be another one's, whose marks stop no checkpoint of this one.
+// isOwnIndex fails if a file is not the database's WAL index: after a rename, the path
+// may belong to another database, whose read marks do not stop checkpoints of this one.
 func (d *database) isOwnIndex(shm *os.File) error {
 	if d.shm == nil {
 		if id, err := identifyPath(d.path); err != nil || id != d.file {
@@ -149,8 +148,8 @@ func (d *database) isOwnIndex(shm *os.File) error {
 	return nil
 }
 
-// touch has a connection read the database's header and no schema. SQLite opens
-// the WAL and its index for that, and mends the index if it needs to.
+// touch makes a connection read the database's header and no schema. For that, SQLite
+// opens the WAL and its index, and recovers the index if necessary.
 func touch(conn *sqlite3.Conn) error { return conn.Exec("PRAGMA schema_version") }
 
 // Repair implements [wal.Database].
@@ -161,8 +160,7 @@ func (d *database) Repair() error {
 	return errors.Join(touch(d.conn), d.rest())
 }
 
-// takeMark returns a read mark for a cut. Most of the time there is one that no
-// other cut uses.
+// takeMark returns a read mark for a cut: usually the free one that putMark kept.
 func (d *database) takeMark() (*wal.Mark, error) {
 	if m := d.mark; m != nil {
 		d.mark = nil
@@ -171,7 +169,7 @@ func (d *database) takeMark() (*wal.Mark, error) {
 	return wal.NewMark(d)
 }
 
-// putMark ends a read transaction, and takes its mark back.
+// putMark ends a read transaction, and keeps its mark for the next cut.
 func (d *database) putMark(m *wal.Mark) error {
 	err := m.End()
 	if d.mark != nil || err != nil {
@@ -181,8 +179,8 @@ func (d *database) putMark(m *wal.Mark) error {
 	return nil
 }
 
-// disconnect lets go of the database. If nobody else has it open, SQLite checkpoints
-// and deletes the WAL. It needs d.connMu.
+// disconnect closes the database's files. If no other connection has the database open,
+// SQLite checkpoints and deletes the WAL. It needs d.connMu.
 func (d *database) disconnect() (err error) {
 	if d.main == nil {
 		return nil
@@ -200,8 +198,8 @@ func (d *database) disconnect() (err error) {
 	return err
 }
 
-// closeLast closes the internal connection, once more opened if it rests, after
-// all other files.
+// closeLast closes the internal connection after all other files; it opens a resting
+// connection again first.
 func (d *database) closeLast() (err error) {
 	if d.conn == nil {
 		if d.conn, err = d.Connect(); err == nil {
@@ -212,7 +210,7 @@ func (d *database) closeLast() (err error) {
 		err = errors.Join(err, d.closeFiles())
 	}
 	if d.conn == nil {
-		return err // the next open finds the WAL
+		return err // the next open reads the WAL
 	}
 	if d.persistWAL.Load() {
 		d.conn.FileControl("main", sqlite3.FCNTL_PERSIST_WAL, true)

@@ -18,9 +18,9 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// Every file that SQLite and replication create beside a database has the database's
-// mode, and if root opens it, the owner and group, from the moment the name appears: a
-// process that is killed leaves nothing that locks the application out.
+// Every file that SQLite and replication create next to a database has the database's
+// mode and, if root opens it, the owner and group, from the moment that the name appears:
+// a killed process leaves no file that locks the application out.
 func TestFilesAreLikeTheDatabase(t *testing.T) {
 	for _, mode := range []os.FileMode{0o600, 0o660} {
 		t.Run(fmt.Sprintf("%o", mode), func(t *testing.T) {
@@ -34,7 +34,7 @@ func TestFilesAreLikeTheDatabase(t *testing.T) {
 			sqlitevfs.Register(name, seen)
 			vfs.Register("replicated-"+name, vfs.Options{Base: name})
 			conn := open(t, strings.Replace(uri(path, store), "vfs=replicated&", "vfs=replicated-"+name+"&", 1))
-			exec(t, conn, "CREATE TABLE t (x)") // its first page goes through a rollback journal
+			exec(t, conn, "CREATE TABLE t (x)") // its first page uses a rollback journal
 			settled(t, path)
 			for _, suffix := range []string{"-journal", "-wal"} {
 				if got, ok := seen.before.Load(path + suffix); !ok || got != want {
@@ -51,7 +51,7 @@ func TestFilesAreLikeTheDatabase(t *testing.T) {
 	}
 }
 
-// seenVFS sees what logs and journals are like before SQLite opens them first.
+// seenVFS records the mode and owner of WALs and journals before SQLite first opens them.
 type seenVFS struct {
 	sqlitevfs.VFS
 	before sync.Map // by name
@@ -64,7 +64,7 @@ func (v *seenVFS) OpenFilename(name *sqlitevfs.Filename, flags sqlitevfs.OpenFla
 	return vfsutil.WrapOpenFilename(v.VFS, name, flags)
 }
 
-// beOfAnother sets the mode of a file, and if it may, an owner. It returns both.
+// beOfAnother sets the mode of a file and, as root, the owner. It returns both.
 func beOfAnother(t *testing.T, path string, mode os.FileMode) string {
 	t.Helper()
 	err := os.Chmod(path, mode)
@@ -77,7 +77,7 @@ func beOfAnother(t *testing.T, path string, mode os.FileMode) string {
 	return ownedBy(path)
 }
 
-// ownedBy tells the mode, owner and group of a file.
+// ownedBy returns the mode, owner and group of a file.
 func ownedBy(path string) string {
 	info, err := os.Lstat(path)
 	if err != nil {
@@ -87,8 +87,8 @@ func ownedBy(path string) string {
 	return fmt.Sprintf("%o %d %d", info.Mode(), stat.Uid, stat.Gid)
 }
 
-// A connection that only reads does not need a replica, and leaves no file that
-// belongs to another user than the database.
+// A connection that only reads needs no replica, and leaves no file that belongs to
+// another user than the database.
 func TestReadOnlyConnectionLeavesFilesLikeTheDatabase(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	plain := open(t, "file:"+path)

@@ -13,15 +13,16 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/uri"
 )
 
-// A parameter is one of ours in a database's URI.
+// A parameter is a parameter of this package in a database's URI.
 type parameter struct {
 	name   string
-	each   bool                                  // connection has its own, else all of a database have the same
+	each   bool                                  // each connection has its own value, else all connections share one
 	values []string                              // nil if any text may be a value
-	set    func(s *settings, value string) error // the error names neither parameter nor value
+	set    func(s *settings, value string) error // its error contains neither name nor value
 }
 
-// parameters are all of ours. Parsing, checks and suggestions go by this table.
+// parameters are all parameters of this package. Parsing, checks and suggestions use this
+// table.
 var parameters = []parameter{
 	each(parameter{name: "replica", set: func(s *settings, value string) error { s.replica = value; return nil }}),
 	duration("interval", func(s *settings) *time.Duration { return &s.interval }),
@@ -56,7 +57,7 @@ func duration(name string, field func(*settings) *time.Duration) parameter {
 	}}
 }
 
-// atLeast refuses shorter times of a duration.
+// atLeast returns p with a minimum: it refuses shorter durations.
 func atLeast(least time.Duration, p parameter) parameter {
 	set := p.set
 	p.set = func(s *settings, value string) error {
@@ -98,7 +99,7 @@ func oneOf[T fmt.Stringer](name string, field func(*settings) *T, choices ...T) 
 	return p
 }
 
-// either lists words as in "a, b or c".
+// either joins words as in "a, b or c".
 func either(words []string) string {
 	last := len(words) - 1
 	if last < 1 {
@@ -107,7 +108,7 @@ func either(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-// apply sets what a URI says, and reports all that is wrong with its values.
+// apply applies a URI's parameters, and reports all invalid values.
 func (s *settings) apply(params url.Values) error {
 	var errs []error
 	for _, p := range parameters {
@@ -133,8 +134,8 @@ func (p parameter) apply(s *settings, values []string) error {
 	return nil
 }
 
-// contradicts reports what a URI says that is not done, since the database is open
-// already with other settings.
+// contradicts returns an error if a URI contradicts the settings with which the database
+// is already open.
 func (s settings) contradicts(open settings) error {
 	for _, p := range parameters {
 		if p.each || !s.uri.Has(p.name) {

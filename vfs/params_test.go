@@ -18,14 +18,14 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// A database that does not exist is restored before SQLite sees it, once for all
-// who open it.
+// A missing database is restored before SQLite sees it, once for all connections that
+// open it.
 func TestRestoreIfMissing(t *testing.T) {
 	store := newReplica(t)
 	dir := t.TempDir()
 	path, second := filepath.Join(dir, "app.db"), filepath.Join(dir, "second.db")
 	first := uri(path, store, "restore=if-missing")
-	conn := open(t, first) // an empty replica: begins empty
+	conn := open(t, first) // an empty replica: the database begins empty
 	exec(t, conn, "CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")
 	conn.Close()
 
@@ -46,7 +46,7 @@ func TestRestoreIfMissing(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	conn = open(t, moved) // exists: is left alone
+	conn = open(t, moved) // the database exists, and stays unchanged
 	if got := query(t, conn, "SELECT count(*) FROM t"); got != "5" {
 		t.Errorf("%s rows", got)
 	}
@@ -55,7 +55,7 @@ func TestRestoreIfMissing(t *testing.T) {
 	requireIntact(t, store)
 }
 
-// A replica that cannot be reached, or that is damaged, is not an empty one.
+// A replica that cannot be reached, or that is damaged, does not count as empty.
 func TestRestoreFails(t *testing.T) {
 	store := newReplica(t)
 	dir := t.TempDir()
@@ -76,10 +76,11 @@ func TestRestoreFails(t *testing.T) {
 	}
 }
 
-// lockByte is the byte that a process that replicates a database locks.
+// lockByte is the byte that a process locks to replicate a database.
 const lockByte = 0x40000000 + 512 + 'w'
 
-// Another process that has the database open is an error, or is waited for.
+// An open fails while another process has the database open, or waits for it with
+// lock_timeout.
 func TestTwoProcesses(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -104,11 +105,11 @@ func TestTwoProcesses(t *testing.T) {
 	exec(t, conn, "INSERT INTO t VALUES (2)")
 	conn.Close()
 	requireEqual(t, store, path)
-	lockFile(t, path, lockByte).Close() // it is free again
+	lockFile(t, path, lockByte).Close() // the lock is free again
 }
 
-// A store that cannot tell two writers apart is used only if the user says so,
-// and the status shows it.
+// Replication uses a store without put-if-absent only with fencing=off, and the status
+// shows it.
 func TestFencingOff(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -131,7 +132,7 @@ func TestFencingOff(t *testing.T) {
 	requireEqual(t, store, path)
 }
 
-// overwriting ignores the condition.
+// overwriting is a store that ignores the condition of put-if-absent.
 type overwriting struct{ storage.Store }
 
 func (o overwriting) Create(ctx context.Context, key string, body storage.Body, attrs storage.Attrs) error {
@@ -141,8 +142,7 @@ func (o overwriting) Create(ctx context.Context, key string, body storage.Body, 
 	return o.Store.Create(ctx, key, body, attrs)
 }
 
-// A database that nothing else names a replica for is looked up in the configuration
-// file.
+// The configuration file names the replica of a database if nothing else does.
 func TestConfigFile(t *testing.T) {
 	dir := t.TempDir()
 	path, replica, file := filepath.Join(dir, "app.db"), filepath.Join(dir, "replica"), filepath.Join(dir, "walvfs.yml")

@@ -13,7 +13,7 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// stateFileLosses are what becomes of a state file.
+// stateFileLosses are ways to lose or damage a state file.
 var stateFileLosses = map[string]func(older, b []byte) []byte{
 	"deleted": func(_, b []byte) []byte { return nil },
 	"emptied": func(_, b []byte) []byte { return []byte{} },
@@ -22,7 +22,7 @@ var stateFileLosses = map[string]func(older, b []byte) []byte{
 	"older":   func(older, _ []byte) []byte { return older },
 }
 
-// runEnds are how a run ends, and what the disk then holds.
+// runEnds are ways in which a run ends; each returns the files that the disk then holds.
 var runEnds = map[string]func(r *run) disk{
 	"after a clean close": func(r *run) disk {
 		r.Conn.Close()
@@ -50,8 +50,8 @@ var runEnds = map[string]func(r *run) disk{
 	},
 }
 
-// Whatever happens to the state file, the database goes on with what it wrote: at worst
-// everything is uploaded again. The application does not wait for that.
+// Whatever happens to the state file, the database continues the replica that it wrote:
+// at worst, it uploads every page again. The application does not wait for that.
 func TestLostStateFile(t *testing.T) {
 	for what, lose := range stateFileLosses {
 		for when, end := range runEnds {
@@ -84,7 +84,7 @@ func TestLostStateFile(t *testing.T) {
 	}
 }
 
-// A first transaction that has begun, or was given up, has changed nothing yet.
+// A first transaction that has begun, or was rolled back, does not count as a change.
 func TestLostStateFileBesideATransaction(t *testing.T) {
 	for _, end := range []string{"COMMIT", "ROLLBACK"} {
 		t.Run(end, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestLostStateFileBesideATransaction(t *testing.T) {
 			os.Remove(r.Path + statefile.Suffix)
 			down(r.Store)
 			r.Open()
-			// It outgrows the cache, and so writes to the WAL.
+			// It outgrows the cache, and therefore writes to the WAL.
 			exec(t, r.Conn, "PRAGMA cache_size = 5", "BEGIN", "UPDATE t SET x = randomblob(400)")
 			if wal, err := os.Stat(r.Path + "-wal"); err != nil || wal.Size() == 0 {
 				t.Fatal("nothing was written", err)
@@ -114,8 +114,8 @@ func TestLostStateFileBesideATransaction(t *testing.T) {
 	}
 }
 
-// A database that is older than its replica, or another one, does not take its
-// place, wherever the two differ, and whatever the application does meanwhile.
+// A database that is older than its replica, or another database, does not overwrite the
+// replica, wherever the two differ, and whatever the application does meanwhile.
 func TestOlderDatabase(t *testing.T) {
 	for _, change := range []string{"UPDATE t SET x = 'c' WHERE rowid = 1", "INSERT INTO t VALUES (randomblob(5000))", "DELETE FROM t WHERE rowid > 300", "UPDATE t SET x = 'c' WHERE rowid = 499"} {
 		for _, again := range []bool{false, true} {
@@ -153,8 +153,8 @@ func TestOlderDatabase(t *testing.T) {
 	}
 }
 
-// A volume that is set back to a moment before the tip, at which the tip has undone what
-// it holds, does not pass for the tip.
+// A volume that is set back to a moment before the tip does not count as the tip, also if
+// the tip has undone the volume's changes.
 func TestSetBackAndUndone(t *testing.T) {
 	r := newRun(t)
 	exec(t, r.Conn, "UPDATE t SET x = 'a' WHERE rowid = 400")
@@ -173,8 +173,8 @@ func TestSetBackAndUndone(t *testing.T) {
 	requireEqual(t, r.Store, r.Path)
 }
 
-// What a comparison has proved outlives a crash, also if nothing was uploaded since, and
-// what another program commits then.
+// The proof of a comparison survives a crash, also without an upload since, and a later
+// commit of another program.
 func TestComparisonIsKept(t *testing.T) {
 	r := newRun(t)
 	r.Conn.Close()
@@ -190,7 +190,7 @@ func TestComparisonIsKept(t *testing.T) {
 	r.RequireShips(wholeDatabase)
 }
 
-// A comparison is with the database as it was opened, however often the application resets
+// A comparison uses the database's state at open, however often the application resets
 // the WAL before the store answers.
 func TestComparisonAfterResets(t *testing.T) {
 	r := newRun(t)
@@ -210,9 +210,9 @@ func TestComparisonAfterResets(t *testing.T) {
 	requireEqual(t, r.Store, r.Path)
 }
 
-// A database that was moved after a crash goes on with what it had not shipped, also on
-// pages of which the WAL has no older content than that: SQLite's recovery says that a
-// checkpoint may have copied all of it.
+// A database that was moved after a crash continues with its unshipped commits, also on
+// pages of which the WAL has no older content: SQLite's recovery says that a checkpoint
+// may have copied all frames.
 func TestMovedWithPagesOfTheFile(t *testing.T) {
 	r := newRun(t)
 	checkpoint(t, r.Conn, sqlite3.CHECKPOINT_TRUNCATE)

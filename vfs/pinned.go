@@ -11,29 +11,29 @@ import (
 )
 
 // MaxWALGrowth is how much the WAL may grow, in bytes, while commits wait for a replica
-// that acknowledges nothing. A commit that waits keeps its read mark, so that the WAL
-// cannot start over, and it grows with what others commit meanwhile. Beyond that,
-// commits fail with [ErrUnconfirmed], and do not wait any more until the WAL has started
-// over or the replica has gone on.
+// that acknowledges nothing. A waiting commit keeps its read mark, so that the WAL cannot
+// start over and grows with every other commit. Beyond that, commits fail with
+// [ErrUnconfirmed], and no commit waits until the WAL has started over or the replica has
+// acknowledged an upload.
 const MaxWALGrowth = 64 << 20
 
-// growthCheck is how often a commit that waits looks at the WAL.
+// growthCheck is how often a waiting commit checks the size of the WAL.
 const growthCheck = 100 * time.Millisecond
 
 var errWALGrowth = fmt.Errorf("the WAL has grown by more than %d MiB while commits wait", MaxWALGrowth>>20)
 
-// pinned knows by how much the WAL has grown since commits wait, of whom each next one
-// may begin before the last one ends, and the replica has acknowledged nothing.
+// pinned measures how much the WAL has grown while commits wait without a break, each
+// beginning before the last one ends, and the replica has acknowledged nothing.
 type pinned struct {
 	mu      sync.Mutex
 	waiting int
-	from    shipping.Commit // where the WAL ended then
-	tip     format.TXID     // the replica's, then
+	from    shipping.Commit // where the WAL ended when the first commit began to wait
+	tip     format.TXID     // the replica's tip at that time
 	full    bool
 }
 
-// while returns a context for a commit that waits, until done is called. It ends when
-// the WAL has grown too much.
+// while returns a context for a commit that waits, until done is called. The context ends
+// when the WAL has grown too much.
 func (p *pinned) while(ctx context.Context, d *database) (_ context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	if err := p.enter(d.end(), d.ship.Tip().TXID); err != nil {
@@ -62,7 +62,7 @@ func (p *pinned) while(ctx context.Context, d *database) (_ context.Context, don
 	}
 }
 
-// enter adds a commit that waits. It fails if it had better not.
+// enter adds a waiting commit. It fails if the WAL has already grown too much.
 func (p *pinned) enter(end shipping.Commit, tip format.TXID) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

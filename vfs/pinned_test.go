@@ -8,8 +8,8 @@ import (
 	"github.com/walvfs/walvfs/internal/shipping"
 )
 
-// What commits that wait may have the WAL grow by counts from the first of them, however
-// they overlap, and begins again when the WAL starts over or the replica goes on.
+// The WAL's growth counts from the first of the waiting commits, however they overlap,
+// and starts again when the WAL starts over or the replica acknowledges an upload.
 func TestPinnedWALIsBounded(t *testing.T) {
 	const (
 		enter = "enter"

@@ -17,8 +17,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// powerVFS is a VFS whose disks can lose power: it knows which bytes of a file
-// were synced, and which names.
+// powerVFS is a VFS whose disks can lose power: it records which bytes of a file, and
+// which names, were synced.
 //
 //	write, truncate  pending, in order, until the file is synced
 //	delete, create   pending until the directory is synced, which the first sync
@@ -37,21 +37,20 @@ func init() {
 	vfs.Register("replicated-power", vfs.Options{Base: "power", Logger: slog.New(slog.DiscardHandler)})
 }
 
-// A powerDisk holds one database's files and takes images of what a power loss
-// would leave of them. It sees the files and the replica one operation at
-// a time.
+// A powerDisk holds one database's files and takes images of them for a power loss. It
+// sees the files and the replica one operation at a time.
 type powerDisk struct {
 	path  string
 	store *powerStore
 
 	mu     sync.Mutex
-	names  map[string][]*powerFile // by suffix: what the name meant since the last sync of the directory
+	names  map[string][]*powerFile // by suffix: the name's files since the last sync of the directory
 	rng    *rand.Rand
-	oneIn  int // writes that an image is taken after
+	oneIn  int // it takes an image after one in so many writes
 	images []powerImage
 }
 
-// A powerFile is a file whatever its name is, nil for none.
+// A powerFile is a file under any name, nil for none.
 type powerFile struct {
 	durable []byte
 	pending []powerOp
@@ -63,14 +62,14 @@ type powerOp struct {
 	data []byte
 }
 
-// A powerImage is what there was when the power failed.
+// A powerImage is the state of a disk when the power fails.
 type powerImage struct {
 	what    string
 	names   map[string][]*powerFile
 	objects int // in the replica
 }
 
-// track begins a disk on which everything there is is durable.
+// track begins a disk on which all existing files are durable.
 func (v *powerVFS) track(t *testing.T, path string, oneIn int) *powerDisk {
 	d := &powerDisk{path: path, names: map[string][]*powerFile{}, rng: rand.New(rand.NewPCG(0, 0)), oneIn: oneIn}
 	for suffix, b := range save(t, path) {
@@ -139,7 +138,7 @@ func (v *powerVFS) Delete(name string, syncDir bool) error {
 	return v.VFS.Delete(name, syncDir)
 }
 
-// now returns the file that has a name, nil if there is none.
+// now returns the file of a name, nil for none.
 func (d *powerDisk) now(suffix string) *powerFile {
 	if h := d.names[suffix]; len(h) > 0 {
 		return h[len(h)-1]
@@ -153,7 +152,7 @@ func (d *powerDisk) syncDir() {
 	}
 }
 
-// image notes what a power loss would find now. d.mu must be held.
+// image records the state that a power loss would find now. d.mu must be held.
 func (d *powerDisk) image(what string) {
 	i := powerImage{what: what, names: map[string][]*powerFile{}}
 	for suffix, h := range d.names {
@@ -211,7 +210,7 @@ func (f *powerHandle) Sync(flags sqlitevfs.SyncFlag) error {
 	return nil
 }
 
-// A powerState is the state file, which is not written through SQLite's VFS.
+// A powerState is the state file; walvfs writes it without SQLite's VFS.
 type powerState struct {
 	diskhook.Disk
 	disk *powerDisk
@@ -235,7 +234,7 @@ func (f *powerState) Sync() error {
 	return nil
 }
 
-// A fastFile does not sync: what is lost with the power is up to the test.
+// A fastFile does not sync: the test decides what a power loss destroys.
 type fastFile struct{ sqlitevfs.File }
 
 func (f *fastFile) Sync(sqlitevfs.SyncFlag) error { return nil }
@@ -262,7 +261,7 @@ func (op powerOp) do(b []byte) []byte {
 	return b
 }
 
-// all returns the content with everything that is pending.
+// all returns the content with all pending operations.
 func (f *powerFile) all() []byte {
 	b := bytes.Clone(f.durable)
 	for _, op := range f.pending {
@@ -271,13 +270,13 @@ func (f *powerFile) all() []byte {
 	return b
 }
 
-// What becomes of that which was not synced.
+// A powerLoss says what happens to unsynced operations.
 type powerLoss string
 
 const (
-	dropped powerLoss = "dropped" // nothing of it is left
-	kept    powerLoss = "kept"    // all of it is left
-	zeroed  powerLoss = "zeroed"  // sizes are left, without content
+	dropped powerLoss = "dropped" // all are lost
+	kept    powerLoss = "kept"    // all are kept
+	zeroed  powerLoss = "zeroed"  // sizes are kept, without content
 	partly  powerLoss = "partly"  // any sectors, truncations and names
 )
 
@@ -316,7 +315,7 @@ func (op powerOp) torn(b []byte, rng *rand.Rand) []byte {
 	return b
 }
 
-// disk returns what a power loss leaves.
+// disk returns the files after a power loss.
 func (i *powerImage) disk(loss powerLoss, rng *rand.Rand) disk {
 	d := disk{}
 	for suffix, h := range i.names {

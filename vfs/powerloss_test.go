@@ -77,7 +77,7 @@ func (s *powerStore) Create(ctx context.Context, key string, body storage.Body, 
 	return nil
 }
 
-// at makes the replica what it was when it had so many objects.
+// at resets the replica to its first objects, as many as given.
 func (s *powerStore) at(t *testing.T, objects int) {
 	t.Helper()
 	m := &storagetest.Memory{Name: strings.TrimPrefix(s.URL, "memory://")}
@@ -89,7 +89,7 @@ func (s *powerStore) at(t *testing.T, objects int) {
 	s.alias.Store = m
 }
 
-// A powerRun is the history of a database on a disk that images were taken of.
+// A powerRun is the history of a database on a disk, with images of the disk.
 type powerRun struct {
 	path    string
 	uri     string
@@ -98,7 +98,7 @@ type powerRun struct {
 	commits []digest // states, in order
 }
 
-// newPowerRun begins a history with a small database that the replica has.
+// newPowerRun begins a history with a small replicated database.
 func newPowerRun(t *testing.T, synchronous string) *powerRun {
 	t.Helper()
 	r := &powerRun{path: filepath.Join(t.TempDir(), "app.db")}
@@ -173,7 +173,7 @@ func powerWorkload(t *testing.T, synchronous string, seed uint64) *powerRun {
 
 func (r *powerRun) note(t *testing.T) { r.commits = append(r.commits, liveDigest(t, r.path)) }
 
-// What became of a database after a power loss.
+// A powerOutcome is the outcome of opening a database after a power loss.
 type powerOutcome string
 
 const (
@@ -183,8 +183,8 @@ const (
 	unreadable powerOutcome = "SQLite cannot read the database"
 )
 
-// try puts the files in place as the power loss left them, opens the database and
-// returns what became of it.
+// try writes the files that the power loss left, opens the database and returns the
+// outcome.
 func (r *powerRun) try(t *testing.T, i *powerImage, files disk, label string) (powerOutcome, uint64) {
 	t.Helper()
 	files.Write(t, r.path)
@@ -263,9 +263,9 @@ func pagesSinceTXID(t *testing.T, store storage.Store, txid format.TXID) (pages 
 	}
 }
 
-// TestPowerLoss is invariants 1 and 2 after a power loss at any moment, with a
-// disk that keeps what was synced: the replica converges. There is nothing that
-// the replica has and the disk lost, since what is uploaded was synced before.
+// TestPowerLoss holds invariants 1 and 2 after a power loss at any moment, with a disk
+// that keeps synced writes: the replica converges. The disk has lost nothing that the
+// replica has, because an upload follows a sync of its pages.
 func TestPowerLoss(t *testing.T) {
 	for _, synchronous := range []string{"normal", "full", "extra"} {
 		t.Run(synchronous, func(t *testing.T) {
@@ -278,9 +278,9 @@ func TestPowerLoss(t *testing.T) {
 	}
 }
 
-// TestPowerLossUnsynced is the same with an application that does not sync. A
-// power loss may leave any database then, and pages of before a cut that the
-// replica has. The replica equals it, or replication halts.
+// TestPowerLossUnsynced is TestPowerLoss with an application that does not sync. A power
+// loss may then leave any database, with pages from before a cut that the replica has.
+// The replica equals the database, or replication halts.
 func TestPowerLossUnsynced(t *testing.T) {
 	testPowerLoss(t, "off", func(string, powerOutcome) {})
 }
@@ -313,9 +313,9 @@ func testPowerLoss(t *testing.T, synchronous string, check func(label string, ou
 	t.Logf("%d images, losses of power: %v, %v; uploaded the whole database again: %v", len(r.disk.images), trials, outcomes, whole)
 }
 
-// TestUnsyncedCheckpoint: with synchronous=off, a checkpoint's pages may be lost
-// with the power after the WAL that held them has started over. The database is
-// another one then than the replica's, without anything in the WAL that tells.
+// TestUnsyncedCheckpoint: with synchronous=off, a power loss may destroy a checkpoint's
+// pages after the WAL that held them has started over. The database then differs from the
+// replica, and nothing in the WAL shows it.
 func TestUnsyncedCheckpoint(t *testing.T) {
 	r := newPowerRun(t, "off")
 	conn := open(t, r.uri)

@@ -12,9 +12,9 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/uri"
 )
 
-// Pragma answers what is asked of replication, and refuses what would take the
-// database out of sight. SQLite tells a pragma of its own at the beginning of each
-// write transaction, and go-sqlite3 gives names in lower case.
+// Pragma answers walvfs's own pragmas, and refuses pragmas that would hide the database
+// from replication. SQLite itself sends a pragma at the beginning of each write
+// transaction, and go-sqlite3 passes names in lower case.
 func (f *mainFile) Pragma(name, value string) (string, error) {
 	if !f.internal {
 		switch {

@@ -13,8 +13,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// FuzzPragma: no pragma panics, whatever its name, its value and its schema. Among the
-// names are those that SQLite has, since the VFS sees them first.
+// FuzzPragma fails if a pragma panics, whatever its name, its value and its schema. The
+// names include SQLite's own, because the VFS sees them first.
 func FuzzPragma(f *testing.F) {
 	values := []string{"", "sync", "async", "wal", "'WAL'", "delete", "exclusive", "off", "0", "-1", "1e9", `a"b`, "it's", "`x`", "(1)", "a;b",
 		"\x00", "a\x00b", "\xff\xfe", "ünïcödé \U0001F600", "%s%n%!d", strings.Repeat("x", 1<<16)}
@@ -77,7 +77,7 @@ func readAll(conn *sqlite3.Conn, sql string) (rows []string, err error) {
 	return rows, stmt.Err()
 }
 
-// Each pragma of ours has an answer, also where there is nothing to tell.
+// Each of this package's pragmas returns an answer, also without anything to report.
 func TestPragmasAnswer(t *testing.T) {
 	conn := open(t, uri(filepath.Join(t.TempDir(), "app.db"), newReplica(t)))
 	for name, want := range map[string]string{
@@ -100,8 +100,7 @@ func TestPragmasAnswer(t *testing.T) {
 	}
 }
 
-// That a power loss may corrupt the database is logged once, not by each connection of
-// a pool.
+// The VFS warns of synchronous=off once, not for each connection of a pool.
 func TestUnsyncedIsLoggedOnce(t *testing.T) {
 	var log bytes.Buffer
 	vfs.Register("replicated-unsynced", vfs.Options{Logger: slog.New(slog.NewTextHandler(&syncWriter{W: &log}, nil))})
@@ -112,7 +111,7 @@ func TestUnsyncedIsLoggedOnce(t *testing.T) {
 		exec(t, conns[len(conns)-1], "PRAGMA synchronous=off")
 	}
 	for _, conn := range conns {
-		conn.Close() // the last one waits for the log
+		conn.Close() // the last close waits for the log
 	}
 	if n := strings.Count(log.String(), "synchronous=off"); n != 1 {
 		t.Errorf("%d lines:\n%s", n, log.String())

@@ -15,8 +15,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// largeCut is how many bytes of pages a cut reads under its mark. A WAL that is written
-// all the time grows as long as that takes, so more than this is copied first.
+// largeCut is the most that a cut reads under its mark, in bytes of pages. A WAL under
+// constant writes grows as long as the read takes, so a larger cut is copied first.
 var largeCut int64 = 4 << 20
 
 // sliceTime is how long a slice of a copy holds its mark. A writer that never pauses
@@ -24,28 +24,28 @@ var largeCut int64 = 4 << 20
 var sliceTime = 8 * time.Millisecond
 
 const (
-	// sliceBytes is how much a slice is to copy, in bytes of pages. With 4 MiB, a copy
-	// does not keep up with a writer that never pauses.
+	// sliceBytes is the size of a slice, in bytes of pages. With 4 MiB, a copy does not
+	// keep up with a writer that never pauses.
 	sliceBytes = 16 << 20
 
-	// copyRounds is how often what has changed since its slice is copied again.
+	// copyRounds is how often a copy copies pages again that changed after their slice.
 	copyRounds = 4
 
-	// copyEnough is how many bytes of such pages are left to the cut.
+	// copyEnough is how many bytes of such pages a copy leaves to the cut.
 	copyEnough = 1 << 20
 )
 
-// A precopy copies pages of a database ahead of the cut that needs them, as a virtual
-// machine's memory is moved while it runs. Each slice has a mark and a boundary of its
-// own, so that checkpoints and resets of the WAL go on between two of them. The cut
-// reads again what was written since.
+// A precopy copies pages of a database ahead of the cut that needs them, as live
+// migration copies a running virtual machine's memory. Each slice has its own mark and
+// boundary, so that checkpoints and resets of the WAL continue between two slices. The
+// cut reads pages again that were written since.
 type precopy struct {
 	db     *database
 	pages  func() *roaring.Bitmap // nil for every page
 	watch  *ledger.Watch
 	copy   *wal.Copy
 	frames wal.FrameIndex
-	change uint32 // commits, as the WAL index counted them at the newest slice, or at the beginning
+	change uint32 // the WAL index's count of commits at the newest slice, or at the beginning
 }
 
 var _ shipping.Precopied = (*precopy)(nil)
@@ -59,7 +59,8 @@ func (d *database) Precopy(pages func() *roaring.Bitmap) (shipping.Precopied, er
 	return c, nil
 }
 
-// newPrecopy begins a copy, nil if a cut had better read so few pages itself.
+// newPrecopy begins a copy. It returns nil if the pages are so few that a cut can read
+// them itself.
 func (d *database) newPrecopy(pages func() *roaring.Bitmap) (*precopy, error) {
 	at, err := d.boundary()
 	if err != nil || at.NPage == 0 {
@@ -76,7 +77,7 @@ func (d *database) newPrecopy(pages func() *roaring.Bitmap) (*precopy, error) {
 	return &precopy{db: d, pages: pages, watch: d.ledger.Watch(), copy: file, change: at.Change}, nil
 }
 
-// boundary returns the end of the newest commit, zero if there is no database yet.
+// boundary returns the end of the newest commit, zero if the database is still empty.
 func (d *database) boundary() (at format.WALIndex, err error) {
 	d.connMu.Lock()
 	defer d.connMu.Unlock()
@@ -89,12 +90,12 @@ func (d *database) boundary() (at format.WALIndex, err error) {
 	return d.complete(at)
 }
 
-// needed returns what the next cut holds if it is to hold some pages, too.
+// needed returns the pages of the next cut if it also holds the given pages.
 func (d *database) needed(pages func() *roaring.Bitmap, at format.WALIndex) *roaring.Bitmap {
 	return withExtra(d.ledger.Lacks(at.PageSize, at.NPage), pages(), at)
 }
 
-// withExtra adds pages to those of a cut, nil for all that there are at its boundary.
+// withExtra adds pages to those of a cut, nil for all pages at its boundary.
 func withExtra(cut, extra *roaring.Bitmap, at format.WALIndex) *roaring.Bitmap {
 	all := roaring.New()
 	if extra == nil {
@@ -138,8 +139,8 @@ func (c *precopy) round(ctx context.Context, pages *roaring.Bitmap) error {
 	})
 }
 
-// inBatches passes pages on, some at a time. Those that a call did not take are in the
-// next one.
+// inBatches calls take with some of the pages at a time. The next call gets the pages
+// that take did not take.
 func inBatches(pages *roaring.Bitmap, pageSize uint32, take func(pages []uint32) (int, error)) error {
 	next, batch := pages.ManyIterator(), make([]uint32, min(pages.GetCardinality(), uint64(sliceBytes/pageSize)))
 	for n := 0; ; {
@@ -154,15 +155,15 @@ func inBatches(pages *roaring.Bitmap, pageSize uint32, take func(pages []uint32)
 	}
 }
 
-// awaitAnew waits a moment for the WAL to begin anew, so that the slice ends before the
-// next checkpoint. If nobody commits, there is no need to.
+// awaitAnew waits a moment for a reset of the WAL, so that the slice ends before the next
+// checkpoint. It does not wait if there are no new commits.
 func (c *precopy) awaitAnew(ctx context.Context) {
 	if at, ok := c.db.ledger.Boundary(); ok && at.Change != c.change {
 		c.db.ledger.AwaitAnew(ctx)
 	}
 }
 
-// slice copies some of the pages, the first ones, and returns how many.
+// slice copies some of the first pages, and returns how many.
 func (c *precopy) slice(pages []uint32) (n int, err error) {
 	var s *wal.Snapshot
 	here := 0
@@ -179,15 +180,15 @@ func (c *precopy) slice(pages []uint32) (n int, err error) {
 	err = errors.Join(err, c.db.endMark(mark))
 	c.watch.Missed(pages[n:here])
 	if here < len(pages) && n == here {
-		n = len(pages) // there are no such pages now
+		n = len(pages) // the database no longer has these pages
 	}
 	return n, err
 }
 
 var errPageSizeChanged = errors.New("the page size changed during a copy")
 
-// beginSlice begins a slice at a boundary, at which only the first of the pages may be
-// there. It needs d.connMu, so that no cut scans the WAL meanwhile.
+// beginSlice begins a slice at a boundary, at which the database may have only the first
+// of the pages. It needs d.connMu, so that no cut scans the WAL meanwhile.
 func (c *precopy) beginSlice(pages []uint32) (s *wal.Snapshot, here int, err error) {
 	d := c.db
 	resets := d.ledger.Resets()

@@ -21,7 +21,7 @@ func init() {
 	Register("replicated-silent", Options{Logger: slog.New(slog.DiscardHandler)})
 }
 
-// everyPage has a copy hold all pages.
+// everyPage makes a copy hold all pages.
 func everyPage() *roaring.Bitmap { return nil }
 
 // A copied is a database that a test changes between the slices of a copy.
@@ -46,7 +46,7 @@ var steps = []string{
 
 func newCopied(t *testing.T, seed uint64, foreign bool) *copied {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	dir, err := os.MkdirTemp("/dev/shm", "walvfs-") // if there is none, syncing takes its time
+	dir, err := os.MkdirTemp("/dev/shm", "walvfs-") // without it, syncs take long
 	if err != nil {
 		dir = t.TempDir()
 	}
@@ -93,8 +93,8 @@ func (c *copied) change() {
 	}
 }
 
-// Whatever happens between the slices of a copy, a cut that uses it has each page as it
-// is at the cut's boundary.
+// Whatever happens between the slices of a copy, a cut that uses the copy has the content
+// of each page at the cut's boundary.
 func TestCopiedPages(t *testing.T) {
 	defer SetLargeCut(0)()
 	var kept, stale uint64
@@ -129,7 +129,7 @@ func (c *copied) copyAndCut(t *testing.T) (kept, stale uint64) {
 			t.Fatal(err)
 		}
 		pages := p.watch.Stale(d.needed(everyPage, at)).ToArray()
-		for len(pages) > 0 && c.rng.IntN(40) > 0 { // a cut may come before all are copied
+		for len(pages) > 0 && c.rng.IntN(40) > 0 { // a cut may begin before all pages are copied
 			n, err := p.slice(pages[:1+c.rng.IntN(len(pages))])
 			if err != nil {
 				t.Fatal(err)
@@ -171,7 +171,7 @@ func (c *copied) copyAndCut(t *testing.T) (kept, stale uint64) {
 	return k.read.GetCardinality() - left, left
 }
 
-// What a checkpoint and a reset of the WAL do to a page leaves its copy as it is.
+// A checkpoint and a reset of the WAL do not make a page's copy stale.
 func TestCheckpointKeepsCopies(t *testing.T) {
 	defer SetLargeCut(0)()
 	c := newCopied(t, 2, false)
@@ -199,8 +199,8 @@ func TestCheckpointKeepsCopies(t *testing.T) {
 	}
 }
 
-// A cut of many pages is copied first, and needs its mark no more when it has begun. What
-// it was read from is made durable in both files: a slice's WAL may have been reset since.
+// A cut of many pages is copied first, and has released its mark once it has begun. Sync
+// syncs both files that it was read from: a slice's WAL may have been reset since.
 func TestLargeCutIsCopied(t *testing.T) {
 	c := newCopied(t, 3, false)
 	for _, large := range []bool{true, false} {
@@ -235,8 +235,8 @@ func TestLargeCutIsCopied(t *testing.T) {
 	}
 }
 
-// What the database does not have at a slice's boundary is not copied, and stale if the
-// database has it again.
+// A slice does not copy pages that the database lacks at the slice's boundary; they are
+// stale if the database has them again.
 func TestSliceBeyondTheEnd(t *testing.T) {
 	defer SetLargeCut(0)()
 	c := newCopied(t, 5, false)
@@ -265,7 +265,7 @@ func TestSliceBeyondTheEnd(t *testing.T) {
 	}
 }
 
-// A cut that was undone is made again as it was.
+// After a cut was undone, the next cut has the same pages.
 func TestUndoneCut(t *testing.T) {
 	c := newCopied(t, 4, false)
 	if err := c.conns[0].Exec("UPDATE t SET x = randomblob(900) WHERE id < 10"); err != nil {
@@ -287,7 +287,7 @@ func TestUndoneCut(t *testing.T) {
 	}
 }
 
-// What a copy cannot hold is read under the cut's mark.
+// A cut reads pages that the copy cannot hold under its mark.
 func TestCopyFails(t *testing.T) {
 	defer SetLargeCut(0)()
 	c := newCopied(t, 1, false)
@@ -296,7 +296,7 @@ func TestCopyFails(t *testing.T) {
 	if err != nil || p == nil {
 		t.Fatal(p, err)
 	}
-	p.copy.Close() // it cannot be written to any more
+	p.copy.Close() // every further write to it fails
 	if err := c.conns[0].Exec("INSERT INTO t (x) VALUES (1)"); err != nil {
 		t.Fatal(err)
 	}

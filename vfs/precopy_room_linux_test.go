@@ -10,7 +10,7 @@ import (
 	"github.com/walvfs/walvfs/internal/shipping"
 )
 
-// unnamed returns how many bytes open files without a name take in a directory.
+// unnamed returns the size in bytes of a directory's open files without a name.
 func unnamed(t *testing.T, dir string) (bytes int64) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -29,15 +29,15 @@ func unnamed(t *testing.T, dir string) (bytes int64) {
 	return bytes
 }
 
-// Pages for which there was no room are not copied by the cut that is to hold them, with
-// those that changed.
+// A cut does not copy extra pages for which the disk had no room together with the
+// changed pages.
 func TestNoRoomForExtraPages(t *testing.T) {
 	defer SetLargeCut(64 << 10)()
 	c := newCopied(t, 3, false)
 	if err := c.conns[0].Exec("UPDATE t SET x = randomblob(900) WHERE id <= 150"); err != nil {
 		t.Fatal(err)
 	}
-	k, err := c.db.cutCopied(t.Context(), &shipping.Extra{}) // every page, of which there is no copy
+	k, err := c.db.cutCopied(t.Context(), &shipping.Extra{}) // every page, without a copy
 	if err != nil {
 		t.Fatal(err)
 	}

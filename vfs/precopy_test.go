@@ -11,9 +11,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// TestPrefixCopied is invariants 1 and 2 where the pages of every cut, and of the files of
-// higher levels that are made from it, are copied first, beside everything that
-// applications do.
+// TestPrefixCopied holds invariants 1 and 2 when the pages of every cut, and of its files
+// of higher levels, are copied first, under everything that applications do.
 func TestPrefixCopied(t *testing.T) {
 	defer vfs.SetLargeCut(0)()
 	for _, foreign := range []bool{false, true} {

@@ -13,7 +13,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// looked is a source that has nothing, and a commit frame that nobody called a success.
+// looked is a source without pages, and with a commit frame that CommitPhaseTwo has not
+// followed.
 type looked struct {
 	*database
 	looks atomic.Int64
@@ -28,8 +29,8 @@ func (l *looked) Cut(context.Context, *shipping.Extra) (shipping.Cut, error) {
 	return nil, nil
 }
 
-// A commit frame without a success is looked at for some 10 s after it was written, and
-// not for ever, however often others look.
+// A commit frame without a success is rechecked for some 10 s after it was written, and
+// no longer, however often others call Look.
 func TestRecheckEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &looked{database: &database{}}

@@ -11,8 +11,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/continuity"
 )
 
-// evidence is what this process knows of whether the database may go on from its
-// replica. It is of the shipper's goroutine.
+// evidence is this process's evidence on whether the database may continue its replica.
+// Only the shipper's goroutine uses it.
 type evidence struct{ continuity.Evidence }
 
 func (d *database) atOpen() evidence {
@@ -27,8 +27,8 @@ func (d *database) atOpen() evidence {
 	}}
 }
 
-// goesOn notes that the database goes on from the replica's newest file, and that the
-// ledger has what that lacks. A claim is still to be made.
+// goesOn notes that the database continues the replica's newest file, and that the ledger
+// has all pages which that file lacks. With claim, the claim is still to be made.
 func (e *evidence) goesOn(claim bool) {
 	e.Record, e.Proof, e.Restored, e.Rewound = continuity.OwnFile, continuity.Proven, claim, false
 }
@@ -74,13 +74,13 @@ func (d *database) Recognize(ctx context.Context, tip *replica.Tip) error {
 		d.goOn(tip)
 	}
 	if v.Action == continuity.Continue && v.Why != continuity.Known {
-		d.ledger.Keep() // the other actions upload something at once, which does that, too
+		d.ledger.Keep() // the other actions upload a file at once, which also does that
 	}
 	d.evidence.goesOn(v.Action == continuity.Claim)
 	return nil
 }
 
-// gather finds out what the replica's tip is to this database.
+// gather finds out how the replica's tip relates to this database.
 func (d *database) gather(ctx context.Context, tip *replica.Tip) (continuity.Evidence, error) {
 	e := d.evidence.Evidence
 	e.OwnChanges = !d.ledger.Clean() || d.ledger.Unscanned(d.opened.Found)
@@ -109,7 +109,7 @@ func (d *database) gather(ctx context.Context, tip *replica.Tip) (continuity.Evi
 	return e, nil
 }
 
-// obey does what a verdict asks for, but for a halt.
+// obey carries out a verdict, except a halt.
 func (d *database) obey(v continuity.Verdict) {
 	d.claim.Store(v.Action == continuity.Claim)
 	d.ledger.Decided()
@@ -136,7 +136,7 @@ func (d *database) obey(v continuity.Verdict) {
 	}
 }
 
-// goOn makes the replica's tip the file that the next one follows.
+// goOn makes the replica's tip the file that the next cut follows.
 func (d *database) goOn(tip *replica.Tip) {
 	pos := shipper.Position{TXID: tip.MaxTXID, Checksum: tip.Checksum}
 	mark, _ := d.ledger.Find(pos)
@@ -148,7 +148,7 @@ func (d *database) goOn(tip *replica.Tip) {
 	d.ledger.Recognized(mark)
 }
 
-// halt says why replication halts, and what the ways out are.
+// halt returns an error with the reason of a halt, and the remedies.
 func (d *database) halt(tip *replica.Tip, why continuity.Why, differs string) error {
 	newest := fmt.Sprintf("the newest file is TXID %s of %s", tip.MaxTXID, tip.Time.UTC().Format(time.RFC3339Nano))
 	if differs != "" {
@@ -171,7 +171,7 @@ func (d *database) halt(tip *replica.Tip, why continuity.Why, differs string) er
 		}
 	}
 	d.forgetFingerprint()
-	if why != continuity.Diverged { // which is what the error says anyway
+	if why != continuity.Diverged { // ErrDiverged already says so
 		newest = why.String() + ": " + newest
 	}
 	return fmt.Errorf("%w: %s (%s%s)", shipper.ErrDiverged, newest, remedy, d.cfg.foreignHint())

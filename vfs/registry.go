@@ -12,14 +12,14 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// registry knows the databases that are open in this process. A database is
-// identified by its file, not by its name.
+// registry holds the databases that are open in this process. Their files identify them,
+// not their names.
 type registry struct {
 	mu        sync.Mutex
 	byPath    map[string]*database
 	byFile    map[fileID]*database
 	byReplica map[string]*database     // by [storage.Place]
-	opening   map[fileID]chan struct{} // closed when the database is there, or cannot be
+	opening   map[fileID]chan struct{} // closed when the database is open, or cannot be opened
 }
 
 var databases = registry{
@@ -29,15 +29,15 @@ var databases = registry{
 	opening:   map[fileID]chan struct{}{},
 }
 
-// find returns the open database of that path, nil if there is none.
+// find returns the open database at a path, nil if there is none.
 func (r *registry) find(path string) *database {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.byPath[path]
 }
 
-// isOpen reports whether a database is open. One that is being closed has to be done
-// first.
+// isOpen reports whether a database is open. It waits for a database that is being
+// closed.
 func (r *registry) isOpen(path string) bool {
 	for {
 		d := r.find(path)
@@ -52,7 +52,7 @@ func (r *registry) isOpen(path string) bool {
 	}
 }
 
-// acquire returns the database of an open file, which gains a connection.
+// acquire returns the database of an open file, and adds a connection to it.
 func (r *registry) acquire(v *replicated, path string, file vfs.File, cfg settings) (*database, error) {
 	id, err := identify(path, file)
 	if err != nil {
@@ -68,7 +68,7 @@ func (r *registry) acquire(v *replicated, path string, file vfs.File, cfg settin
 		}
 		switch {
 		case busy != nil:
-			<-busy // local work: a look at the WAL, a checkpoint, the page that a cut was reading
+			<-busy // local work: a scan of the WAL, a checkpoint, the page that a cut was reading
 		case errors.Is(err, errLocked) && time.Now().Before(deadline):
 			time.Sleep(lockPoll)
 		default:
@@ -77,8 +77,9 @@ func (r *registry) acquire(v *replicated, path string, file vfs.File, cfg settin
 	}
 }
 
-// join adds a connection to a database. It returns nothing if there is none: the
-// caller must create it. One that is being opened or closed has to be done first.
+// join adds a connection to a database. It returns nothing if the database is not open:
+// the caller must create it. It returns busy if the database is being opened or closed:
+// the caller must wait for that first.
 func (r *registry) join(path string, id fileID, cfg settings) (_ *database, busy chan struct{}, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,7 +113,7 @@ func (r *registry) join(path string, id fileID, cfg settings) (_ *database, busy
 
 var errReplaced = errors.New("the file was replaced while it is open (close every connection to it first)")
 
-// hasReplica reports whether settings name the replica of a database, in any spelling.
+// hasReplica reports whether settings name a database's replica, in any spelling.
 func (d *database) hasReplica(cfg settings) bool {
 	if d.cfg.replica == cfg.replica {
 		return true
@@ -125,8 +126,8 @@ func (d *database) hasReplica(cfg settings) bool {
 	return storage.Place(store) == d.place
 }
 
-// create makes the database that join found missing, with one connection. It reads
-// the WAL, which may take its time: others can open theirs meanwhile.
+// create makes the database that join found missing, with one connection. It reads the
+// WAL, which may take long: other databases can be opened meanwhile.
 func (r *registry) create(v *replicated, path string, id fileID, cfg settings) (*database, error) {
 	d, err := v.newDatabase(path, id, cfg)
 	r.mu.Lock()
@@ -150,7 +151,7 @@ func (r *registry) create(v *replicated, path string, id fileID, cfg settings) (
 	return d, nil
 }
 
-// ownReplica says how a database gets a replica of its own.
+// ownReplica returns the remedy for two databases with one replica.
 func ownReplica(cfg settings) string {
 	if cfg.fromBase {
 		return baseHint
@@ -158,9 +159,9 @@ func ownReplica(cfg settings) string {
 	return "give each database a replica URL of its own"
 }
 
-// release takes a connection away. The last one's waits for the replica, up to
-// close_timeout, and then ends replication, unless somebody has reopened the
-// database, or another last one still waits.
+// release removes a connection. The release of the last connection waits for the replica,
+// up to close_timeout, and then ends replication, unless the database was reopened, or
+// another last release still waits.
 func (r *registry) release(d *database) {
 	if !r.leave(d) {
 		return
@@ -184,7 +185,8 @@ func (r *registry) remove(d *database) {
 	close(d.closed)
 }
 
-// closing returns what is closed when a database is gone, nil if it is not going.
+// closing returns a channel that is closed when the database is closed, nil if the
+// database is not being closed.
 func (r *registry) closing(d *database) chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// A database that is renamed while it is open, and another one that gets its name: no
-// cut takes a read mark of the other one's WAL index, which would stop no checkpoint.
+// A database is renamed while it is open, and another database gets its name: no cut
+// takes a read mark in the other database's WAL index, which would stop no checkpoint.
 func TestRenamedWhileOpen(t *testing.T) {
 	r := newRun(t)
 	moved := filepath.Join(filepath.Dir(r.Path), "moved.db")
@@ -37,7 +37,7 @@ func TestRenamedWhileOpen(t *testing.T) {
 		t.Errorf("the replica went from %s to %s", tip, got)
 	}
 
-	// Its name given back, it goes on.
+	// When it has its name back, replication continues.
 	other.Close()
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		os.Remove(r.Path + suffix)

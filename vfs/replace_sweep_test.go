@@ -26,30 +26,30 @@ import (
 
 var replaceTwice = flag.Bool("replace.twice", false, "TestReplacementKilled kills at every pair of operations, not at some")
 
-// replaceVar holds what a process is to do in which it is killed. It is this test
+// replaceVar holds the orders of a process that is killed. The process is this test
 // binary, which runs TestReplacementKilled.
 const replaceVar = "WALVFS_TEST_REPLACE"
 
-// Exit statuses of a process that ended as if it was killed.
+// Exit statuses of a process that ended as if killed.
 const (
 	exitKilled  = 77
-	exitWriting = 78 // to the state file
+	exitWriting = 78 // during a write to the state file
 )
 
-// A replaceOrder has a process replace a database, go on with it and end before one of
-// the operations that change files.
+// A replaceOrder makes a process replace a database, continue with it and end before one
+// of the operations that change files.
 type replaceOrder struct {
 	Path, Replica string
 	Restore       string // the parameter, "" to force a restore
 	At            int    // the operation, from 1
-	Torn          bool   // half of a write to the state file is done
+	Torn          bool   // it does half of a write to the state file
 }
 
-// TestReplacementKilled: a process is killed before any operation on files with which it
-// replaces a database by its replica's newest state, goes on with it and replicates; and
-// then once more in the same way. SQLite finds the old database or the new one. Started
-// again, the application has the new one, and everything that it has committed since, and
-// replicates. What is left is named as README.md says.
+// TestReplacementKilled kills a process before any operation on files with which it
+// replaces a database by its replica's newest state, continues with it and replicates;
+// and then kills the next process in the same way. SQLite finds the old database or the
+// new one. Started again, the application has the new database, with every commit since,
+// and replicates. The files left have the names in README.md.
 func TestReplacementKilled(t *testing.T) {
 	if text := os.Getenv(replaceVar); text != "" {
 		replaceAndDie(text)
@@ -115,7 +115,8 @@ func (o replaceOrder) replace() error {
 	return conn.Close()
 }
 
-// A dyingDisk is a state file whose process ends before an operation, or in the middle.
+// A dyingDisk is a state file whose process ends before an operation, or in the middle of
+// it.
 type dyingDisk struct {
 	diskhook.Disk
 	now  func() bool
@@ -139,7 +140,7 @@ func (d dyingDisk) Sync() error {
 	return d.Disk.Sync()
 }
 
-// sweepOnce has a process killed before each operation, and returns how many there are.
+// sweepOnce kills a process before each operation, and returns the number of operations.
 func (r *replacedDB) sweepOnce() int {
 	for at := 1; ; at++ {
 		r.putBack()
@@ -156,7 +157,7 @@ func (r *replacedDB) sweepOnce() int {
 	}
 }
 
-// sweepTwice has a process killed, and the one that is started after it.
+// sweepTwice kills a process, and then the process that is started after it.
 func (r *replacedDB) sweepTwice(operations int) {
 	for first := 1; first <= operations; first++ {
 		for second := 1; second <= operations; second++ {
@@ -174,8 +175,8 @@ func (r *replacedDB) sweepTwice(operations int) {
 	}
 }
 
-// kill starts a process that is killed before an operation, if it comes to it, and
-// returns how many commits it has made.
+// kill starts a process that is killed before an operation, if it reaches the operation,
+// and returns how many commits it has made.
 func (r *replacedDB) kill(at int, torn bool) (code, committed int) {
 	r.t.Helper()
 	text, err := json.Marshal(replaceOrder{r.path, string(r.url()), r.restore, at, torn})
@@ -193,8 +194,8 @@ func (r *replacedDB) kill(at int, torn bool) (code, committed int) {
 	return code, strings.Count(string(out), "committed")
 }
 
-// check looks at what a process has left, starts the application again, and looks at
-// what it does.
+// check checks the files that a process has left, starts the application again, and
+// checks its result.
 func (r *replacedDB) check(committed int, label string) {
 	t := r.t
 	t.Helper()
@@ -233,7 +234,7 @@ func (r *replacedDB) check(committed int, label string) {
 	}
 	defer store.Close()
 	requireEqual(t, store, r.path)
-	if r.restore == "" { // which cleans up
+	if r.restore == "" { // a restore cleans up
 		if _, err := restore.Restore(t.Context(), store, r.path, restore.Options{Force: true}); err != nil {
 			t.Errorf("%s: %v", label, err)
 		}
@@ -247,7 +248,7 @@ func (r *replacedDB) check(committed int, label string) {
 	}
 }
 
-// look returns what SQLite finds, without a change to anything.
+// look returns the rows that SQLite finds, without changing a file.
 func (r *replacedDB) look() []string {
 	r.t.Helper()
 	path := filepath.Join(r.t.TempDir(), "look.db")
@@ -284,8 +285,7 @@ func isPrefix(prefix, of []string) bool {
 	return len(of) >= len(prefix) && slices.Equal(of[:len(prefix)], prefix)
 }
 
-// rowsOf returns the rows of a database, by a copy's connection that leaves the file as
-// it is found.
+// rowsOf returns the rows of a database. It reads a copy, so the file stays unchanged.
 func rowsOf(t *testing.T, path string) []string {
 	t.Helper()
 	copied := filepath.Join(t.TempDir(), "rows.db")

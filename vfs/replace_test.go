@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// unproven crashes and has another program checkpoint, so that only a comparison proves
-// that the database is behind the rival.
+// unproven crashes, and another program makes a checkpoint, so that only a comparison
+// proves that the database is behind the rival.
 func unproven(r *run) {
 	r.T.Helper()
 	save(r.T, r.Path).Crash(r.T, r.Store, r.Path, r.Conn)
@@ -20,8 +20,8 @@ func unproven(r *run) {
 	rival(r)
 }
 
-// A modification time in the future, as after the clock was set back, does not keep a
-// database from being replaced.
+// An open replaces a database also if its modification time is in the future, as after
+// the clock was set back.
 func TestReplaceWithFutureTime(t *testing.T) {
 	r := newRun(t)
 	unproven(r)
@@ -35,8 +35,8 @@ func TestReplaceWithFutureTime(t *testing.T) {
 	}
 }
 
-// On a file system that keeps times in seconds, a commit in the same second as the look
-// at the database, after the comparison has read it, is not lost.
+// On a file system that keeps times in seconds, a commit in the same second as the
+// inspection of the database, after the comparison has read it, is not lost.
 func TestReplaceOnCoarseClock(t *testing.T) {
 	r := newRun(t)
 	unproven(r)
@@ -65,7 +65,7 @@ func TestReplaceOnCoarseClock(t *testing.T) {
 	}
 }
 
-// While another program has the database open, nothing is asked or downloaded twice.
+// While another program has the database open, no request or download is repeated.
 func TestReplaceAsksOnce(t *testing.T) {
 	for name, prepare := range map[string]func(r *run){
 		"proven":   func(r *run) { r.Conn.Close(); rival(r) },

@@ -12,11 +12,11 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile"
 )
 
-// A replaced database is one that is about to be, and its replica, which can both be put
-// back.
+// A replacedDB is a database that is about to be replaced, and its replica. Both can be
+// restored.
 type replacedDB struct {
 	t       *testing.T
-	dir     string // of everything
+	dir     string // of the database and the replica
 	path    string
 	replica string // its directory
 	restore string // the parameter, "" to force a restore
@@ -51,7 +51,7 @@ func (r *replacedDB) uri(params ...string) string {
 	return uri(r.path, r.url(), append(params, "close_timeout=20s")...)
 }
 
-// othersGoOn has another machine go on from the replica.
+// othersGoOn makes another machine continue the replica.
 func (r *replacedDB) othersGoOn() {
 	r.t.Helper()
 	path := filepath.Join(r.t.TempDir(), "rival.db")
@@ -62,7 +62,7 @@ func (r *replacedDB) othersGoOn() {
 	r.want = rowsOf(r.t, path)
 }
 
-// crash runs statements through a connection and has the process die before it closes.
+// crash runs statements through a connection, and the process dies before it closes.
 func (r *replacedDB) crash(uri string, sql ...string) disk {
 	r.t.Helper()
 	conn := open(r.t, uri)
@@ -76,7 +76,7 @@ func (r *replacedDB) crash(uri string, sql ...string) disk {
 	return d
 }
 
-// replacements are databases that are to be replaced, by name.
+// replacements are databases to replace, by name.
 var replacements = map[string]func(t *testing.T) *replacedDB{
 	"missing": func(t *testing.T) *replacedDB {
 		r := newReplaced(t, "if-missing")
@@ -134,7 +134,7 @@ var replacements = map[string]func(t *testing.T) *replacedDB{
 	},
 }
 
-// save remembers everything.
+// save saves the files of the database and the replica.
 func (r *replacedDB) save() {
 	r.t.Helper()
 	r.files, r.objects = map[string]savedFile{}, map[string]bool{}
@@ -159,7 +159,7 @@ func (r *replacedDB) save() {
 	}
 }
 
-// inode is a second name of the database file, by which it comes back.
+// inode is a second name of the database file, which putBack uses.
 func (r *replacedDB) inode() string { return filepath.Join(r.dir, "inode") }
 
 func (r *replacedDB) objectNames() (names []string) {
@@ -175,8 +175,8 @@ func (r *replacedDB) objectNames() (names []string) {
 	return names
 }
 
-// putBack has everything be as it was when it was saved, the database's inode and the
-// times of its files included.
+// putBack restores everything that save saved, including the database's inode and the
+// times of its files.
 func (r *replacedDB) putBack() {
 	r.t.Helper()
 	var errs []error
@@ -199,7 +199,7 @@ func (r *replacedDB) putBack() {
 	}
 }
 
-// names are of the files in the database's directory.
+// names returns the names of the files in the database's directory.
 func (r *replacedDB) names() (names []string) {
 	entries, err := os.ReadDir(filepath.Dir(r.path))
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 // A replacement of a database by its replica, if [continuity.BeforeOpen] finds a reason.
-// The store is asked once for its tip.
+// It looks up the replica's tip once.
 type replacement struct {
 	path  string
 	cfg   settings
@@ -26,15 +26,15 @@ type replacement struct {
 	log   *slog.Logger
 
 	found   ledger.Inspection
-	tip     *replica.Tip // nil until the store was asked, or if it has none
+	tip     *replica.Tip // nil before the look-up, or if the replica has none
 	asked   bool
 	verdict continuity.Verdict // of found
-	judged  bool               // there is one
+	judged  bool               // verdict is set
 }
 
 func (r *replacement) run(ctx context.Context) error {
 	return r.waiting(func() error {
-		lock, err := lockDatabase(r.path) // it stays as it is found
+		lock, err := lockDatabase(r.path) // the file stays unchanged
 		if err != nil {
 			return err
 		}
@@ -53,13 +53,13 @@ func (r *replacement) run(ctx context.Context) error {
 // mostChanges is how often a database may change before it is judged.
 const mostChanges = 10
 
-// waiting repeats an attempt while somebody has the database open, up to lock_timeout, and
-// when somebody has written to it.
+// waiting retries while another program has the database open, up to lock_timeout, and
+// after another program has written to it.
 func (r *replacement) waiting(try func() error) error {
 	for deadline := r.cfg.lockUntil(); ; time.Sleep(lockPoll) {
 		err := try()
 		for again := 0; errors.Is(err, errChanged) && again < mostChanges; again++ {
-			err = try() // it may have something of its own now
+			err = try() // the database may have commits of its own now
 		}
 		if inUse := errors.Is(err, restore.ErrInUse) || errors.Is(err, errLocked); !inUse || time.Now().After(deadline) {
 			return err
@@ -67,9 +67,9 @@ func (r *replacement) waiting(try func() error) error {
 	}
 }
 
-// judge decides whether the database is to be replaced. What was found before is not
-// judged again: while a program has the database open, an attempt follows another one
-// every few milliseconds, and a comparison downloads the replica.
+// judge decides whether to replace the database. It does not judge an unchanged database
+// again: while a program has the database open, attempts follow each other every few
+// milliseconds, and a comparison downloads the replica.
 func (r *replacement) judge(ctx context.Context) (continuity.Verdict, error) {
 	before := r.found
 	e, err := r.inspect()
@@ -83,7 +83,7 @@ func (r *replacement) judge(ctx context.Context) (continuity.Verdict, error) {
 	return r.verdict, err
 }
 
-// decide gathers what it takes to decide.
+// decide gathers the evidence until a decision is possible.
 func (r *replacement) decide(ctx context.Context, e continuity.Evidence) (v continuity.Verdict, err error) {
 	v = continuity.BeforeOpen(e)
 	if v.Action == continuity.AskReplica {
@@ -104,7 +104,7 @@ func (r *replacement) decide(ctx context.Context, e continuity.Evidence) (v cont
 	return v, nil
 }
 
-// inspect gathers what the files tell.
+// inspect gathers the evidence of the local files.
 func (r *replacement) inspect() (e continuity.Evidence, err error) {
 	e.Restore = continuity.Restore(r.cfg.restore)
 	_, presence, err := restore.Look(r.path)
@@ -120,7 +120,7 @@ func (r *replacement) inspect() (e continuity.Evidence, err error) {
 	return e, nil
 }
 
-// ask finds out what the replica's tip is to the database.
+// ask finds out how the replica's tip relates to the database.
 func (r *replacement) ask(ctx context.Context) (_ continuity.Tip, err error) {
 	acked := r.found.Acked()
 	if !r.asked {
@@ -148,9 +148,9 @@ func (r *replacement) ask(ctx context.Context) (_ continuity.Tip, err error) {
 	return continuity.TipFollows, nil
 }
 
-// nothing fails if a replica without a tip is a backup all the same, which cannot be restored or
-// not be continued: an application whose database is missing must not start with an
-// empty one beside it.
+// nothing fails if a replica without a tip holds a backup nevertheless, which cannot be
+// restored or not be continued: an application whose database is missing must not start
+// with an empty database then.
 func (r *replacement) nothing(ctx context.Context) error {
 	from := replica.New(r.store, replica.Options{})
 	switch _, err := from.Files(ctx); {
@@ -162,8 +162,8 @@ func (r *replacement) nothing(ctx context.Context) error {
 	return from.Begins(ctx)
 }
 
-// replace puts the replica's newest state in the place of the database, or of nothing.
-// It decides again while nobody can have the database open.
+// replace restores the replica's newest state over the database, or to a path without a
+// database. It confirms the verdict once no other program can have the database open.
 func (r *replacement) replace(ctx context.Context, why continuity.Why) error {
 	opts := restore.Options{Logger: r.log}
 	what := "restored"
@@ -193,8 +193,9 @@ func (r *replacement) replace(ctx context.Context, why continuity.Why) error {
 	return nil
 }
 
-// noteLoss has the state file outlive a crash: the replacement begins with a checkpoint, and
-// without the WAL nothing shows that the disk has lost commits.
+// noteLoss writes the loss to the state file, so that it survives a crash: the
+// replacement begins with a checkpoint, and without the WAL nothing shows that the disk
+// has lost commits.
 func (r *replacement) noteLoss(ctx context.Context) error {
 	left, err := r.left(ctx)
 	if err != nil {
@@ -211,8 +212,8 @@ func (r *replacement) noteLoss(ctx context.Context) error {
 	return err
 }
 
-// left finds the file of the replica that holds what the disk has not lost. It returns
-// none if retention has removed it.
+// left finds the replica's newest file of which the disk has lost nothing. It returns
+// zero if retention has removed that file.
 func (r *replacement) left(ctx context.Context) (shipper.Position, error) {
 	for txid := r.tip.MaxTXID - 1; txid > 0; txid-- {
 		file, err := replica.New(r.store, replica.Options{}).Raw(ctx, txid)
@@ -232,12 +233,13 @@ func (r *replacement) isThere() bool {
 	return err == nil && presence == restore.Present
 }
 
-// errChanged: what was found is no longer so, and is judged again.
+// errChanged: the database has changed since judge inspected it, and must be judged
+// again.
 var errChanged = errors.New("another program keeps writing to the database (stop it first)")
 
-// settle waits until a write to the database would change its time: else one in the same
-// tick of the clock would go unnoticed. It waits for one tick at most, since the time may
-// be one in the future.
+// settle waits until a write to the database would change its modification time:
+// otherwise a write in the same tick of the clock would go unnoticed. It waits for one
+// tick at most, since that time may be in the future.
 func (r *replacement) settle() error {
 	if r.found.Found.Settled {
 		return nil
@@ -250,7 +252,7 @@ func (r *replacement) settle() error {
 	return nil
 }
 
-// confirm reports whether the database is still as it was when it was judged.
+// confirm returns nil if the database has not changed since it was judged.
 func (r *replacement) confirm() error {
 	now, err := ledger.Inspect(r.path, r.store.String())
 	if err != nil {
@@ -262,9 +264,9 @@ func (r *replacement) confirm() error {
 	return nil
 }
 
-// compare compares the database with the older file of the replica that it held last, at
-// its own last commit: what came after that file would be lost. A write after that must
-// show.
+// compare compares the database, at its own last commit, with the newest file that the
+// replica acknowledged to it: a replacement would lose commits after that file. A later
+// write must be noticed.
 func (r *replacement) compare(ctx context.Context) (continuity.Content, error) {
 	if err := r.settle(); err != nil {
 		return continuity.Uncompared, err

@@ -8,15 +8,15 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// rest closes the internal connection, which takes far more memory than everything
-// else that replication has of a database. Its files stay open: the
-// lock on the database file keeps other connections from being the last to close,
-// and the one on the WAL index keeps the next ones from making it anew.
+// rest closes the internal connection, which takes far more memory than the rest of a
+// database's replication. Its files stay open: the lock on the database file keeps other
+// connections from being the last to close, and the lock on the WAL index keeps the next
+// connections from creating a new index.
 //
 // https://sqlite.org/lockingv3.html#locking, and UNIX_SHM_DMS in os_unix.c
 func (d *database) rest() error {
 	if d.wal == nil {
-		return nil // SQLite has not opened one
+		return nil // SQLite has not opened the WAL
 	}
 	if err := wal.LockDeadMan(d.shm); err != nil {
 		return err

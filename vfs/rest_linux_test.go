@@ -8,15 +8,15 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// At rest replication has no connection. Its files alone keep the WAL in being,
-// whoever closes the database, until the replica has everything.
+// At rest, replication has no connection. Its files alone keep the WAL in existence,
+// whichever program closes the database, until the replica has every commit.
 func TestRestKeepsWAL(t *testing.T) {
 	r := newRun(t)
 	if vfs.HasConn(r.Path) {
 		t.Error("replication has a connection at rest")
 	}
 	r.Conn.Close()
-	r.Conn = open(t, uri(r.Path, r.Store)) // with time to close
+	r.Conn = open(t, uri(r.Path, r.Store)) // with the default close_timeout
 	release := hold(t, r.Store, r.Conn)
 	index, err := os.Stat(r.Path + "-shm")
 	if err != nil {
@@ -52,7 +52,7 @@ func TestRestKeepsWAL(t *testing.T) {
 	requireIntact(t, r.Store)
 }
 
-// commits returns how many commits the WAL index of a database has seen.
+// commits returns the number of commits in the WAL index of a database.
 func commits(t *testing.T, path string) uint32 {
 	t.Helper()
 	b, err := os.ReadFile(path + "-shm")

@@ -2,8 +2,8 @@
 
 package vfs
 
-// rest keeps the internal connection: here, its locks are not known well enough to
-// do without it.
+// rest keeps the internal connection: on this system, walvfs does not know its locks well
+// enough to do without it.
 func (d *database) rest() error { return nil }
 
 // closeFiles has nothing to close: the connection has not left its files.

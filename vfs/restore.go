@@ -8,10 +8,10 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// restoreFirst restores a database before SQLite opens it, if it is asked for and
-// there is a reason. A store that cannot be reached is an error, and so is a database
-// that cannot be replaced: the application would go on from a state that is not the
-// newest. Until the caller calls opened, no other connection does the same.
+// restoreFirst restores a database before SQLite opens it, if the settings say so and
+// there is a reason. It fails if the store cannot be reached, and if the database cannot
+// be replaced: the application would continue from an older state. Until the caller calls
+// opened, no other connection restores or opens the database.
 func restoreFirst(path string, cfg settings, create bool) (opened func(), err error) {
 	if cfg.restore == RestoreNever {
 		return func() {}, nil

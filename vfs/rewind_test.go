@@ -10,9 +10,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore"
 )
 
-// An older moment that is put back into production: the application goes on from it, what
-// came after stays restorable, and another writer that goes on meanwhile is fenced. Without
-// that being asked for, replication halts and says so.
+// An older moment is put back into production: the application continues from it, later
+// states stay restorable, and another writer that continues meanwhile is fenced. If the
+// restore did not request this, replication halts with an error.
 func TestRewind(t *testing.T) {
 	for _, rewind := range []bool{true, false} {
 		r := newRun(t)
@@ -56,7 +56,7 @@ func TestRewind(t *testing.T) {
 		requireEqual(t, r.Store, path)
 		requireIntact(t, r.Store)
 
-		// It is done once.
+		// Only the first open does so.
 		conn = open(t, uri(path, machine, "close_timeout=1ms"))
 		tip := lastTXID(t, r.Store)
 		exec(t, conn, "INSERT INTO t VALUES ('later')")
@@ -68,8 +68,8 @@ func TestRewind(t *testing.T) {
 	}
 }
 
-// A writer that goes on while an older moment is restored to go on from wins, and the
-// restored database does not.
+// A writer that continues during such a restore of an older moment wins, and the restored
+// database halts.
 func TestRewindIsOvertaken(t *testing.T) {
 	r := newRun(t)
 	older := lastTXID(t, r.Store)

@@ -15,8 +15,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// What others wrote, or an earlier run left, is shipped when the database is
-// opened, and not only with the next commit.
+// An open ships commits of other programs, or of an earlier run, without waiting for the
+// next commit.
 func TestOpenShips(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -31,7 +31,7 @@ func TestOpenShips(t *testing.T) {
 	eventually(t, "the replica has the row", func() bool { return replicaRows(t, store) == "1" })
 }
 
-// Databases are named as their URIs name them.
+// Flush finds databases by the names in their URIs.
 func TestDrainByName(t *testing.T) {
 	store := newReplica(t)
 	dir := t.TempDir()
@@ -105,8 +105,7 @@ func (h *databaseHandler) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// An upload that was given up, and that the store did not give up, is recognized
-// when it arrives in the middle of a later run.
+// A later run recognizes an upload that an earlier run gave up, but the store completed.
 func TestLateUpload(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")

@@ -13,16 +13,16 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// The tests of this file take one trap of SQLite each.
+// Each test of this file covers one trap of SQLite.
 
-// TestFailedSync: a commit whose sync failed is in the WAL, complete, and did not
-// happen. Even a COMMIT that succeeds after it, of nothing, does not make it so.
+// TestFailedSync: a commit whose sync failed is complete in the WAL, but not committed.
+// Even a later COMMIT without changes, which succeeds, does not commit it.
 func TestFailedSync(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
 	var fail atomic.Bool
 	conn := open(t, faulty(path, store, &faultHooks{sync: func(file string) error {
-		// The cut syncs the WAL too, but not while this is set.
+		// The cut also syncs the WAL, but not while this is set.
 		if file == "wal" && fail.Load() {
 			return errInjected
 		}
@@ -49,8 +49,8 @@ func TestFailedSync(t *testing.T) {
 	requireEqual(t, store, path)
 }
 
-// TestTwoFiles: the first file of a transaction whose second file fails is
-// committed, and nobody says so.
+// TestTwoFiles: the first file of a transaction whose second file fails is committed,
+// without CommitPhaseTwo.
 func TestTwoFiles(t *testing.T) {
 	for _, psow := range []string{"psow=1", "psow=0"} {
 		t.Run(psow, func(t *testing.T) {
@@ -83,8 +83,8 @@ func TestTwoFiles(t *testing.T) {
 	}
 }
 
-// TestResetDuringCut: a read mark of 0 does not stop a reset. The frames that the
-// cut is about to read are overwritten, and it notices.
+// TestResetDuringCut: a read mark of 0 does not stop a reset. The cut notices that the
+// frames it is about to read are overwritten.
 func TestResetDuringCut(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -101,7 +101,7 @@ func TestResetDuringCut(t *testing.T) {
 	exec(t, conn, "CREATE TABLE t (x)", manyRows)
 	settled(t, path)
 
-	// Everything is checkpointed before the cut begins.
+	// A checkpoint copies every frame before the cut begins.
 	release := hold(t, store, conn)
 	exec(t, conn, "UPDATE t SET x = randomblob(500) WHERE rowid <= 200")
 	checkpoint(t, conn, sqlite3.CHECKPOINT_FULL)
@@ -118,7 +118,7 @@ func TestResetDuringCut(t *testing.T) {
 	if during.Load() != nil {
 		t.Fatal("no frame was read")
 	}
-	settled(t, path) // what was written during the cut
+	settled(t, path) // the commits during the cut
 	requireEqual(t, store, path)
 	requireIntact(t, store)
 }
@@ -132,7 +132,7 @@ func walHeader(t *testing.T, path string) []byte {
 	return b[:format.WALHeaderSize]
 }
 
-// TestFailedCut: the pages of a cut that failed are in the next one.
+// TestFailedCut: the pages of a failed cut are in the next cut.
 func TestFailedCut(t *testing.T) {
 	for _, where := range []string{"read", "sync"} {
 		t.Run(where, func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestFailedCut(t *testing.T) {
 			var fail atomic.Bool
 			conn := open(t, faulty(path, store, &faultHooks{
 				read: func(file string, p []byte, off int64) error {
-					// The page of a frame, as the cut reads it and the application does not.
+					// The page of a frame; only the cut reads with this size.
 					if where == "read" && file == "wal" && len(p) >= 512 && fail.Swap(false) {
 						return errInjected
 					}
@@ -170,8 +170,8 @@ func TestFailedCut(t *testing.T) {
 	}
 }
 
-// TestToldOutOfOrder: a connection that commits first may be told last. What
-// another one's success wakes up includes both.
+// TestToldOutOfOrder: the connection that commits first may get CommitPhaseTwo last. The
+// cut that the other connection's success wakes includes both commits.
 func TestToldOutOfOrder(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")

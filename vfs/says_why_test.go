@@ -14,12 +14,13 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// Whoever has no more than the error of a transaction, as from database/sql, can log why it
-// failed, and test for it: the explained error is its code and its cause.
+// A program that has only the error of a transaction, as from database/sql, can log why
+// the transaction failed, and test for it: the explained error matches its code and its
+// cause.
 func TestErrorsSayWhy(t *testing.T) {
 	for _, test := range []struct {
 		name, params string
-		fenced       bool // else the store is down
+		fenced       bool // otherwise the store is down
 		code         error
 		cause        error
 		says         string

@@ -15,10 +15,10 @@ import (
 	"github.com/walvfs/walvfs/vfs/config"
 )
 
-// settings are what one database is opened with.
+// settings are the settings with which a database is opened.
 type settings struct {
 	replica      string
-	fromBase     bool // the replica's URL is made of WALVFS_REPLICA and the file name
+	fromBase     bool // the replica's URL is WALVFS_REPLICA with the file name appended
 	interval     time.Duration
 	closeTimeout time.Duration
 	lockTimeout  time.Duration
@@ -28,18 +28,18 @@ type settings struct {
 	fencing      Fencing
 	durability   Durability
 	syncTimeout  time.Duration // how long commits wait for the replica, 0 for ever
-	maxLag       time.Duration // beyond which writes are refused, 0 for never
+	maxLag       time.Duration // the lag beyond which writes are refused, 0 for none
 	onFenced     OnFenced
 	policy       shipping.Policy
 	storage      storage.Options
-	uri          url.Values   // what it says
+	uri          url.Values   // its parameters
 	parameters   []string     // that the VFS underneath reads
-	logger       *slog.Logger // calls back
+	logger       *slog.Logger // queues calls
 	calls        *callbacks
 }
 
-// configure reads the settings of a main database. It reports false if the
-// file's own URI does not ask for this VFS.
+// configure reads the settings of a main database. It reports false if the file's own URI
+// does not name this VFS.
 func (v *replicated) configure(name *vfs.Filename) (s settings, ok bool, err error) {
 	params := name.URIParameters()
 	ok, err = v.asked(params)
@@ -83,8 +83,8 @@ func (v *replicated) defaults() settings {
 	}
 }
 
-// effective returns what the first of several policies says that says something, and else the
-// default.
+// effective returns a policy whose fields come from the first of several policies that
+// sets them, and otherwise from the default.
 func effective(policies ...shipper.Policy) shipping.Policy {
 	p := shipping.DefaultPolicy()
 	for _, q := range slices.Backward(policies) {
@@ -124,8 +124,8 @@ func (v *replicated) findReplica(path string, s *settings) error {
 	return nil
 }
 
-// baseHint follows a message about a replica that is another database's, whose URL
-// is from the environment.
+// baseHint follows a message about another database's replica whose URL is from the
+// environment.
 const baseHint = config.EnvBase + " tells databases apart by their file names only: add replica=URL to the URI of one of them, or name both in walvfs.yml instead"
 
 // foreignHint continues a message about a replica that another database wrote.

@@ -15,8 +15,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore"
 )
 
-// TestReaderHoldsWAL: a WAL grows beyond 100 MB because a reader stays. What is
-// uploaded is what changed, each time, and the reader's end changes nothing.
+// TestReaderHoldsWAL: a WAL grows beyond 100 MB because a reader stays. Each upload holds
+// only the changed pages, and the end of the reader does not change that.
 func TestReaderHoldsWAL(t *testing.T) {
 	if testing.Short() {
 		t.Skip("writes 100 MB")
@@ -35,7 +35,7 @@ func TestReaderHoldsWAL(t *testing.T) {
 		if i%10 == 0 {
 			before := lastTXID(t, store)
 			settled(t, path)
-			// At most what changes: the rows' pages, and the table's and the header's.
+			// At most the changed pages: those of the rows, the table and the header.
 			if got := pagesSinceTXID(t, store, before); got > 2*45 {
 				t.Errorf("%d pages were uploaded", got)
 			}
@@ -60,8 +60,8 @@ func TestReaderHoldsWAL(t *testing.T) {
 	requireIntact(t, store)
 }
 
-// TestLockPage: a database that is larger than 1 GiB has a page that SQLite never
-// writes, and no file of the replica holds it.
+// TestLockPage: a database larger than 1 GiB has a page that SQLite never writes, and no
+// file of the replica holds it.
 func TestLockPage(t *testing.T) {
 	if testing.Short() || raceDetected() {
 		t.Skip("writes 1 GiB")
@@ -115,8 +115,7 @@ func TestLockPage(t *testing.T) {
 	t.Logf("took %s", time.Since(start))
 }
 
-// raceDetected reports whether the race detector is on, which makes everything
-// slower.
+// raceDetected reports whether the race detector is on, which slows tests down.
 func raceDetected() bool {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

@@ -9,7 +9,7 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile/diskhook"
 )
 
-// fullDisks are the databases whose state file cannot be written to.
+// fullDisks are the databases whose state file fails every write.
 var fullDisks sync.Map // by path
 
 func init() {

@@ -10,9 +10,10 @@ import (
 var errSuperJournal = errors.New("walvfs: write refused: durability=sync cannot confirm a transaction over two or more other databases in rollback mode (put them into WAL mode, or use a transaction of its own)")
 
 // refuseSuper refuses a transaction that ends with a super-journal: SQLite ignores what
-// CommitPhaseTwo returns then, so that a commit which the replica does not confirm would
-// be acknowledged. It comes before the commit frame is written. Of the transaction's
-// databases, two or more have a rollback journal, and the main database has a name.
+// CommitPhaseTwo returns then, so a commit that the replica does not confirm would be
+// acknowledged. It runs before the commit frame is written. A super-journal needs two or
+// more databases with a rollback journal in the transaction, and a main database with a
+// name.
 //
 // https://sqlite.org/atomiccommit.html#_multi_file_commit
 func (f *mainFile) refuseSuper() error {

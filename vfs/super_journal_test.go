@@ -11,8 +11,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// SQLite ignores what the files of a transaction with a super-journal answer in the end:
-// sync mode refuses such a transaction, and no other one.
+// SQLite ignores the results of CommitPhaseTwo in a transaction with a super-journal:
+// sync mode refuses such transactions, and no others.
 func TestSyncSuperJournal(t *testing.T) {
 	for _, test := range []struct {
 		name    string

@@ -19,8 +19,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// sweepVFS fails what replication does with the files, one operation at a time,
-// and nothing that the application does.
+// sweepVFS makes replication's operations on files fail, one at a time, and none of the
+// application's.
 type sweepVFS struct {
 	sqlitevfs.VFS
 
@@ -35,15 +35,15 @@ func init() {
 	vfs.Register("replicated-sweep", vfs.Options{Base: "sweep", Logger: slog.New(slog.DiscardHandler)})
 }
 
-// A sweep counts operations and fails one of them.
+// A sweep counts operations and makes one of them fail.
 type sweep struct {
 	mu   sync.Mutex
 	at   int    // the operation that fails, from 1
-	most int    // how many do, 0 for one
+	most int    // the number of failures, 0 for one
 	n    int    // operations so far
-	what string // failed
+	what string // the failed operations
 	fail func(what string) error
-	next func() // with the operation after it, if not nil
+	next func() // called with the operation after it, if not nil
 
 	opening atomic.Bool // the application opens the database, and may recover it
 }
@@ -68,7 +68,7 @@ func (v *sweepVFS) set(path string, s *sweep) {
 	v.sweeps[path] = s
 }
 
-// pathOf returns the database that is swept.
+// pathOf returns the path of a sweep's database.
 func (v *sweepVFS) pathOf(s *sweep) string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -111,9 +111,9 @@ type sweepFile struct {
 	internal bool
 }
 
-// ours reports whether a read is replication's. Once a WAL is recovered, and
-// without transactions that spill, SQLite reads no header of the WAL or of a
-// frame alone: capture does, through the application's file.
+// ours reports whether a read is replication's. Once a WAL is recovered, and without
+// transactions that spill, SQLite does not read a header of the WAL or of a frame alone:
+// capture does, through the application's file.
 func (f *sweepFile) ours(n int) bool {
 	return f.internal || f.kind == "WAL" && (n == 32 || n == 24) && !f.sweep.opening.Load()
 }
@@ -172,8 +172,8 @@ func (f *sweepFile) Lock(lock sqlitevfs.LockLevel) error {
 	return f.File.Lock(lock)
 }
 
-// sweepOnce is a short life of a database that has been there before, with every
-// way in which a WAL starts over.
+// sweepOnce runs a short life of an existing database, with every way in which a WAL
+// starts over.
 func sweepOnce(t *testing.T, template []byte, s *sweep, store *storagetest.Memory, label string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -192,7 +192,7 @@ func sweepOnce(t *testing.T, template []byte, s *sweep, store *storagetest.Memor
 		}
 		commits = append(commits, liveDigest(t, path))
 	}
-	do("SELECT count(*) FROM t") // a commit of nothing: what was there is the first state
+	do("SELECT count(*) FROM t") // a commit without changes: the first state is the existing database
 	do("INSERT INTO t VALUES (randomblob(3000))")
 	do("UPDATE t SET x = randomblob(600) WHERE rowid < 5")
 	hurried(t, path, label)
@@ -233,7 +233,7 @@ func sweepOpen(t *testing.T, uri string, s *sweep, label string) *sqlite3.Conn {
 	return conn
 }
 
-// sweepTemplate is a database in WAL mode, closed.
+// sweepTemplate returns a closed database in WAL mode.
 func sweepTemplate(t *testing.T) []byte {
 	path := filepath.Join(t.TempDir(), "template.db")
 	conn := open(t, "file:"+path)
@@ -243,9 +243,9 @@ func sweepTemplate(t *testing.T) []byte {
 	return save(t, path)[""]
 }
 
-// TestSweepFiles is invariants 2 and 5: the n-th operation of replication on the
-// local files fails, or some from it on, for every n until a run has no n-th one.
-// The application does not notice, and the replica converges.
+// TestSweepFiles holds invariants 2 and 5: the n-th operation of replication on the local
+// files fails, or several from the n-th on, for every n until a run has no n-th
+// operation. The application gets no error, and the replica converges.
 func TestSweepFiles(t *testing.T) {
 	template := sweepTemplate(t)
 	for _, most := range []int{1, 5} {
@@ -265,7 +265,7 @@ func TestSweepFiles(t *testing.T) {
 	}
 }
 
-// TestSweepStateFile: the state file cannot be written to between the n-th and the next
+// TestSweepStateFile: writes to the state file fail between the n-th and the next
 // operation on the local files.
 func TestSweepStateFile(t *testing.T) {
 	template := sweepTemplate(t)
@@ -290,8 +290,8 @@ func TestSweepStateFile(t *testing.T) {
 	}
 }
 
-// TestSweepStorage: from the n-th operation on the replica, some fail: before they
-// take effect, or after, so that only their answer is lost.
+// TestSweepStorage: from the n-th operation on the replica, some operations fail: before
+// they take effect, or after, so that only their answer is lost.
 func TestSweepStorage(t *testing.T) {
 	template := sweepTemplate(t)
 	for _, test := range []struct {

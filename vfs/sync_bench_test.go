@@ -17,8 +17,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// BenchmarkSync is what durability=sync costs with a store that takes 30 ms for each
-// request: one connection waits for one upload, many share them.
+// BenchmarkSync measures the cost of durability=sync with a store that takes 30 ms for
+// each request: one connection waits for one upload, many connections share uploads.
 //
 //	go test ./vfs -run xxx -bench Sync -benchtime 5s
 func BenchmarkSync(b *testing.B) {
@@ -81,7 +81,7 @@ func benchSync(b *testing.B, conns int) {
 	all := time.Since(began)
 	b.StopTimer()
 	slices.Sort(took)
-	upload := time.Duration(spent.Load() / uploads.Load()).Seconds() // as it was, on this machine
+	upload := time.Duration(spent.Load() / uploads.Load()).Seconds() // as measured on this machine
 	b.ReportMetric(took[len(took)/2].Seconds()/upload, "p50-uploads")
 	b.ReportMetric(took[len(took)*99/100].Seconds()/upload, "p99-uploads")
 	b.ReportMetric(float64(b.N)/all.Seconds(), "commits/s")

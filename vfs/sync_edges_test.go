@@ -15,8 +15,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// A commit that waits for a replica in vain does not have the WAL grow without bound
-// under what others commit.
+// While a commit waits for a replica in vain, other commits do not make the WAL grow
+// without bound.
 func TestSyncPinsWALNoLonger(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -37,7 +37,8 @@ func TestSyncPinsWALNoLonger(t *testing.T) {
 	if err := <-done; !errors.Is(err, vfs.ErrUnconfirmed) || !strings.Contains(vfs.Cause(conn).Error(), "WAL has grown") {
 		t.Errorf("got %v, %v", err, vfs.Cause(conn))
 	}
-	// It ends at once until the WAL has started over, which the next writers can have it do.
+	// Waits end at once until the WAL has started over, which the next writers can now
+	// achieve.
 	began := time.Now()
 	if err := conn.Exec("INSERT INTO t VALUES (2)"); !errors.Is(err, vfs.ErrUnconfirmed) || time.Since(began) > 5*time.Second {
 		t.Errorf("got %v after %s", err, time.Since(began))
@@ -59,7 +60,7 @@ func TestSyncPinsWALNoLonger(t *testing.T) {
 }
 
 // A commit that SQLite makes although its connection was interrupted before, as when a
-// savepoint is rolled back, waits as any other.
+// savepoint is rolled back, waits like any other commit.
 func TestSyncInterruptedBefore(t *testing.T) {
 	store := newReplica(t)
 	conn := open(t, uri(filepath.Join(t.TempDir(), "app.db"), store, "durability=sync"))
@@ -95,18 +96,18 @@ func TestSyncInterruptedBefore(t *testing.T) {
 	requireReplicated(t, store, 2)
 }
 
-// interrupts are the connections that fill interrupts.
+// interrupts holds the connections that fill interrupts.
 var interrupts = map[*sqlite3.Conn]context.CancelFunc{}
 
-// fill writes more than the cache holds, and has the connection be interrupted.
+// fill writes more than the cache holds, and interrupts the connection.
 func fill(t *testing.T, conn *sqlite3.Conn) error {
 	exec(t, conn, manyRows)
 	interrupts[conn]()
 	return conn.Exec("SELECT 1")
 }
 
-// A transaction of database/sql whose context ends before COMMIT is rolled back, and one
-// whose context ends while it waits is not confirmed.
+// A transaction of database/sql whose context ends before COMMIT is rolled back, and a
+// transaction whose context ends while it waits is unconfirmed.
 func TestSyncInterruptDatabaseSQL(t *testing.T) {
 	store := newReplica(t)
 	db, err := driver.Open(uri(filepath.Join(t.TempDir(), "app.db"), store, "durability=sync", "sync_timeout=off", "close_timeout=1ms"))
@@ -142,8 +143,8 @@ func TestSyncInterruptDatabaseSQL(t *testing.T) {
 	requireReplicated(t, store, 2)
 }
 
-// Of a transaction over two files whose first one is not confirmed, both are replicated
-// once the stores answer, and the connection goes on.
+// If the first file of a transaction over two files is unconfirmed, both files are
+// replicated once the stores answer, and the connection still works.
 func TestSyncAttachedFirstUnconfirmed(t *testing.T) {
 	a, b := newReplica(t), newReplica(t)
 	dir := t.TempDir()

@@ -14,8 +14,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// What SQLite has synced is not synced again, but for what somebody else has committed
-// since, or in its place.
+// A cut does not sync a WAL again that SQLite has synced, unless another program has
+// committed since, or instead.
 func TestSyncedBySQLite(t *testing.T) {
 	path, conn, _ := openInternal(t, "replicated")
 	plain, err := sqlite3.Open("file:" + path + "?_pragma=synchronous(normal)")
@@ -63,7 +63,7 @@ func TestSyncedBySQLite(t *testing.T) {
 	}
 }
 
-// fullDisk fails writes of commit frames.
+// fullDisk makes writes of commit frames fail.
 type fullDisk struct {
 	vfs.VFS
 	full atomic.Bool
@@ -91,8 +91,8 @@ func (f *fullWAL) WriteAt(p []byte, off int64) (int, error) {
 
 func (f *fullWAL) Unwrap() vfs.File { return f.File }
 
-// A frame that could not be written is not what a later sync makes durable, although the
-// same frame is written then.
+// A sync does not count for a frame whose write failed before it, although the same frame
+// is written after it.
 func TestSyncedIsWritten(t *testing.T) {
 	disk := &fullDisk{VFS: vfs.Find("")}
 	vfs.Register("full-disk", disk)
@@ -104,7 +104,7 @@ func TestSyncedIsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer plain.Close()
-	if err := plain.Exec("BEGIN; SELECT * FROM t"); err != nil { // the WAL does not begin anew
+	if err := plain.Exec("BEGIN; SELECT * FROM t"); err != nil { // the WAL does not start over
 		t.Fatal(err)
 	}
 	d := databases.find(path)

@@ -2,9 +2,9 @@ package vfs
 
 import "sync"
 
-// turns are of connections that look whether a database is to be restored, and then open
-// it. Each path has one at a time: what the next one does depends on what it finds, and
-// neither may replace a file that the other is about to open.
+// turns serialise connections that may restore a database, and then open it. Each path
+// has one turn at a time: the next connection's action depends on the file that it finds,
+// and neither may replace a file that the other is about to open.
 var turns = turnstile{taken: map[string]*turn{}}
 
 type turnstile struct {
@@ -15,10 +15,11 @@ type turnstile struct {
 type turn struct {
 	path string
 	over chan struct{}
-	err  error // why the database was not restored; to be read when it is over
+	err  error // why the database was not restored; read it after over is closed
 }
 
-// take waits for a turn. It fails with the error of the turn that it has waited for.
+// take waits for a turn. If it has waited for a turn that failed, it fails with the same
+// error.
 func (s *turnstile) take(path string) (*turn, error) {
 	for mine := (&turn{path: path, over: make(chan struct{})}); ; {
 		other := s.put(mine)
@@ -32,7 +33,7 @@ func (s *turnstile) take(path string) (*turn, error) {
 	}
 }
 
-// put returns whose turn it is instead, nil if it is nobody's.
+// put takes a turn if the path is free. Otherwise it returns the current turn.
 func (s *turnstile) put(mine *turn) (other *turn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

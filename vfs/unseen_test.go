@@ -13,13 +13,14 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// What others do to the database at moments when this process cannot see it.
+// The tests of this file change the database by other programs at moments when this
+// process cannot see it.
 
-// theirs changes one row from outside of the VFS.
+// theirs changes one row from outside the VFS.
 const theirs = "UPDATE t SET x = 'theirs' WHERE rowid = 300"
 
-// One empty WAL is like another: a foreign commit, checkpointed and truncated away
-// between two cuts, is found all the same.
+// One empty WAL is like another: replication nevertheless finds a foreign commit that was
+// checkpointed and truncated away between two cuts.
 func TestForeignCommitBetweenEmptyWALs(t *testing.T) {
 	for name, begin := range map[string]func(r *run){
 		"truncated": func(r *run) {
@@ -49,8 +50,8 @@ func TestForeignCommitBetweenEmptyWALs(t *testing.T) {
 	}
 }
 
-// A database that somebody else has open when we close it is not closed: what is
-// in the WAL then is found at the next open.
+// A last close does not checkpoint a database that another program has open: the next
+// open finds the commits in the WAL.
 func TestCloseBesideForeign(t *testing.T) {
 	r := newRun(t)
 	r.Conn.Close()
@@ -66,8 +67,8 @@ func TestCloseBesideForeign(t *testing.T) {
 	r.RequireShips(wholeDatabase)
 }
 
-// A foreign commit after the state was proven and before our connection holds the
-// WAL is found.
+// Replication finds a foreign commit after the state was proven and before its own
+// connection holds the WAL.
 func TestForeignCommitWhileOpening(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -103,7 +104,7 @@ func TestForeignCommitWhileOpening(t *testing.T) {
 }
 
 // The first transaction of an epoch is rolled back after it spilled, and the next
-// one rewrites the header with the same salts.
+// transaction rewrites the header with the same salts.
 func TestCrashAfterEqualSalts(t *testing.T) {
 	r := newRun(t)
 	checkpoint(t, r.Conn, sqlite3.CHECKPOINT_FULL)
@@ -155,8 +156,8 @@ func untilReset(t *testing.T, conn *sqlite3.Conn, armed *atomic.Bool) {
 	})
 }
 
-// A database that was deleted and begun anew, with the inode of the old one, is a
-// stranger to the old one's replica.
+// A database that was deleted and created again, with the inode of the old file, does not
+// continue the old database's replica.
 func TestDeletedDatabase(t *testing.T) {
 	r := newRun(t)
 	r.Conn.Close()
@@ -174,7 +175,7 @@ func TestDeletedDatabase(t *testing.T) {
 	}
 }
 
-// A halt because the disk lost commits outlives a clean close.
+// A halt because the disk lost commits survives a clean close.
 func TestDiskLostIsNotForgotten(t *testing.T) {
 	r := newRun(t)
 	d := save(t, r.Path)
@@ -192,7 +193,7 @@ func TestDiskLostIsNotForgotten(t *testing.T) {
 	}
 }
 
-// A file that took the place of an open database is not shipped as its content.
+// Replication does not ship a file that replaced an open database as its content.
 func TestReplacedPath(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -211,7 +212,8 @@ func TestReplacedPath(t *testing.T) {
 	}
 }
 
-// The same by a connection that stays open, and empties the WAL before the first cut.
+// TestForeignCommitWhileOpeningIsCheckpointed is TestForeignCommitWhileOpening with a
+// connection that stays open, and empties the WAL before the first cut.
 func TestForeignCommitWhileOpeningIsCheckpointed(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")

@@ -12,19 +12,19 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile"
 )
 
-// replicated is the VFS: it opens files of the VFS underneath and wraps the two
-// kinds that tell of commits, main databases and their WALs.
+// replicated is the VFS: it opens files of the VFS underneath and wraps the two kinds
+// that see commits, main databases and their WALs.
 type replicated struct {
 	vfs.VFS
-	name     string // that it is registered under, without internalSuffix
+	name     string // the registered name, without internalSuffix
 	opts     Options
 	internal bool // opens the cut's own connections
 }
 
 var _ vfs.VFSFilename = (*replicated)(nil)
 
-// Open implements [vfs.VFS]. SQLite calls OpenFilename instead, but for
-// temporary files.
+// Open implements [vfs.VFS]. SQLite calls OpenFilename instead, except for temporary
+// files.
 func (v *replicated) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
 	return vfsutil.WrapOpen(v.VFS, name, flags)
 }
@@ -47,13 +47,13 @@ func (v *replicated) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.F
 	}
 }
 
-// createLike creates files beside the database before SQLite does, with the database's
-// mode and owner. go-sqlite3 does not follow those, as SQLite in C does: what root, or
-// a process with another umask, leaves behind would lock the application out. If it
-// fails, so does SQLite, and says so.
+// createLike creates files next to the database before SQLite does, with the database's
+// mode and owner. SQLite in C gives its files this mode and owner, go-sqlite3 does not:
+// files left by root, or by a process with another umask, would lock the application out.
+// If createLike fails, SQLite fails, too, and reports it.
 //
-// The "-shm" is safe to create when the WAL is opened: the connection holds a shared
-// lock on the database, and nobody deletes the one without an exclusive lock.
+// The "-shm" is safe to create when the WAL is opened: the connection holds a shared lock
+// on the database, and SQLite deletes the "-shm" only under an exclusive lock.
 func createLike(name *vfs.Filename, flags vfs.OpenFlag, suffixes ...string) {
 	database := name.Database()
 	if flags&vfs.OPEN_CREATE == 0 || !exists(database) {
@@ -114,15 +114,15 @@ func (v *replicated) openMain(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File,
 	switch {
 	case db.nothingToShip():
 	case db.mayLack():
-		db.wake() // what an earlier run left
+		db.wake() // ship what an earlier run did not
 	default:
-		db.ship.Look() // what others wrote meanwhile
+		db.ship.Look() // find commits of other programs
 	}
 	return &mainFile{File: file, shm: vfsutil.WrapSharedMemory(file), db: db, sync: cfg.durability == DurabilitySync, syncTimeout: cfg.syncTimeout}, outFlags, nil
 }
 
-// acquire returns the database of an open file, once it is known that replication
-// sees in it what is on the disk.
+// acquire returns the database of an open file, after it has checked that replication
+// sees the same bytes as the disk has.
 func (v *replicated) acquire(path string, file vfs.File, cfg settings) (*database, error) {
 	if databases.find(path) == nil {
 		if err := sameOnDisk(path, file); err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// Every way of committing through database/sql says that it is not confirmed.
+// Every way of committing through database/sql returns ErrUnconfirmed.
 func TestUnconfirmedDatabaseSQL(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")

@@ -30,13 +30,13 @@ type crowd struct {
 	end       time.Time
 
 	made        atomic.Uint32 // the newest commit
-	told        atomic.Uint32 // the newest one that somebody was told to be in the replica
-	times       atomic.Int64  // that somebody was
+	told        atomic.Uint32 // the newest commit that a client was told to be in the replica
+	times       atomic.Int64  // the number of such answers
 	unconfirmed atomic.Int64
 }
 
-// Whatever connections do, and whatever the store does, nobody is told that a commit
-// is in the replica before it is there.
+// Whatever connections and the store do, no connection is told that the replica has a
+// commit before it has.
 func TestWaiters(t *testing.T) {
 	seed := *waitersSeed
 	if seed == 0 {
@@ -71,7 +71,8 @@ func TestWaiters(t *testing.T) {
 	}
 }
 
-// restore restores the newest TXID, which has what anybody was told of before.
+// restore restores the newest TXID, and fails unless it has every commit that a client
+// was told to be in the replica.
 func (c *crowd) restore() {
 	c.Helper()
 	least := c.told.Load()
@@ -90,7 +91,7 @@ func atoi(s string) (n uint32) {
 	return n
 }
 
-// tell notes that somebody was told that the replica has a commit.
+// tell notes that a client was told that the replica has a commit.
 func (c *crowd) tell(how string, n uint32) {
 	if held := c.store.held.Load(); held < n {
 		c.Errorf("%s: whoever waits for commit %d was told so when the replica ends at commit %d", how, n, held)
@@ -189,7 +190,7 @@ func (w *client) commit() {
 		return
 	}
 	n := w.next()
-	sql := fmt.Sprintf("PRAGMA user_version = %d", n) // which may be all: one frame
+	sql := fmt.Sprintf("PRAGMA user_version = %d", n) // this may be the whole transaction: one frame
 	if w.rng.IntN(2) == 0 {
 		sql += fmt.Sprintf("; INSERT INTO t(x) VALUES (randomblob(%d))", w.rng.IntN(3000))
 	}
@@ -200,7 +201,7 @@ func (w *client) commit() {
 		w.exec("ROLLBACK")
 		return
 	}
-	raise(&w.made, n-1) // those before have been committed
+	raise(&w.made, n-1) // the commits before it have succeeded
 	err := w.conn.Exec("COMMIT")
 	if unconfirmed := errors.Is(err, vfs.ErrUnconfirmed); unconfirmed && w.sync {
 		w.unconfirmed.Add(1)
@@ -213,8 +214,8 @@ func (w *client) commit() {
 	}
 }
 
-// next reads the number of the next commit from the header, which nobody else writes
-// meanwhile.
+// next reads the number of the next commit from the header. No other connection writes
+// the header meanwhile.
 func (w *client) next() uint32 {
 	stmt, _, err := w.conn.Prepare("PRAGMA user_version")
 	if err != nil {

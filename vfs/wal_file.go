@@ -9,22 +9,22 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// walFile is one connection's WAL. SQLite asks a WAL for the base interface only.
+// walFile is one connection's WAL. SQLite uses only the base interface of a WAL.
 //
-// SQLite writes a frame in two pieces, header and page, which walFile writes as one: a
-// system call less a frame makes up for what replication costs. Nobody looks at a frame
-// before its transaction is committed, and SQLite writes the page next, whatever
-// happens, but for headers that it writes again when a transaction has written a page
-// twice. Those are of frames that the transaction wrote before. With psow=0, SQLite may
-// split either piece, and nothing waits.
+// SQLite writes a frame in two pieces, header and page, which walFile writes as one: one
+// system call less a frame makes up for the cost of replication. No reader looks at a
+// frame before its transaction is committed, and SQLite always writes the page next,
+// except after headers that it rewrites when a transaction has written a page twice. Such
+// headers belong to frames that the transaction wrote before. With psow=0, SQLite may
+// split either piece, and walFile holds nothing back.
 type walFile struct {
 	vfs.File
 	main   *mainFile
-	psow   bool   // as it was when SQLite opened the file
+	psow   bool   // when SQLite opened the file
 	frame  []byte // a header that waits for its page
-	at     int64  // where it goes, 0 for none
-	commit bool   // it ends a transaction
-	end    walEnd // of what it has written
+	at     int64  // the offset of frame, 0 for none
+	commit bool   // frame ends a transaction
+	end    walEnd // of its last write
 }
 
 // A walEnd is the end of a WAL. The checksum of its last frame covers all frames before it.
@@ -34,7 +34,7 @@ type walEnd struct {
 	checksum [2]uint32
 }
 
-// isAt reports whether a boundary is just there. Nil is nowhere.
+// isAt reports whether a boundary is exactly at e. It is false for a nil e.
 func (e *walEnd) isAt(at format.WALIndex) bool {
 	return e != nil && at.MxFrame > 0 && *e == walEnd{at.Salt, format.FrameOffset(at.PageSize, at.MxFrame+1), at.FrameChecksum}
 }
@@ -43,9 +43,9 @@ var _ vfs.FileUnwrap = (*walFile)(nil)
 
 // WriteAt forwards. A write at offset 0 is the header, and a reset. A frame
 // header with a commit size may become a commit: it wakes the shipper, because
-// CommitPhaseTwo does not come for the first of two files whose second one
-// fails. With psow=0 headers are also written in pieces, but only those of
-// copies that fill a sector after the commit frame.
+// CommitPhaseTwo does not come for the first of two files whose second one fails. With
+// psow=0, SQLite also writes headers in pieces, but only in copies that fill a sector
+// after the commit frame.
 func (f *walFile) WriteAt(p []byte, off int64) (int, error) {
 	if f.main.db.mayRefuse() {
 		if err := f.main.refuse(); err != nil {
@@ -91,10 +91,10 @@ func (f *walFile) writePage(p []byte, off int64) (int, error) {
 	return len(p), f.flush()
 }
 
-// flush writes what waits.
+// flush writes the frame that waits.
 func (f *walFile) flush() error {
 	_, err := f.File.WriteAt(f.frame, f.at)
-	f.end = walEnd{} // a frame that is not there is not made durable
+	f.end = walEnd{} // a sync cannot make a missing frame durable
 	if err == nil {
 		header := format.ParseFrame(f.frame)
 		f.end = walEnd{header.Salt, f.at + int64(len(f.frame)), header.Checksum}
@@ -106,8 +106,8 @@ func (f *walFile) flush() error {
 	return err
 }
 
-// Sync forwards. It makes all frames durable up to the last one that was written here, as
-// there is one writer at a time.
+// Sync forwards. It makes all frames durable up to the last one written through this
+// file, because there is one writer at a time.
 func (f *walFile) Sync(flags vfs.SyncFlag) error {
 	end := f.end
 	err := f.File.Sync(flags)
@@ -149,7 +149,7 @@ func (f *walFile) Truncate(size int64) error {
 	return f.main.db.ledger.Reset(f.File, format.Salt{}, func() error { return f.File.Truncate(0) })
 }
 
-// Close closes the file, unless it is left open without its connection.
+// Close closes the file, unless replication keeps it open without its connection.
 func (f *walFile) Close() error {
 	if d := f.main.db; f.main.internal && f.File == d.wal {
 		if d.resting {

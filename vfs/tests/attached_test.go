@@ -21,9 +21,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// TestAttached: databases that are attached to one connection have a replica
-// each, and a plain one among them has none, not even where the environment
-// names one for all.
+// TestAttached: databases attached to one connection have a replica each, and a plain
+// database among them has none, even if the environment names a replica for all.
 func TestAttached(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("WALVFS_REPLICA", "file://"+filepath.Join(dir, "any"))
@@ -94,8 +93,8 @@ func TestAttached(t *testing.T) {
 	}
 }
 
-// spend writes to three databases in one transaction, sometimes rolled back, and
-// to some of them alone.
+// spend writes to three databases in one transaction, and sometimes rolls it back, and to
+// some of them alone.
 func spend(conn *sqlite3.Conn, rng *rand.Rand) error {
 	end := "COMMIT"
 	if rng.IntN(5) == 0 {

@@ -1,7 +1,7 @@
-// Package tests has the tests of package vfs that need real stores, through the drivers
-// of cloud stores, and Litestream as the second opinion on what is in them. They are
-// apart from it because "go mod tidy" asks of a program for all that the tests of the
-// packages need that it imports.
+// Package tests contains the tests of package vfs that need real stores, through the
+// drivers of cloud stores, and Litestream as the second opinion on their content. They
+// are a package of their own because "go mod tidy" adds everything that the tests of a
+// program's imported packages need.
 package tests
 
 import (
@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(storagetest.WithTools(m)) }
 
-// What the tests of package vfs need, too, is in package dbtest.
+// Helpers that the tests of package vfs also need are in package dbtest.
 var (
 	newReplica       = dbtest.NewReplica
 	uri              = dbtest.URI

@@ -25,12 +25,12 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// The tests of this file use real stores, through the real drivers, and have
-// Litestream as the second opinion on what is in them. The other direction, a
-// replica that Litestream wrote, is tested by package restore.
+// The tests of this file use real stores, through the real drivers, and Litestream as the
+// second opinion on their content. Package restore tests the other direction, a replica
+// that Litestream wrote.
 
-// TestInterop: an ordinary application's replica restores with Litestream to the
-// same bytes as with us, at each TXID, and Litestream can go on from it.
+// TestInterop: Litestream restores an ordinary application's replica to the same bytes as
+// walvfs, at each TXID, and can continue it.
 func TestInterop(t *testing.T) {
 	for _, test := range []struct {
 		store    string
@@ -57,8 +57,8 @@ func TestInterop(t *testing.T) {
 	}
 }
 
-// runBank opens a bank for three connections, closes it again, and returns how
-// many transactions it committed.
+// runBank opens a bank for three connections, closes it again, and returns the number of
+// committed transactions.
 func runBank(t *testing.T, path, replica string, pageSize int) (commits int) {
 	t.Helper()
 	seed := rand.Uint64()
@@ -86,7 +86,7 @@ func runBank(t *testing.T, path, replica string, pageSize int) (commits int) {
 					err = maintain(c, rng)
 				}
 				if expected(err) && rng.IntN(6) == 0 {
-					err = dbtest.Flush(ctx, path) // or all fit into a few TXIDs
+					err = dbtest.Flush(ctx, path) // otherwise all fit into a few TXIDs
 				}
 			}
 			if !expected(err) {
@@ -118,8 +118,8 @@ func pageSizeOf(t *testing.T, path string) int {
 	return 65536
 }
 
-// requireSecondOpinion restores the newest TXID and some others with both
-// programs. Each is the bank at one commit, a later one at a later commit.
+// requireSecondOpinion restores the newest TXID and some others with both programs. Each
+// is the bank at one commit, and a later TXID at a later commit.
 func requireSecondOpinion(t *testing.T, l *litestream, store storage.Store, path string, commits int) {
 	points := restorable(t, store)
 	t.Logf("%d commits in %d TXIDs, %d bytes", commits, len(points), len(readFile(t, path)))
@@ -153,7 +153,7 @@ func restorable(t *testing.T, store storage.Store) []format.TXID {
 	return files.Restorable()
 }
 
-// requireListed has Litestream list the replica.
+// requireListed makes Litestream list the replica.
 func requireListed(t *testing.T, l *litestream, store storage.Store) {
 	files, err := replica.All(t.Context(), store)
 	if err != nil {
@@ -174,7 +174,7 @@ func requireListed(t *testing.T, l *litestream, store storage.Store) {
 	}
 }
 
-// takeoverConfig makes Litestream compact at once, so that it has to read what we
+// takeoverConfig makes Litestream compact at once, so that it must read files that walvfs
 // wrote.
 const takeoverConfig = `
 levels:
@@ -192,8 +192,8 @@ dbs:
       sync-interval: 20ms
 `
 
-// requireTakeover restores with Litestream on another machine, as it were, and
-// has Litestream replicate from there.
+// requireTakeover restores with Litestream, as on another machine, and makes Litestream
+// replicate from there.
 func requireTakeover(t *testing.T, l *litestream, store storage.Store, commits int) {
 	dir := t.TempDir()
 	path, config := filepath.Join(dir, "bank.db"), filepath.Join(dir, "litestream.yml")

@@ -25,18 +25,17 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// What the killed process is told, by environment variable. It is this test
-// binary, which runs TestKill.
+// Environment variables of the killed process. The process is this test binary, which
+// runs TestKill.
 const (
 	killPath    = "WALVFS_TEST_KILL_PATH"
 	killReplica = "WALVFS_TEST_KILL_REPLICA"
 	killSeed    = "WALVFS_TEST_KILL_SEED"
 )
 
-// TestKill: a process is killed at any moment, and once more after it was started
-// again. What it was told to be in the replica is there, on another machine,
-// together with everything before it and nothing that was not committed; and
-// what is left on this machine converges.
+// TestKill kills a process at any moment, and once more after it was started again. The
+// replica has every acknowledged row when it is restored on another machine, with all
+// rows before it and no uncommitted row; and the files left on this machine converge.
 func TestKill(t *testing.T) {
 	if path := os.Getenv(killPath); path != "" {
 		victim(path, os.Getenv(killReplica), os.Getenv(killSeed))
@@ -88,9 +87,9 @@ func testKill(t *testing.T, replica *storagetest.Replica, seed uint64) {
 	requireEqual(t, store, path)
 }
 
-// TestInterruptedTwice: what TestKill meets now and then. The last upload of a
-// first run arrived, but its answer did not; the first one of the second run did
-// not arrive. The replica is still this database's own.
+// TestInterruptedTwice reproduces a rare case of TestKill. The last upload of a first run
+// arrived, but its answer did not; the first upload of the second run did not arrive. The
+// replica is still this database's own.
 func TestInterruptedTwice(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -132,8 +131,8 @@ func TestInterruptedTwice(t *testing.T) {
 	requireEqual(t, store, path)
 }
 
-// TestFirstStatement: an application that opens its database alone, and has set
-// no busy timeout, never finds it locked by what replication does at that time.
+// TestFirstStatement: an application that opens its database alone, without a busy
+// timeout, never finds the database locked by replication.
 func TestFirstStatement(t *testing.T) {
 	store := newReplica(t)
 	path := filepath.Join(dbtest.MemoryDir(t), "app.db")
@@ -147,8 +146,8 @@ func TestFirstStatement(t *testing.T) {
 	}
 }
 
-// runVictim starts a process that writes, kills it some time after it has opened
-// the database, and returns the largest number that it said of each kind.
+// runVictim starts a process that writes, kills it some time after it has opened the
+// database, and returns the largest number of each kind in its output.
 func runVictim(t *testing.T, path, replica string, seed uint64, after time.Duration) map[string]int {
 	t.Helper()
 	cmd := osexec.Command(os.Args[0], "-test.run=^TestKill$", "-test.v=false", "-test.timeout=1m")
@@ -175,7 +174,7 @@ func runVictim(t *testing.T, path, replica string, seed uint64, after time.Durat
 		}
 		said[what] = max(said[what], n)
 	}
-	// The error of one that was killed has no exit code.
+	// The error of a killed process has no exit code.
 	var exit *osexec.ExitError
 	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() >= 0 {
 		t.Fatalf("the process was not killed: %v\n%s", err, &log)
@@ -186,8 +185,8 @@ func runVictim(t *testing.T, path, replica string, seed uint64, after time.Durat
 	return said
 }
 
-// victim writes numbered rows from several connections, and says what it has
-// done, until it is killed.
+// victim writes numbered rows from several connections, and prints its progress, until it
+// is killed.
 func victim(path, replica, seed string) {
 	say := func(what string, n int) { os.Stdout.WriteString(fmt.Sprintf("%s %d\n", what, n)) } // one write each
 	fail := func(err error) {
@@ -219,7 +218,8 @@ func victim(path, replica, seed string) {
 					break
 				}
 				say("committed", n)
-				// The first never waits, the second always, the others sometimes.
+				// The first connection never waits, the second always, the others
+				// sometimes.
 				if i == 1 || i > 1 && rng.IntN(4) == 0 {
 					if err = dbtest.Flush(context.Background(), path); err == nil {
 						say("acked", n)
@@ -232,8 +232,8 @@ func victim(path, replica, seed string) {
 	wg.Wait()
 }
 
-// A numbered database has rows 1 to n, each of a content that its number tells,
-// and in each slot the last number that went into it.
+// A numbered database has rows 1 to n, each with a content that follows from its number,
+// and in each slot the last number written to it.
 const numberedSchema = `BEGIN;
 	CREATE TABLE IF NOT EXISTS row (n INTEGER PRIMARY KEY, data TEXT);
 	CREATE TABLE IF NOT EXISTS slot (id INTEGER PRIMARY KEY, n INTEGER, data TEXT);
@@ -244,7 +244,7 @@ const numberedData = "printf('%0*d', 50 + n * 7919 % 3000, n)"
 // addNumber commits the next row and returns its number.
 func addNumber(conn *sqlite3.Conn, rng *rand.Rand) (n int, err error) {
 	if rng.IntN(6) == 0 {
-		// Frames that no commit follows, and that the next transaction overwrites.
+		// These frames have no commit, and the next transaction overwrites them.
 		err = conn.Exec("BEGIN IMMEDIATE; UPDATE slot SET data = randomblob(2500); ROLLBACK")
 	}
 	if err == nil {
@@ -265,8 +265,8 @@ func addNumber(conn *sqlite3.Conn, rng *rand.Rand) (n int, err error) {
 	return n, errors.Join(stmt.Close(), conn.Exec("COMMIT"))
 }
 
-// requireNumbered fails unless a database is as it was after some row was
-// committed, and returns which.
+// requireNumbered fails unless a database is in the state after some row's commit, and
+// returns the row's number.
 func requireNumbered(t *testing.T, conn *sqlite3.Conn, label string) (last int) {
 	t.Helper()
 	if got := query(t, conn, "PRAGMA integrity_check"); got != "ok" {
@@ -289,8 +289,8 @@ func requireNumbered(t *testing.T, conn *sqlite3.Conn, label string) (last int) 
 	return last
 }
 
-// requireElsewhere restores, from nothing but the replica, and returns how many
-// rows it holds.
+// requireElsewhere restores the database from only the replica, and returns its number of
+// rows.
 func requireElsewhere(t *testing.T, l *litestream, store storage.Store) int {
 	t.Helper()
 	_, err := restore.Restore(t.Context(), store, filepath.Join(t.TempDir(), "app.db"), restore.Options{})

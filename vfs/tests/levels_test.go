@@ -16,8 +16,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// Whatever level a restore takes its files from, it gives the database as it was at
-// one commit, a later one for a later TXID: ours and Litestream's, over restarts,
+// Whatever level a restore takes its files from, it restores the database at one commit,
+// and a later TXID at a later commit: walvfs's restore and Litestream's, over restarts,
 // with retention at work above level 0.
 func TestLevels(t *testing.T) {
 	replica := storagetest.File(t)
@@ -44,7 +44,7 @@ func TestLevels(t *testing.T) {
 	l.restoreBoth(t, store, 0)
 }
 
-// workBank opens the bank, has two connections work for a while, and closes it.
+// workBank opens the bank, lets two connections work for a while, and closes it.
 func workBank(t *testing.T, bank string, d time.Duration) {
 	t.Helper()
 	end := time.Now().Add(d)

@@ -47,7 +47,7 @@ func (l *litestream) run(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// replicate runs Litestream until it is stopped, which returns its log.
+// replicate runs Litestream until stop is called, which returns its log.
 func (l *litestream) replicate(t *testing.T, config string) (stop func() string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -61,7 +61,7 @@ func (l *litestream) replicate(t *testing.T, config string) (stop func() string)
 	return func() string {
 		t.Helper()
 		cmd.Process.Signal(os.Interrupt)
-		defer time.AfterFunc(10*time.Second, cancel).Stop() // it wedges
+		defer time.AfterFunc(10*time.Second, cancel).Stop() // it may hang
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("litestream replicate: %v\n%s", err, &log)
 		}
@@ -69,8 +69,8 @@ func (l *litestream) replicate(t *testing.T, config string) (stop func() string)
 	}
 }
 
-// restoreBoth restores a TXID, 0 for the newest, with both programs and fails
-// unless they agree. It returns where.
+// restoreBoth restores a TXID, 0 for the newest, with both programs and fails unless they
+// agree. It returns the path of the restored database.
 func (l *litestream) restoreBoth(t *testing.T, store storage.Store, txid format.TXID) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -89,7 +89,7 @@ func (l *litestream) restoreBoth(t *testing.T, store storage.Store, txid format.
 	return ours
 }
 
-// requireSame is restoreBoth for a bank. It returns the number of its newest
+// requireSame is restoreBoth for a bank. It returns the number of the bank's newest
 // commit.
 func (l *litestream) requireSame(t *testing.T, store storage.Store, txid format.TXID) (commits int) {
 	t.Helper()

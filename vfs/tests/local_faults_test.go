@@ -23,18 +23,18 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// What a process is told that runs a test whose faults are a whole process's, by
-// environment variable. It is this test binary.
+// Environment variables of a process that runs a test whose faults affect a whole
+// process. The process is this test binary.
 const (
 	localDir     = "WALVFS_TEST_LOCAL_DIR"
 	localReplica = "WALVFS_TEST_LOCAL_REPLICA"
 )
 
-// localDone is what it says in the end.
+// localDone is the last output of that process.
 const localDone = "this test has run"
 
-// A local is a test of an application whose own machine fails it. It runs in a
-// process of its own, which is not root: limits and permissions hold for it.
+// A local is a test of an application whose own machine fails. It runs in a process of
+// its own, which is not root, so that limits and permissions apply.
 type local struct {
 	*testing.T
 	dir     string
@@ -43,19 +43,19 @@ type local struct {
 	log     *logLines
 }
 
-// nobody owns the files of a test, where the tests are run by root, for whom there
-// are no permissions.
+// nobody is the owner of a test's files if root runs the tests: permissions do not apply
+// to root.
 const nobody = 65534
 
-// testLocal runs a test in another process, and compares the replica with the
-// database when it has ended.
+// testLocal runs a test in another process, and compares the replica with the database
+// after that process has ended.
 func testLocal(t *testing.T, body func(l *local)) {
 	t.Helper()
 	t.Parallel()
 	if dir := os.Getenv(localDir); dir != "" {
 		l := &local{T: t, dir: dir, path: filepath.Join(dir, "app.db"), replica: replicaURL(os.Getenv(localReplica)), log: &logLines{}}
 		slog.SetDefault(slog.New(slog.NewTextHandler(l.log, nil)))
-		signal.Ignore(syscall.SIGXFSZ) // whose default is to end the process
+		signal.Ignore(syscall.SIGXFSZ) // by default, it ends the process
 		body(l)
 		fmt.Println(localDone)
 		return
@@ -66,7 +66,7 @@ func testLocal(t *testing.T, body func(l *local)) {
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), replica.Env...)
 	cmd.Env = append(cmd.Env, localDir+"="+dir, localReplica+"="+replica.URL, "HOME="+dir, "TMPDIR="+dir,
-		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // a second for each process otherwise
+		"GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0") // otherwise it costs each process a second
 	if os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
@@ -93,7 +93,7 @@ func localPlace(t *testing.T) (dir, self string) {
 	exe, err := os.Executable()
 	fatal(err)
 	self = filepath.Join(t.TempDir(), "vfs.test")
-	if os.Link(exe, self) != nil { // on another file system
+	if os.Link(exe, self) != nil { // self is on another file system
 		b, err := os.ReadFile(exe)
 		fatal(err)
 		fatal(os.WriteFile(self, b, 0o755))
@@ -123,8 +123,8 @@ func (l *local) begin() *sqlite3.Conn {
 	return conn
 }
 
-// limit has every write fail beyond so many bytes of a file, as on a disk that is
-// full, until the returned function is called.
+// limit makes every write beyond a size of a file fail, in bytes, as on a full disk,
+// until lift is called.
 func (l *local) limit(size uint64) (lift func()) {
 	l.Helper()
 	var old syscall.Rlimit
@@ -150,13 +150,14 @@ func (l *local) size(path string) uint64 {
 	return uint64(info.Size())
 }
 
-// settle waits until the replica has everything.
+// settle waits until the replica has every commit.
 func (l *local) settle() {
 	l.Helper()
 	hurried(l.T, l.path, "local")
 }
 
-// requireLogged fails unless the log says something once, if not at this moment.
+// requireLogged fails unless the log contains, now or soon, exactly one line with all
+// words.
 func (l *local) requireLogged(words ...string) {
 	l.Helper()
 	eventually(l.T, fmt.Sprintf("the log says %q", words), func() bool { return len(l.log.With(words...)) > 0 })
@@ -165,7 +166,7 @@ func (l *local) requireLogged(words ...string) {
 	}
 }
 
-// requireContinuity fails if the whole database was uploaded once more.
+// requireContinuity fails if the whole database was uploaded again.
 func (l *local) requireContinuity() {
 	l.Helper()
 	if again := l.log.With("uploading the whole database again"); len(again) > 0 {
@@ -173,7 +174,7 @@ func (l *local) requireContinuity() {
 	}
 }
 
-// code is what SQLite calls an error.
+// code returns SQLite's code of an error.
 func code(err error) string {
 	var e *sqlite3.Error
 	if err == nil || !errors.As(err, &e) {
@@ -182,9 +183,9 @@ func code(err error) string {
 	return fmt.Sprint(e.ExtendedCode())
 }
 
-// requireAsPlain runs statements on a replicated database and on one that is not,
-// in the same place, and fails unless SQLite says the same of both. It returns how
-// many failed.
+// requireAsPlain runs statements on a replicated database and on a plain database in the
+// same directory, and fails unless SQLite returns the same for both. It returns the
+// number of failed statements.
 func (l *local) requireAsPlain(conn, plain *sqlite3.Conn, statements ...string) (failed int) {
 	l.Helper()
 	for _, q := range statements {
@@ -199,8 +200,9 @@ func (l *local) requireAsPlain(conn, plain *sqlite3.Conn, statements ...string) 
 	return failed
 }
 
-// TestDiskFull: an application whose disk is full is told so by SQLite as without
-// replication. When there is room again, both go on.
+// TestDiskFull: an application whose disk is full gets the same error from SQLite as
+// without replication. When the disk has room again, application and replication
+// continue.
 func TestDiskFull(t *testing.T) {
 	for name, before := range map[string]string{
 		"in the WAL":        "INSERT INTO t VALUES ('not checkpointed')",
@@ -240,8 +242,8 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// TestOpenOnFullDisk: a database that is opened on a full disk is as one without
-// replication, then and when there is room again.
+// TestOpenOnFullDisk: a database that is opened on a full disk behaves like a plain
+// database, then and when the disk has room again.
 func TestOpenOnFullDisk(t *testing.T) {
 	testLocal(t, func(l *local) {
 		other := filepath.Join(l.dir, "plain.db")
@@ -270,8 +272,8 @@ func TestOpenOnFullDisk(t *testing.T) {
 }
 
 // TestDiskFullAnywhere: the disk is full in the middle of a frame, a header, a
-// checkpoint: whatever the limit is, what was committed is in the replica, and
-// what was not is not.
+// checkpoint: whatever the limit is, the replica has every committed transaction, and no
+// other.
 func TestDiskFullAnywhere(t *testing.T) {
 	testLocal(t, func(l *local) {
 		conn := l.open("_pragma=wal_autocheckpoint(30)")
@@ -307,9 +309,9 @@ func TestDiskFullAnywhere(t *testing.T) {
 	})
 }
 
-// TestDiskFullForCheckpoint: a database that cannot be checkpointed commits to its
-// WAL all the same, and the replica has it. It is closed and opened again on the
-// full disk.
+// TestDiskFullForCheckpoint: a database that cannot be checkpointed still commits to its
+// WAL, and the replica has these commits. The test closes and opens it again on the full
+// disk.
 func TestDiskFullForCheckpoint(t *testing.T) {
 	testLocal(t, func(l *local) {
 		conn := l.open("_pragma=wal_autocheckpoint(5)")
@@ -340,8 +342,8 @@ func TestDiskFullForCheckpoint(t *testing.T) {
 	})
 }
 
-// TestDiskFullForSpool: a snapshot that finds no room beside the database waits
-// for it. The application does not.
+// TestDiskFullForSpool: a snapshot without room next to the database waits for room. The
+// application does not.
 func TestDiskFullForSpool(t *testing.T) {
 	testLocal(t, func(l *local) {
 		plain := open(t, "file:"+l.path)
@@ -366,7 +368,7 @@ func TestDiskFullForSpool(t *testing.T) {
 	})
 }
 
-// requireNoSpool fails if a temporary file has been left.
+// requireNoSpool fails if a temporary file is left.
 func (l *local) requireNoSpool() {
 	l.Helper()
 	left, err := filepath.Glob(filepath.Join(l.dir, ".walvfs-*"))

@@ -21,11 +21,11 @@ func (l *local) chmod(path string, mode os.FileMode) {
 	if err := os.Chmod(path, mode); err != nil {
 		l.Fatal(err)
 	}
-	l.Cleanup(func() { os.Chmod(path, 0o700) }) // or a directory cannot be removed
+	l.Cleanup(func() { os.Chmod(path, 0o700) }) // otherwise a directory cannot be removed
 }
 
-// TestReadOnlyDirectory: what SQLite can do with a database in a directory in which
-// no file can be made, it can do with replication, and nothing else.
+// TestReadOnlyDirectory: in a directory in which no file can be created, SQLite can do
+// the same with a replicated database as with a plain database.
 func TestReadOnlyDirectory(t *testing.T) {
 	statements := []string{
 		"SELECT count(*) FROM t", "INSERT INTO t VALUES (1)", "BEGIN IMMEDIATE", "UPDATE t SET x = 2", "COMMIT", "ROLLBACK",
@@ -35,7 +35,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 		name    string
 		mode    string
 		keepWAL bool
-		fails   bool // in SQLite's eyes
+		fails   bool // SQLite returns an error
 	}{
 		{"with a WAL that is there", "wal", true, false},
 		{"without a WAL", "wal", false, true},
@@ -62,7 +62,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 						st, _ := dbtest.Status(l.path)
 						return st.State == shipper.Retrying && errors.Is(st.Err, sqlite3.READONLY)
 					})
-					l.requireLogged("level=WARN", "replication failed") // at first, a statement above may be in the way
+					l.requireLogged("level=WARN", "replication failed") // at first, a statement above may block replication
 				} else {
 					l.settle()
 					l.requireLogged("level=WARN", "writing the state file failed", "permission denied")
@@ -82,8 +82,8 @@ func TestReadOnlyDirectory(t *testing.T) {
 	}
 }
 
-// TestDirectoryTurnsReadOnly: a database that is open goes on. The state file beside it
-// is written in place: at the next start, the replica is known.
+// TestDirectoryTurnsReadOnly: an open database still works. Replication writes the state
+// file in place, so the next start recognizes the replica.
 func TestDirectoryTurnsReadOnly(t *testing.T) {
 	testLocal(t, func(l *local) {
 		conn := l.begin()
@@ -108,8 +108,8 @@ func TestDirectoryTurnsReadOnly(t *testing.T) {
 	})
 }
 
-// TestReadOnlyDirectoryForSpool: a snapshot that may not be kept beside the database
-// waits until it may.
+// TestReadOnlyDirectoryForSpool: a snapshot that cannot be spooled next to the database
+// waits until it can.
 func TestReadOnlyDirectoryForSpool(t *testing.T) {
 	testLocal(t, func(l *local) {
 		conn := open(t, "file:"+l.path)
@@ -136,8 +136,8 @@ func TestReadOnlyDirectoryForSpool(t *testing.T) {
 	})
 }
 
-// TestStateFileNotReadable: what a state file says that cannot be read is not known. The
-// application goes on, and the replica when that is safe.
+// TestStateFileNotReadable: replication ignores a state file that it cannot read. The
+// application continues, and replication continues when that is safe.
 func TestStateFileNotReadable(t *testing.T) {
 	testLocal(t, func(l *local) {
 		conn := l.begin()
@@ -158,8 +158,8 @@ func TestStateFileNotReadable(t *testing.T) {
 	})
 }
 
-// TestStateFileReadOnly: a state file that its owner can read, but not write to, is made
-// writable. Nothing is lost.
+// TestStateFileReadOnly: replication makes a state file writable that its owner can read,
+// but not write. No state is lost.
 func TestStateFileReadOnly(t *testing.T) {
 	testLocal(t, func(l *local) {
 		conn := l.begin()
@@ -178,7 +178,7 @@ func TestStateFileReadOnly(t *testing.T) {
 	})
 }
 
-// That a state file cannot be read is said: only a person can correct its permissions.
+// The log reports an unreadable state file: only an operator can correct its permissions.
 func TestStateFileNotReadableIsSaid(t *testing.T) {
 	testLocal(t, func(l *local) {
 		conn := l.begin()

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// program is a module that uses walvfs from this checkout. It returns its go.sum after
-// "go mod tidy", by lines.
+// program creates a module that uses walvfs from this checkout. It returns the lines of
+// the module's go.sum after "go mod tidy".
 func program(t *testing.T, requirements string, imports ...string) (sums []string) {
 	t.Helper()
 	checkout, err := filepath.Abs("../..")
@@ -35,18 +35,18 @@ func program(t *testing.T, requirements string, imports ...string) (sums []strin
 	return slices.Collect(strings.Lines(string(readFile(t, filepath.Join(dir, "go.sum")))))
 }
 
-// onFiles is what a program imports whose replicas are directories.
+// onFiles are the imports of a program whose replicas are directories.
 var onFiles = []string{
 	"github.com/ncruces/go-sqlite3/driver",
 	"github.com/walvfs/walvfs/shipper/storage/file",
 	"github.com/walvfs/walvfs/vfs",
 }
 
-// A program that uses file:// trusts few modules, and none of a cloud's SDK: what the
-// packages that it imports need, and their tests.
+// A program that uses file:// depends on few modules, and on no cloud SDK: only on the
+// modules that its imported packages and their tests need.
 func TestModulesOfFiles(t *testing.T) {
 	sums := program(t, "", onFiles...)
-	if len(sums) > 40 { // a program with go-sqlite3 alone has 10
+	if len(sums) > 40 { // a program with only go-sqlite3 has 10
 		t.Errorf("%d lines in go.sum:\n%s", len(sums), strings.Join(sums, ""))
 	}
 	for _, line := range sums {
@@ -58,9 +58,9 @@ func TestModulesOfFiles(t *testing.T) {
 	}
 }
 
-// A program may be held to an old gRPC by what else it needs. That has packages in one
-// module which are in others today, of which the SDK for Google's storage needs some: two
-// modules with one package are an error.
+// Other dependencies may hold a program to an old gRPC. The old module has packages that
+// are in other modules today, some of which the SDK for Google's storage needs: one
+// package in two modules is an error.
 func TestModulesBesideOldGRPC(t *testing.T) {
 	const old = "require google.golang.org/grpc v1.40.0\n\nreplace google.golang.org/grpc => google.golang.org/grpc v1.40.0\n"
 	sums := program(t, old, append(onFiles, "google.golang.org/grpc")...)

@@ -17,7 +17,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// An answerer answers requests in the store's place while it is on.
+// An answerer answers requests instead of the store while it is on.
 type answerer struct {
 	on       atomic.Bool
 	answered atomic.Int64
@@ -33,7 +33,7 @@ func (a *answerer) handle(w http.ResponseWriter, req *http.Request, next http.Ha
 	a.answer(w, req, next)
 }
 
-// refuse has the store answer a request with an error.
+// refuse makes the store answer a request with an error.
 func refuse(status int, code string) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, req *http.Request, _ http.Handler) {
 		io.Copy(io.Discard, req.Body)
@@ -43,7 +43,7 @@ func refuse(status int, code string) func(http.ResponseWriter, *http.Request, ht
 	}
 }
 
-// refuseServed has the store do what it is asked for, and say that it has not.
+// refuseServed makes the store serve a request, but answer with an error.
 func refuseServed(status int, code string) func(http.ResponseWriter, *http.Request, http.Handler) {
 	return func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		next.ServeHTTP(httptest.NewRecorder(), req)
@@ -55,8 +55,8 @@ func badGateway(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
 	http.Error(w, "<html>Bad Gateway</html>", http.StatusBadGateway)
 }
 
-// inPieces has the store answer with each byte on its own way, and the last half
-// of them lost.
+// inPieces makes the store send each byte of an answer separately, and lose the last half
+// of them.
 func inPieces(w http.ResponseWriter, req *http.Request, next http.Handler) {
 	whole := httptest.NewRecorder()
 	next.ServeHTTP(whole, req)
@@ -73,21 +73,21 @@ func inPieces(w http.ResponseWriter, req *http.Request, next http.Handler) {
 	panic(http.ErrAbortHandler)
 }
 
-// TestStoreRefuses is invariants 2, 5 and 8: whatever a store answers instead of
-// doing as it is told, an application under load does not notice; the status says
-// what is wrong, the log says it once, and the replica converges when the store
-// has thought better of it.
+// TestStoreRefuses holds invariants 2, 5 and 8: whatever a store answers instead of
+// serving requests, an application under load gets no error; the status contains the
+// cause, the log contains it once, and the replica converges when the store serves
+// requests again.
 func TestStoreRefuses(t *testing.T) {
 	const first, middle = true, false // from the first open on, or in the middle
 	for _, test := range []struct {
 		name   string
 		answer func(http.ResponseWriter, *http.Request, http.Handler)
 		from   bool
-		says   string // the status and the log
-		denied bool   // only a person can end it
-		often  int64  // answers after which the log has still heard of one failure
+		says   string // the text in the status and the log
+		denied bool   // only an operator can end it
+		often  int64  // answers after which the log still contains one failure
 	}{
-		// The SDK waits seconds between tries of its own when it is throttled.
+		// The SDK waits seconds between its own tries when it is throttled.
 		{"503 SlowDown", refuse(503, "SlowDown"), first, "SlowDown", false, 3},
 		{"503 SlowDown, but served", refuseServed(503, "SlowDown"), middle, "SlowDown", false, 3},
 		{"429 TooManyRequests", refuse(429, "TooManyRequests"), middle, "TooManyRequests", false, 3},
@@ -130,7 +130,7 @@ func TestStoreRefuses(t *testing.T) {
 	}
 }
 
-// requireSays fails unless the status says what is wrong.
+// requireSays fails unless the status contains the cause.
 func (a *app) requireSays(what string, denied bool) {
 	a.t.Helper()
 	st := a.status()
@@ -139,8 +139,8 @@ func (a *app) requireSays(what string, denied bool) {
 	}
 }
 
-// requireNotNoisy has replication fail often, and fails unless the log has heard
-// of it once, as loudly as it should, and of no secret.
+// requireNotNoisy lets replication fail often, and fails unless the log contains the
+// failure once, at the right level, and no secret.
 func (a *app) requireNotNoisy(denied bool, often func() bool) {
 	a.t.Helper()
 	eventually(a.t, "replication has failed often", func() bool {
@@ -159,9 +159,8 @@ func (a *app) requireNotNoisy(denied bool, often func() bool) {
 	}
 }
 
-// TestCredentialsRenewed: credentials that something else on the machine writes
-// may be missing and wrong at first. Replication begins when they are right, with
-// no restart.
+// TestCredentialsRenewed: credentials that another program on the machine writes may be
+// missing and wrong at first. Replication begins when they are right, without a restart.
 func TestCredentialsRenewed(t *testing.T) {
 	direct := storagetest.S3(t)
 	direct.Setenv(t)
@@ -202,7 +201,7 @@ func TestCredentialsRenewed(t *testing.T) {
 	says("no usable credentials")
 	credentials("NOBODY", keys.SecretAccessKey)
 	says("check AWS_ACCESS_KEY_ID")
-	if n := len(a.log.With("level=ERROR")); n != 2 { // one with each remedy, however many tries failed
+	if n := len(a.log.With("level=ERROR")); n != 2 { // one line for each remedy, however many tries failed
 		t.Errorf("%d errors in the log:\n%s", n, a.log.With(""))
 	}
 	credentials(keys.AccessKeyID, keys.SecretAccessKey)
@@ -212,6 +211,6 @@ func TestCredentialsRenewed(t *testing.T) {
 
 // unset removes an environment variable until the test ends.
 func unset(t *testing.T, name string) {
-	t.Setenv(name, "") // which puts it back
+	t.Setenv(name, "") // the test restores its value
 	os.Unsetenv(name)
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// An app is an application that uses a database through database/sql, and writes
-// to it from several goroutines whatever the store does. It must not notice.
+// An app is an application that uses a database through database/sql, and writes to it
+// from several goroutines whatever the store does. The store's faults must not affect it.
 type app struct {
 	t       *testing.T
 	replica *storagetest.Replica // as the application reaches it
@@ -31,12 +31,12 @@ type app struct {
 	commits  atomic.Int64
 	failures atomic.Int64
 	slowest  atomic.Int64 // statement, nanoseconds
-	on       atomic.Bool  // it writes
-	writers  atomic.Int64 // that have not ended
+	on       atomic.Bool  // the application writes
+	writers  atomic.Int64 // goroutines that have not ended
 }
 
-// blocked is longer than any statement takes beside others that write, on a
-// machine that is busy with other things.
+// blocked is longer than any statement takes among other writers, on a machine that is
+// busy with other work.
 const blocked = 10 * time.Second
 
 // newApp returns an application that has not opened its database.
@@ -63,7 +63,7 @@ func (a *app) open(params ...string) {
 		a.t.Fatal(err)
 	}
 	a.t.Cleanup(func() {
-		a.stop() // or it finds the database closed
+		a.stop() // otherwise it finds the database closed
 		db.Close()
 	})
 	a.db = db
@@ -71,12 +71,12 @@ func (a *app) open(params ...string) {
 	a.do("CREATE TABLE IF NOT EXISTS rare AS SELECT value AS id, randomblob(3000) AS x FROM generate_series(1, 20)")
 }
 
-// do runs a statement, which must work and not take long.
+// do runs a statement, which must succeed and not take long.
 func (a *app) do(query string) {
 	start := time.Now()
 	_, err := a.db.Exec(query)
 	if took := int64(time.Since(start)); took > a.slowest.Load() {
-		a.slowest.Store(took) // or another one that is as bad
+		a.slowest.Store(took) // or a concurrent maximum, which is as bad
 	}
 	if err != nil {
 		a.failures.Add(1)
@@ -84,7 +84,7 @@ func (a *app) do(query string) {
 	}
 }
 
-// start has the application write, until stop.
+// start makes the application write, until stop.
 func (a *app) start() {
 	a.on.Store(true)
 	for range 2 {
@@ -107,7 +107,7 @@ var appStatements = []string{
 	"DELETE FROM t WHERE id IN (SELECT id FROM t ORDER BY random() LIMIT 1)",
 }
 
-// stop ends the writing and looks back at it.
+// stop ends the writing and checks its statements.
 func (a *app) stop() {
 	if !a.on.Swap(false) {
 		return
@@ -118,14 +118,14 @@ func (a *app) stop() {
 	}
 }
 
-// commitMore waits until the application has committed so much more.
+// commitMore waits until the application has made n more commits.
 func (a *app) commitMore(n int64) {
 	a.t.Helper()
 	enough := a.commits.Load() + n
 	eventually(a.t, fmt.Sprintf("%d more commits", n), func() bool { return a.commits.Load() >= enough || a.failures.Load() > 0 })
 }
 
-// shipMore waits until the replica has acknowledged so many more uploads.
+// shipMore waits until the replica has acknowledged n more uploads.
 func (a *app) shipMore(n int64) {
 	a.t.Helper()
 	enough := a.shipped.Load() + n
@@ -137,22 +137,22 @@ func (a *app) status() shipper.Status {
 	return st
 }
 
-// retry has replication try again at once, instead of after its backoff.
+// retry makes replication retry at once, instead of after its backoff.
 func (a *app) retry() {
 	now, over := context.WithCancel(context.Background())
 	over()
 	dbtest.Flush(now, a.path)
 }
 
-// retrying waits until replication is known to fail.
+// retrying waits until the status shows that replication fails.
 func (a *app) retrying() {
 	a.t.Helper()
 	eventually(a.t, "replication fails", func() bool { return a.status().State == shipper.Retrying })
 }
 
-// truncate empties the WAL, as only an application can do that nobody holds up. What
-// it has just committed to pages that change at no other time is not in the WAL any
-// more.
+// truncate empties the WAL, which succeeds only if no reader blocks the application. The
+// pages that it has just committed, which change at no other time, are no longer in the
+// WAL.
 func (a *app) truncate() {
 	a.t.Helper()
 	a.do("UPDATE rare SET x = randomblob(3000) WHERE id % 4 = 0")
@@ -165,13 +165,14 @@ func (a *app) truncate() {
 	})
 }
 
-// settle waits until the replica has everything, without waiting for a backoff.
+// settle waits until the replica has every commit, without waiting for a backoff.
 func (a *app) settle() {
 	a.t.Helper()
 	hurried(a.t, a.path, "after the fault")
 }
 
-// end closes the database and compares the replica with it, past the fault.
+// end closes the database and compares the replica with it, over a connection without the
+// fault.
 func (a *app) end(direct *storagetest.Replica) {
 	a.t.Helper()
 	a.stop()
@@ -189,13 +190,13 @@ func (a *app) end(direct *storagetest.Replica) {
 	conn.Close()
 }
 
-// effect is what replication makes of a fault.
+// effect is the effect of a fault on replication.
 type effect int
 
 const (
 	slows effect = iota // uploads take longer
 	hangs               // one upload takes for ever
-	fails               // and so soon that the status shows it
+	fails               // uploads fail so soon that the status shows it
 )
 
 // await waits until a fault has its effect, and a while longer.

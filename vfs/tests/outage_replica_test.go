@@ -15,7 +15,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// requestBucket makes or removes the bucket of a replica.
+// requestBucket creates or deletes the bucket of a replica.
 func requestBucket(t *testing.T, method string, r *storagetest.Replica) {
 	t.Helper()
 	u, err := url.Parse(r.URL)
@@ -38,7 +38,7 @@ func requestBucket(t *testing.T, method string, r *storagetest.Replica) {
 	}
 }
 
-// deleteBucket removes a bucket and all that is in it.
+// deleteBucket deletes a bucket and all its objects.
 func deleteBucket(t *testing.T, r *storagetest.Replica) {
 	t.Helper()
 	store := r.Open(t)
@@ -55,8 +55,8 @@ func deleteBucket(t *testing.T, r *storagetest.Replica) {
 	requestBucket(t, http.MethodDelete, r)
 }
 
-// requireNoBucket waits until the status and the log say that the bucket is missing,
-// and what to do.
+// requireNoBucket waits until the status and the log contain the missing bucket and the
+// remedy.
 func (a *app) requireNoBucket() {
 	a.t.Helper()
 	a.retrying()
@@ -70,7 +70,7 @@ func (a *app) requireNoBucket() {
 	}
 }
 
-// A bucket that is made after the application was started is found without a
+// Replication finds a bucket that is created after the application started, without a
 // restart.
 func TestBucketMadeLater(t *testing.T) {
 	direct := storagetest.S3(t)
@@ -87,8 +87,8 @@ func TestBucketMadeLater(t *testing.T) {
 	a.end(direct)
 }
 
-// A bucket that was deleted and made again between two runs has lost the replica:
-// it gets the whole database, and the log says why.
+// A bucket that was deleted and created again between two runs has lost the replica:
+// replication uploads the whole database, and the log contains the reason.
 func TestBucketDeletedBetweenRuns(t *testing.T) {
 	direct := storagetest.S3(t)
 	a := newApp(t, direct)
@@ -114,9 +114,9 @@ func TestBucketDeletedBetweenRuns(t *testing.T) {
 	a.end(direct)
 }
 
-// TestFutureTip: a replica whose newest file is from the future, written by a
-// machine whose clock was ahead, is gone on from. The times of the files after it are
-// those of this machine, and increase.
+// TestFutureTip: replication continues a replica whose newest file is from the future,
+// written by a machine whose clock was ahead. The times of later files are those of this
+// machine, and increase.
 func TestFutureTip(t *testing.T) {
 	for name, begin := range map[string]func(a *app, store storage.Store){
 		"restored from it": func(a *app, store storage.Store) {
@@ -144,7 +144,7 @@ func TestFutureTip(t *testing.T) {
 			if err := a.db.Close(); err != nil {
 				t.Fatal(err)
 			}
-			a.open() // which has only the replica to tell it of the time
+			a.open() // only the replica can give it the last time
 			a.start()
 			a.shipMore(3)
 			a.stop()
@@ -155,7 +155,7 @@ func TestFutureTip(t *testing.T) {
 	}
 }
 
-// writeAt makes a replica of one file, written at some time.
+// writeAt creates a replica of one file, written at a given time.
 func writeAt(t *testing.T, store storage.Store, at time.Time) {
 	t.Helper()
 	memory := newReplica(t)
@@ -191,8 +191,8 @@ func writeAt(t *testing.T, store storage.Store, at time.Time) {
 	}
 }
 
-// requireTimes fails unless the times of a replica's files after the first one increase,
-// from a time on, in the files and beside them.
+// requireTimes fails unless the times of a replica's files after the first file increase,
+// from a time on, in the files and in their metadata.
 func requireTimes(t *testing.T, store storage.Store, from time.Time) {
 	t.Helper()
 	last := from.Add(-time.Millisecond)
@@ -214,15 +214,15 @@ func requireTimes(t *testing.T, store storage.Store, from time.Time) {
 	}
 }
 
-// A bucket that is deleted and made again in the middle of a run is another one: it
-// begins anew, with every page.
+// A bucket that is deleted and created again in the middle of a run is a new replica: it
+// begins with every page.
 func TestBucketDeleted(t *testing.T) {
 	direct := storagetest.S3(t)
 	a := newApp(t, direct)
 	a.open()
 	a.start()
 	a.shipMore(3)
-	a.stop() // or an upload would arrive while the bucket is being emptied
+	a.stop() // otherwise an upload would arrive while the bucket is being emptied
 	a.settle()
 	deleteBucket(t, direct)
 	a.start()

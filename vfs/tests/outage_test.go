@@ -8,9 +8,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// TestOutage is invariants 2, 5 and 6: whatever happens to the connections to the
-// store, an application under load commits as before and can empty its WAL; once
-// they are whole again, the replica converges.
+// TestOutage holds invariants 2, 5 and 6: whatever happens to the connections to the
+// store, an application under load commits as before and can empty its WAL; once the
+// connections work again, the replica converges.
 func TestOutage(t *testing.T) {
 	const up, down = storagetest.Requests, storagetest.Answers
 	add := func(d storagetest.Direction, f storagetest.Fault) func(*storagetest.Toxiproxy) error {
@@ -59,8 +59,8 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// TestOutageCatchesUp: an outage of any length ends in one upload of what has
-// changed, after the one that was under way when it began, if any.
+// TestOutageCatchesUp: an outage of any length ends in one upload of the changed pages,
+// after the upload that was under way when it began, if any.
 func TestOutageCatchesUp(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -120,8 +120,8 @@ func TestOutageCatchesUp(t *testing.T) {
 	}
 }
 
-// TestCloseDuringHang: a close waits no longer than it is told to for a store that
-// says nothing, and what it left is shipped by the next run.
+// TestCloseDuringHang: a close waits no longer than close_timeout for a store that does
+// not answer, and the next run ships the remaining commits.
 func TestCloseDuringHang(t *testing.T) {
 	for _, direction := range []storagetest.Direction{storagetest.Requests, storagetest.Answers} {
 		t.Run(string(direction), func(t *testing.T) {

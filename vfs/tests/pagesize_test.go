@@ -12,7 +12,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// changePageSize does what is possible only outside of WAL mode.
+// changePageSize changes the page size, which is possible only outside WAL mode.
 func changePageSize(t *testing.T, path, size string) {
 	t.Helper()
 	plain := open(t, "file:"+path)
@@ -20,8 +20,8 @@ func changePageSize(t *testing.T, path, size string) {
 	exec(t, plain, "PRAGMA journal_mode=delete", "PRAGMA page_size="+size, "VACUUM")
 }
 
-// A changed page size begins a new chain of files, with a snapshot, for Litestream
-// to restore it, too.
+// A changed page size begins a new chain of files, with a snapshot, so that Litestream
+// can also restore it.
 func TestPageSizeChange(t *testing.T) {
 	replica := storagetest.File(t)
 	store, err := storage.Open(t.Context(), replica.URL, replica.Options)
@@ -46,8 +46,8 @@ func TestPageSizeChange(t *testing.T) {
 	}
 }
 
-// A crash before the snapshot that a changed page size needs leaves the next run
-// the duty to make one, and another crash leaves it to the one after.
+// If a crash prevents the snapshot that a changed page size needs, the next run makes it,
+// and after another crash the run after that.
 func TestPageSizeChangeInterrupted(t *testing.T) {
 	r := newRun(t)
 	r.Conn.Close()

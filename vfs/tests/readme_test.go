@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestReadmePrograms: README.md's programs compile. The complete one runs, with a replica
-// in a directory, and restores its database if that is gone.
+// TestReadmePrograms: README.md's programs compile. The complete program runs, with a
+// replica in a directory, and restores its database if it is lost.
 func TestReadmePrograms(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
