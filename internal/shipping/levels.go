@@ -106,8 +106,7 @@ func (l *levels) begin(tip format.TXID, at time.Time) {
 	}
 }
 
-// forget drops the cut files and what is known of the replica: the bucket may be another
-// one.
+// forget drops the cut files and the knowledge of the replica: the bucket may be new.
 func (l *levels) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

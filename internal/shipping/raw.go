@@ -42,7 +42,7 @@ func (s *Shipper) soonest() time.Time {
 }
 
 // If another program resets the WAL again and again, each upload must hold the whole
-// database. After a few such uploads in a row, the next ones are spaced out.
+// database. After a few such uploads in a row, further uploads are spaced out.
 const (
 	fewWholes    = 3
 	wholeIsLarge = 1 << 20 // bytes from which on an upload counts

@@ -29,8 +29,8 @@
 //	level 9                 snapshot    every 24 h
 //
 // A shipper has one queue of jobs: level 0, each higher level, learning what the levels
-// lack of earlier runs, looking whether the replica is still there, and retention. Each job
-// has its own time and its own pauses after a failure, and no job waits for another one,
+// lack of earlier runs, checking that the replica still exists, and retention. Each job
+// has its own time and its own pauses after a failure, and no job waits for another job,
 // except that a file of a higher level needs a cut of level 0, whose boundary it shares.
 //
 // Callers that wait for the replica share uploads, and the databases of a bucket take
@@ -38,7 +38,7 @@
 //
 // If the outcome of an upload is unknown, the shipper finds it out before it cuts again:
 // it sends the same bytes under the same key until the store says that this file, or a
-// file of another writer, is there.
+// file of another writer, exists.
 package shipping
 
 import (

@@ -55,7 +55,7 @@ type upload struct {
 	outcome chan bool    // tells them whether the replica has the upload
 	read    bool         // the cut is closed
 
-	disk errgroup.Group // makes what was read and the intent durable
+	disk errgroup.Group // makes the pages read and the intent durable
 }
 
 // endReading closes the cut.

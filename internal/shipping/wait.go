@@ -140,7 +140,7 @@ func (s *Shipper) await(ctx context.Context, w *waiter) error {
 
 // mostGather is the longest time before the next cut in which several answered callers
 // may commit again. Without it, the first of them would have the cut for itself, and the
-// others would have to wait for two uploads. The callers have a tenth of an upload's
+// others would wait for two uploads. The callers have a tenth of an upload's
 // time, and this at most.
 const mostGather = 50 * time.Millisecond
 
