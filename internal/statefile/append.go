@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// mostAppended bounds what is appended after a whole state, in bytes.
+// mostAppended bounds the bytes appended after a whole state.
 const mostAppended = 1 << 20
 
 // Append adds a state, not durably: a crash of the process does not lose it, a crash of

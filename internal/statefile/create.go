@@ -38,7 +38,7 @@ func Match(f *os.File, database string) error {
 // traits are the properties that a file inherits from the database.
 type traits struct {
 	mode     fs.FileMode
-	uid, gid int // -1 keeps what the system gave the new file
+	uid, gid int // -1 keeps the system's choice for the new file
 }
 
 func traitsOf(database string) (traits, error) {
