@@ -46,7 +46,7 @@ func (l *Ledger) reset(log io.ReaderAt, next format.Salt, look func(*Ledger) *st
 		l.resets++
 	}
 	// The state is true both before the reset and after: until the WAL has the new salts,
-	// it has the previous ones.
+	// it has the previous salts.
 	s := l.outline()
 	s.Epoch, s.Scanned, s.Checksum, s.Closed, s.Trail = next, 0, [2]uint32{}, l.closed, nil
 	if next != l.epoch {

@@ -13,7 +13,7 @@ import (
 //
 //	slice    Resets ─ boundary ─ Scan ─ Copying(pages) ─ read
 //	ledger   a frame, a smaller size, a write past the WAL, a reset by others ─▶ stale
-//	cut      boundary ─ Scan ─ Stale(pages) ─ read those again
+//	cut      boundary ─ Scan ─ Stale(pages) ─ read them again
 //
 // A frame that is never committed makes its page stale, too, which is harmless.
 type Watch struct {
