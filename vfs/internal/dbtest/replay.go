@@ -134,7 +134,7 @@ func (r *Replayed) RequireTip(t Tester, store storage.Store, path, label string)
 	}
 }
 
-// RequireCommits fails unless every TXID is a committed state, and later ones
+// RequireCommits fails unless every TXID is a committed state, and later TXIDs
 // are later states.
 func (r *Replayed) RequireCommits(t Tester, commits []Digest, label string) {
 	t.Helper()
