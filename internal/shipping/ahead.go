@@ -10,12 +10,12 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Reading a page takes a tenth of the time of encoding it, and only while a cut is
-// read do checkpoints wait, and the WAL grows. So the pages of a small cut are read ahead
-// of the encoder. Those of a large one are copied to the disk before: see [Precopied].
+// Reading a page takes a tenth of the time of encoding it. While a cut is read,
+// checkpoints wait and the WAL grows. So the pages of a small cut are read ahead of the
+// encoder. The pages of a large cut are copied to the disk before: see [Precopied].
 const (
 	aheadMemory = 8 << 20   // bytes, for all cuts of a process
-	aheadChunk  = 256 << 10 // bytes, what is taken of it at a time; a cut may always have one
+	aheadChunk  = 256 << 10 // bytes, taken in units of this size; a cut may always have one
 )
 
 var aheadOfAll = semaphore.NewWeighted(aheadMemory)
@@ -24,24 +24,24 @@ var aheadOfAll = semaphore.NewWeighted(aheadMemory)
 type readAhead struct {
 	cut      Cut
 	pageSize int
-	left     uint64 // pages to be read
+	left     uint64 // pages not read yet
 	next     roaring.ManyIntIterable
-	numbers  []uint32 // of the pages that are here
-	chunks   [][]byte // with their content
-	taken    int64    // of the memory of all
+	numbers  []uint32 // of the pages in memory
+	chunks   [][]byte // their content
+	taken    int64    // bytes taken of aheadOfAll
 }
 
 func newReadAhead(cut Cut, pageSize uint32, pages *roaring.Bitmap) *readAhead {
 	return &readAhead{cut: cut, pageSize: int(pageSize), left: pages.GetCardinality(), next: pages.ManyIterator()}
 }
 
-// fill reads pages until there are no more, or no memory. It reports whether there
-// are more.
+// fill reads pages until it has read all or has no more memory. It reports whether pages
+// remain.
 func (r *readAhead) fill(ctx context.Context) (more bool, err error) {
 	for r.left > 0 {
 		if len(r.chunks) > 0 {
 			if r.left*uint64(r.pageSize) > aheadMemory {
-				return true, nil // the cut stays open anyway, and others need the memory
+				return true, nil // the cut stays open anyway, and other cuts need the memory
 			}
 			if !aheadOfAll.TryAcquire(aheadChunk) {
 				return true, nil
@@ -58,7 +58,7 @@ func (r *readAhead) fill(ctx context.Context) (more bool, err error) {
 	return false, nil
 }
 
-// readChunk reads the next n pages, runs of consecutive ones at once.
+// readChunk reads the next n pages. It reads a run of consecutive pages at once.
 func (r *readAhead) readChunk(n int) error {
 	chunk := newChunk(n * r.pageSize)
 	r.chunks = append(r.chunks, chunk)
@@ -80,7 +80,7 @@ func (r *readAhead) readChunk(n int) error {
 	return nil
 }
 
-// chunks are those that were used, for the next cut.
+// chunks holds used chunks for the next cut.
 var chunks = sync.Pool{New: func() any { return new([aheadChunk]byte) }}
 
 func newChunk(size int) []byte {
@@ -90,7 +90,7 @@ func newChunk(size int) []byte {
 	return chunks.Get().(*[aheadChunk]byte)[:]
 }
 
-// pages are those that are here.
+// pages iterates over the pages in memory.
 func (r *readAhead) pages() iter.Seq2[uint32, []byte] {
 	return func(yield func(uint32, []byte) bool) {
 		perChunk := aheadChunk / r.pageSize
@@ -103,7 +103,7 @@ func (r *readAhead) pages() iter.Seq2[uint32, []byte] {
 	}
 }
 
-// free lets go of them.
+// free releases the pages and their memory.
 func (r *readAhead) free() {
 	for _, c := range r.chunks {
 		if len(c) == aheadChunk {

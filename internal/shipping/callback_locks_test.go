@@ -14,7 +14,7 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// A logger that runs a function for each message.
+// A logFunc is a logger that runs a function for each message.
 type logFunc func(message string)
 
 func (f logFunc) Enabled(context.Context, slog.Level) bool { return true }
@@ -25,7 +25,7 @@ func (f logFunc) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// Neither a logger nor a listener is called while a lock of the shipper is held.
+// The shipper holds none of its locks while it calls a logger or a listener.
 func TestCalledWithoutLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(3)

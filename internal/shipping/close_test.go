@@ -12,7 +12,7 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// Close ends an upload that hangs, and answers everybody who waits.
+// Close ends an upload that hangs, and answers every waiting caller.
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(1)
@@ -34,7 +34,7 @@ func TestClose(t *testing.T) {
 		}
 		s.Close()
 		wg.Wait()
-		s.Wake() // is harmless
+		s.Wake() // Wake is harmless
 		if err := s.Drain(context.Background()); !errors.Is(err, shipper.ErrClosed) {
 			t.Errorf("after Close: %v", err)
 		}
@@ -44,7 +44,7 @@ func TestClose(t *testing.T) {
 	})
 }
 
-// A cut that takes long does not hold Close up, but for the 256 KiB that are being read.
+// Close does not wait for a slow cut, except for the 256 KiB that are being read.
 func TestCloseDuringCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(20000)
@@ -60,7 +60,7 @@ func TestCloseDuringCut(t *testing.T) {
 	})
 }
 
-// Drain gives up when its context does, and says what the matter is.
+// Drain returns when its context ends, with the error of replication.
 func TestDrainTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(1)

@@ -15,7 +15,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// background makes a job that commits do not wait for.
+// background returns a new job that commits do not wait for.
 func (s *Shipper) background(name string, longest time.Duration, try func(context.Context) error) *job {
 	retries := newRetries(longest)
 	return s.queue.add(&job{
@@ -37,7 +37,7 @@ func (s *Shipper) background(name string, longest time.Duration, try func(contex
 	})
 }
 
-// inTurn does something that takes no longer than a time, when it is this database's turn.
+// inTurn waits for the database's turn, then calls do with the time limit most.
 func (s *Shipper) inTurn(ctx context.Context, most time.Duration, do func(context.Context) error) error {
 	if s.turns.rest.Acquire(ctx, 1) != nil {
 		return shipper.ErrClosed
@@ -48,7 +48,7 @@ func (s *Shipper) inTurn(ctx context.Context, most time.Duration, do func(contex
 	return do(ctx)
 }
 
-// choreTime bounds a look at the replica, or a deletion: nothing may hang for ever.
+// choreTime bounds a look at the replica and a deletion, so that neither hangs for ever.
 const choreTime = 10 * time.Minute
 
 func (v *level) name() string {
@@ -58,13 +58,13 @@ func (v *level) name() string {
 	return fmt.Sprintf("level %d", v.number)
 }
 
-// longestPause is the longest one before a file is made or uploaded again.
+// longestPause is the longest pause before the level's file is made or uploaded again.
 func (v *level) longestPause() time.Duration {
 	return max(longestPause, min(v.every/10, 10*time.Minute))
 }
 
-// makeLevel is the job of a level: it has a file made of what the level lacks, with the
-// next cut, and uploads it.
+// makeLevel is the job of a level: the next cut makes a file of the pages that the level
+// lacks, and makeLevel uploads it.
 func (s *Shipper) makeLevel(ctx context.Context, v *level) error {
 	if f := v.ready; f != nil && s.levels.isOld(f) {
 		s.levels.uploaded(f, time.Now())
@@ -72,7 +72,7 @@ func (s *Shipper) makeLevel(ctx context.Context, v *level) error {
 	for v.ready == nil {
 		file, err := s.fileFor(ctx, v)
 		if errors.Is(err, errBusy) {
-			// The job goes on, so that those who wait for what is due wait for it.
+			// The job keeps running, so that callers that wait for due jobs wait for it.
 			err = sleep(ctx, time.Second+rand.N(2*time.Second))
 		} else if file == nil {
 			return err
@@ -85,7 +85,7 @@ func (s *Shipper) makeLevel(ctx context.Context, v *level) error {
 	return s.inTurn(ctx, uploadTime(f.body.size), func(ctx context.Context) error { return s.uploadLevel(ctx, f) })
 }
 
-// sleep waits for a while, or until the shipper is closed.
+// sleep waits for d, or until the shipper is closed.
 func sleep(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
@@ -95,11 +95,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// errBusy: others are making files just now.
+// errBusy means that all encoders are in use.
 var errBusy = errors.New("no encoder is free")
 
-// fileFor waits for a file that is cut for a level. It returns nil if there is none to
-// be made.
+// fileFor waits for the file that a cut makes for a level. It returns nil if the level
+// needs none.
 func (s *Shipper) fileFor(ctx context.Context, v *level) (*levelFile, error) {
 	answer := s.levels.ask(v)
 	if answer == nil {
@@ -114,13 +114,13 @@ func (s *Shipper) fileFor(ctx context.Context, v *level) (*levelFile, error) {
 	}
 }
 
-// fromCut returns which of the levels that ask for a file are to have it from a cut. If
-// there are none, it gives back the encoder that was taken for them.
+// fromCut returns the levels that get their file from this cut, of the levels that ask
+// for one. If there are none, it gives back the encoder that was taken for them.
 func (s *Shipper) fromCut(info CutInfo, asking []*level) []*level {
 	if !isLarge(info) {
 		return asking
 	}
-	// The levels begin anew.
+	// The other levels start over after this file.
 	snapshots := slices.DeleteFunc(slices.Clone(asking), func(v *level) bool { return v.number != format.LevelSnapshot })
 	if len(snapshots) == 0 {
 		s.leave(asking)
@@ -135,9 +135,9 @@ func (s *Shipper) leave(due []*level) {
 	}
 }
 
-// cutLevels makes files of levels from a cut, in the background: its own file does
-// not wait for them. It closes the cut, and gives back the encoder that was taken for
-// them.
+// cutLevels makes files of levels from a cut in the background: the level 0 file of the
+// cut does not wait for them. It closes the cut and gives back the encoder that was taken
+// for the levels.
 func (s *Shipper) cutLevels(up *upload, due []*level) error {
 	if len(due) == 0 {
 		return up.endReading()
@@ -154,8 +154,8 @@ func (s *Shipper) cutLevels(up *upload, due []*level) error {
 	return up.endReading()
 }
 
-// encodeLevels writes files of levels, and hands them over once the file is there
-// whose TXID they end with.
+// encodeLevels writes files of levels. It hands them over once the replica has the level
+// 0 file with whose TXID they end.
 func (s *Shipper) encodeLevels(up *upload) {
 	errs := make([]error, len(up.levels))
 	for i, f := range up.levels {
@@ -186,7 +186,7 @@ func (s *Shipper) encodeLevels(up *upload) {
 	}
 }
 
-// pages returns the pages of a file at the boundary of a cut.
+// pages returns the pages that a file holds at the boundary of a cut.
 func (f *levelFile) pages(info CutInfo) *roaring.Bitmap {
 	pages := roaring.New()
 	if f.level.number == format.LevelSnapshot {
@@ -199,7 +199,7 @@ func (f *levelFile) pages(info CutInfo) *roaring.Bitmap {
 	return pages
 }
 
-// uploadLevel uploads a file.
+// uploadLevel uploads the file of a level.
 func (s *Shipper) uploadLevel(ctx context.Context, f *levelFile) error {
 	l := s.levels
 	if l.isOld(f) {
@@ -209,10 +209,10 @@ func (s *Shipper) uploadLevel(ctx context.Context, f *levelFile) error {
 	key := s.store.Layout().Key(f.level.number, f.min, f.max)
 	began := time.Now()
 	err := s.store.Create(ctx, key, f.body, storage.Attrs{Time: f.time})
-	if err != nil && !errors.Is(err, storage.ErrExists) { // of TXIDs that are acknowledged, whoever made it
+	if err != nil && !errors.Is(err, storage.ErrExists) { // a file of acknowledged TXIDs is good, whichever writer made it
 		return err
 	}
-	if err == nil && l.isOld(f) { // it came into another bucket; one that was there before belongs there
+	if err == nil && l.isOld(f) { // the file went to the new bucket; a file that existed before belongs there
 		if err := s.store.Delete(ctx, key); err != nil {
 			return err
 		}

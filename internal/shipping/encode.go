@@ -11,8 +11,8 @@ import (
 )
 
 // encodeRaw writes a cut as the level 0 file of its TXID. It calls end when it has read
-// the cut. It has the disk make durable what was read, and the intent to upload the file,
-// and does not wait for it: the upload does.
+// the cut. It starts to sync the pages that it read, and to write the intent to upload
+// the file, and does not wait: the upload does.
 func (s *Shipper) encodeRaw(up *upload, end func() error) (err error) {
 	began := time.Now()
 	up.Checksum, err = s.encode(up.cut, up.body, s.rawHeader(up), up.info.Pages, func() error {
@@ -54,7 +54,7 @@ func (s *Shipper) levelHeader(info CutInfo, f *levelFile) format.LTXHeader {
 	}
 }
 
-// encode writes pages of a cut as one file. It calls read when it has read them.
+// encode writes pages of a cut as one file. It calls read when it has read all of them.
 func (s *Shipper) encode(cut Cut, w *spool, h format.LTXHeader, pages *roaring.Bitmap, read func() error) (format.Checksum, error) {
 	enc, err := format.NewEncoder(w, h)
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *Shipper) encode(cut Cut, w *spool, h format.LTXHeader, pages *roaring.B
 	return enc.Close()
 }
 
-// readHeader remembers the header as it was written.
+// readHeader reads the header back, as the encoder wrote it.
 func (up *upload) readHeader() (err error) {
 	b := make([]byte, format.LTXHeaderSize)
 	if _, err = up.body.ReadAt(b, 0); err == nil {

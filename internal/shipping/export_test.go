@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// SetLarge changes the size from which on a file that holds every page is not
-// compacted, and returns what undoes that.
+// SetLarge changes the size from which on a file with every page is not compacted, and
+// returns a function that undoes the change.
 func SetLarge(size int64) (undo func()) {
 	old := large
 	large = size
@@ -22,9 +22,9 @@ func EncodersFree() bool {
 	return free
 }
 
-// HeldLocks returns the names of the locks that cannot be had, however often they are
-// tried: where time is synthetic, it does not go on while a lock is waited for. The
-// tries take some seconds, for the system may stop a thread while it holds a lock.
+// HeldLocks returns the names of the locks that it fails to acquire in many tries: where
+// time is synthetic, it stands still while a goroutine waits for a lock. The tries take
+// some seconds, for the system may stop a thread while it holds a lock.
 func (s *Shipper) HeldLocks() (held []string) {
 	for name, mu := range map[string]*sync.Mutex{"shipper.mu": &s.mu, "levels.mu": &s.levels.mu, "queue.mu": &s.queue.mu, "lag.mu": &s.lag.mu} {
 		tries := 20_000_000

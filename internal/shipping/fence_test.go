@@ -17,8 +17,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// An upload whose answer was lost is recognized as our own, with a write ID or
-// without one, and nothing is cut again under its TXID.
+// The shipper recognizes an upload whose answer was lost as its own, with a write ID or
+// without one, and cuts nothing again under its TXID.
 func TestLostAnswer(t *testing.T) {
 	for _, writeIDs := range []bool{true, false} {
 		t.Run(fmt.Sprint("write IDs ", writeIDs), func(t *testing.T) {
@@ -65,8 +65,8 @@ func (f forgetful) Create(ctx context.Context, key string, body storage.Body, at
 	return f.Store.Create(ctx, key, body, attrs)
 }
 
-// Of two writers one gets the next TXID. The other one is fenced: it says so,
-// writes nothing more and asks nothing more.
+// Of two writers, one gets the next TXID. The other is fenced: it reports that, and makes
+// no further writes and no further requests.
 func TestFence(t *testing.T) {
 	for _, writeIDs := range []bool{true, false} {
 		t.Run(fmt.Sprint("write IDs ", writeIDs), func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestFence(t *testing.T) {
 				drain(t, a)
 				b := shipping.New(second, forgetful{store, writeIDs}, shipping.Options{})
 				defer b.Close()
-				drain(t, b) // takes over
+				drain(t, b) // b takes over
 
 				first.commit(1)
 				if err := a.Drain(t.Context()); !errors.Is(err, shipper.ErrFenced) {
@@ -102,13 +102,13 @@ func TestFence(t *testing.T) {
 	}
 }
 
-// A writer that slept while another one went on, and while retention freed the
-// keys that it would collide with, does not bring an old TXID back.
+// A writer that slept while another writer continued, and while retention freed the keys
+// that it would collide with, does not bring an old TXID back.
 func TestSleeper(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		sleep time.Duration
-		left  format.FileInfo // of what the other one wrote
+		left  format.FileInfo // a file that the other writer left
 		want  error
 	}{
 		{"overtaken", time.Hour, format.FileInfo{MinTXID: 5, MaxTXID: 5}, shipper.ErrFenced},
@@ -138,7 +138,7 @@ func TestSleeper(t *testing.T) {
 	}
 }
 
-// A writer that is not late asks for no listing.
+// A writer that is not late requests no listing.
 func TestNoListing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(1)
@@ -163,7 +163,7 @@ func TestNoListing(t *testing.T) {
 	})
 }
 
-// A replica with another history is left alone.
+// The shipper does not change a replica with another history.
 func TestDiverged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore(t)

@@ -7,9 +7,9 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// halt stops shipping for good: only a person can tell what is right. The log repeats
-// it until the database is closed, since one line is easily missed and the application
-// goes on without protection.
+// halt stops shipping for good: only an operator can decide how to continue. The log
+// repeats the message until the database is closed, since one line is easily missed and
+// the application keeps running without protection.
 func (s *Shipper) halt(err error) {
 	s.fenced.Store(errors.Is(err, shipper.ErrFenced) || errors.Is(err, shipper.ErrDiverged))
 	s.become(shipper.Halted, err)

@@ -21,8 +21,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A halt is repeated in the log, ever more rarely but at least every 10 minutes, and says
-// what to do, until the database is closed.
+// The log repeats a halt with its remedy, ever more rarely but at least every 10 minutes,
+// until the database is closed.
 func TestHaltIsRepeated(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -69,8 +69,8 @@ func TestHaltIsRepeated(t *testing.T) {
 	})
 }
 
-// requireHaltsLogged fails unless the log tells of a halt that has just been, and again
-// in the next hour, when it should, and not after the shipper is closed.
+// requireHaltsLogged fails unless the log reports a halt that has just occurred, repeats
+// it on schedule during the next hour, and stops after the shipper is closed.
 func requireHaltsLogged(t *testing.T, s *shipping.Shipper, log *bytes.Buffer, remedy []string) {
 	t.Helper()
 	time.Sleep(time.Hour)

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// lag knows since when the replica lacks a commit. A commit is either waiting for a cut,
-// or in the cut under way until the replica acknowledges it: at no moment in between is
-// it in neither.
+// lag measures how long the replica has lacked a commit. A commit waits for a cut, or is
+// in the cut under way until the replica acknowledges it. There is no moment in between
+// at which it is in neither.
 type lag struct {
-	waiting atomic.Int64 // sinceStart of the oldest commit that no cut took, 0 for none
+	waiting atomic.Int64 // sinceStart of the oldest commit that no cut has taken, 0 for none
 
-	mu       sync.Mutex // held while a commit moves between the two
+	mu       sync.Mutex // held while a commit moves from waiting to inFlight
 	inFlight int64      // sinceStart of the oldest commit in the cut under way, 0 for none
 }
 
@@ -30,8 +30,8 @@ func (l *lag) take() {
 	l.inFlight = l.waiting.Swap(0)
 }
 
-// found notes that the cut holds something. Another process may have committed it: the
-// replica lacks it since now, at least.
+// found notes that the cut holds changes. If another process committed them, their age is
+// counted from now.
 func (l *lag) found() (oldest int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

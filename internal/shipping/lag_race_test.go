@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Nobody sees a lag of 0 while a commit is not acknowledged, at whatever moment of its
-// way into a cut and back they look.
+// No reader sees a lag of 0 while a commit is unacknowledged, at any moment of the
+// commit's way into a cut and back.
 func TestLagHasNoGap(t *testing.T) {
 	var l lag
 	var done atomic.Bool

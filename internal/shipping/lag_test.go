@@ -16,8 +16,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// From a commit until its acknowledgement, the lag is never 0, whatever fails on the way,
-// and its age only grows.
+// From a commit until its acknowledgement, the lag is never 0 and only grows, whatever
+// fails in between.
 func TestLagUntilAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(3)
@@ -72,7 +72,7 @@ func TestLagUntilAcknowledged(t *testing.T) {
 	})
 }
 
-// A replica that is gone lacks everything, whoever notices it first.
+// A deleted replica lacks every commit, whichever job notices the deletion first.
 func TestLagOfLostBucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(3)
@@ -80,15 +80,15 @@ func TestLagOfLostBucket(t *testing.T) {
 		defer s.Close()
 		drain(t, s)
 		outage(store, fmt.Errorf("create: %w", storage.ErrNoBucket))
-		time.Sleep(time.Hour) // retention looks at the replica
+		time.Sleep(time.Hour) // retention notices the deletion
 		if s.Lag() == 0 {
 			t.Error("the bucket is gone, and the lag is 0")
 		}
 	})
 }
 
-// What another process has committed, and nobody told, is unacknowledged from the moment
-// at which it is found.
+// A commit of another process, of which the shipper was not notified, is unacknowledged
+// from the moment at which the shipper finds it.
 func TestLagOfForeignCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(3)
@@ -110,7 +110,7 @@ func TestLagOfForeignCommit(t *testing.T) {
 	})
 }
 
-// The lag of a halted database goes on.
+// The lag of a halted database keeps growing.
 func TestLagOfHaltedDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(1)

@@ -14,19 +14,19 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// overtake has another writer go on, and retention remove what it wrote first.
+// overtake lets another writer continue, and retention delete its first files.
 func overtake(t *testing.T, store storage.Store) {
 	t.Helper()
 	create(t, store, format.FileInfo{Level: 1, MinTXID: 2, MaxTXID: 4})
 	create(t, store, format.FileInfo{MinTXID: 5, MaxTXID: 5})
 }
 
-// However a writer comes late, and whatever the store does meanwhile, it is fenced, and
-// no TXID gets a second content that can be restored, not even if the writer ends before
-// it has looked around.
+// A late writer is fenced, however it became late and whatever the store does meanwhile.
+// No TXID gets a second restorable content, even if the writer ends before it has checked
+// the replica.
 func TestLateWriter(t *testing.T) {
 	for name, test := range map[string]struct {
-		recognize time.Duration // how long it takes to find out what the tip means
+		recognize time.Duration // time to find out what the tip means
 		sleep     time.Duration // between two uploads
 		noLists   bool          // after the sleep
 		want      error
@@ -79,7 +79,7 @@ func TestLateWriter(t *testing.T) {
 	}
 }
 
-// An upload that arrived before the writer slept is its own.
+// A writer recognizes an upload that arrived before it slept as its own.
 func TestLateAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(1)

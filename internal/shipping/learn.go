@@ -13,12 +13,12 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// mostLearned is how many files are looked at to find out what a level lacks. If
-// there are more, a snapshot comes instead.
+// mostLearned is how many page indexes are read to find out what a level lacks. If it
+// needs more files, a snapshot is made instead.
 const mostLearned = 1000
 
-// learn finds out what the levels lack of what was in the replica when this run
-// began, from the page indexes of the files that they lack.
+// learn finds out which older pages of the replica the levels lacked when this run began,
+// from the page indexes of the files.
 func (s *Shipper) learn(ctx context.Context) error {
 	l := s.levels
 	l.mu.Lock()
@@ -42,15 +42,15 @@ func (s *Shipper) learn(ctx context.Context) error {
 	return nil
 }
 
-// A lack is what a level lacks after a TXID.
+// A lack describes what a level lacks after a TXID.
 type lack struct {
 	after format.TXID
-	pages *roaring.Bitmap // nil if that cannot be told
-	since time.Time       // of the oldest file that it lacks, zero for none
+	pages *roaring.Bitmap // nil if the pages cannot be found out
+	since time.Time       // when the oldest file that it lacks was written, zero for none
 }
 
-// lackOf reads the page indexes of the files that a level lacks. A file that is damaged is
-// gone around, if others hold its TXIDs.
+// lackOf reads the page indexes of the files that a level lacks. It avoids a damaged file
+// if other files hold its TXIDs.
 func (s *Shipper) lackOf(ctx context.Context, v *level, from format.TXID, files replica.Files, indexes map[format.FileInfo]*roaring.Bitmap) (lack, error) {
 	after, since := newestOf(v, files, from)
 	if v.number == format.LevelSnapshot {
@@ -71,7 +71,8 @@ func (s *Shipper) lackOf(ctx context.Context, v *level, from format.TXID, files 
 	}
 }
 
-// pagesOf returns the pages that are in files, and when the oldest of these was written.
+// pagesOf returns the pages that files hold, and when the oldest of the files was
+// written.
 func (s *Shipper) pagesOf(ctx context.Context, chain replica.Files, indexes map[format.FileInfo]*roaring.Bitmap) (all *roaring.Bitmap, since time.Time, err error) {
 	all = roaring.New()
 	for _, f := range chain {
@@ -95,9 +96,9 @@ func (s *Shipper) pagesOf(ctx context.Context, chain replica.Files, indexes map[
 	return all, since, nil
 }
 
-// newestOf returns where a level's files end. A file from TXID 1 holds everything:
-// no level need begin before the newest such one. For snapshots, it also tells when
-// the newest one was made.
+// newestOf returns the TXID with which a level's files end. A file from TXID 1 holds
+// everything: no level need begin before the newest such file. For snapshots, newestOf
+// also returns when the newest snapshot was made.
 func newestOf(v *level, files replica.Files, tip format.TXID) (after format.TXID, made time.Time) {
 	for _, f := range files {
 		if (f.Level == v.number || f.MinTXID == 1) && f.MaxTXID <= tip && f.MaxTXID > after {
@@ -107,8 +108,8 @@ func newestOf(v *level, files replica.Files, tip format.TXID) (after format.TXID
 	return after, made
 }
 
-// chainOf returns files of lower levels that lead from one TXID to another. It
-// reports false if there is a gap, or if there are too many.
+// chainOf returns files of lower levels that lead from one TXID to another. It reports
+// false if there is a gap, or if there are too many files.
 func chainOf(number int, files replica.Files, from, to format.TXID) (chain replica.Files, ok bool) {
 	lower := map[format.FileInfo]replica.File{}
 	for _, f := range files {
@@ -122,7 +123,7 @@ func chainOf(number int, files replica.Files, from, to format.TXID) (chain repli
 	return chain, from >= to && len(chain) <= mostLearned
 }
 
-// learned adds to the sets what they lacked at the start.
+// learned adds to the levels the pages that they lacked at the start.
 func (l *levels) learned(lacks []lack, log int, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -139,7 +140,7 @@ func (l *levels) learned(lacks []lack, log int, now time.Time) {
 			unknown = true
 		case snapshot && k.after < l.from && v.every > 0:
 			l.lacks(v, k.pages, orAtOnce(k.since, v, now))
-		case snapshot, v.max > l.from: // a file with every page came meanwhile
+		case snapshot, v.max > l.from: // a file with every page was made meanwhile
 		default:
 			v.max = k.after
 			if k.after < l.from {
@@ -147,18 +148,18 @@ func (l *levels) learned(lacks []lack, log int, now time.Time) {
 			}
 		}
 		if snapshot && unknown {
-			l.needs(v, now) // the levels begin after it
+			l.needs(v, now) // the levels begin after the snapshot
 		}
 	}
-	for _, v := range l.list { // what came since the start
+	for _, v := range l.list { // note the changes since the start
 		if !v.since.IsZero() {
 			v.job.due(v.due())
 		}
 	}
 }
 
-// orAtOnce is since when a level has lacked something, by a clock that may be ahead; if
-// that is not known, it has for long.
+// orAtOnce returns since when a level has lacked changes. The time may come from a clock
+// that is ahead; if it is unknown, the level's file is due at once.
 func orAtOnce(since time.Time, v *level, now time.Time) time.Time {
 	if since.IsZero() {
 		return now.Add(-v.every)
@@ -169,5 +170,5 @@ func orAtOnce(since time.Time, v *level, now time.Time) time.Time {
 	return since
 }
 
-// needs has a level get a file at once. l.mu must be held.
+// needs makes a file of a level due at once. l.mu must be held.
 func (l *levels) needs(v *level, now time.Time) { l.lacks(v, roaring.New(), now.Add(-v.every)) }

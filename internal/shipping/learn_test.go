@@ -13,7 +13,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// uploadFile puts a file with every so many pages into a store, cut off by some bytes.
+// uploadFile puts a file with every so many pages into a store, without its last cut
+// bytes.
 func uploadFile(t *testing.T, store storage.Store, f format.FileInfo, every uint32, cut int) format.FileInfo {
 	t.Helper()
 	const pages = 90_000
@@ -39,8 +40,8 @@ func uploadFile(t *testing.T, store storage.Store, f format.FileInfo, every uint
 	return f
 }
 
-// What cannot be learned has the levels begin anew, after a snapshot that is due at
-// once; and what can be is due when it would have been.
+// If a level's lack cannot be learned, the level starts over after a snapshot that is due
+// at once; otherwise, the level's file is due at its usual time.
 func TestLearn(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -51,7 +52,7 @@ func TestLearn(t *testing.T) {
 		{"whole", func(storage.Store) {}, 2, true},
 		{"gap", func(store storage.Store) { store.Delete(context.Background(), store.Layout().Key(0, 4, 4)) }, 5, false},
 		{"damaged, and in another level", func(store storage.Store) {
-			uploadFile(t, store, format.FileInfo{MinTXID: 4, MaxTXID: 5}, 100, 5) // which leads farther
+			uploadFile(t, store, format.FileInfo{MinTXID: 4, MaxTXID: 5}, 100, 5) // this file leads farther
 		}, 2, true},
 		{"damaged", func(store storage.Store) {
 			store.Delete(context.Background(), store.Layout().Key(0, 4, 4))
@@ -67,7 +68,7 @@ func TestLearn(t *testing.T) {
 			uploadFile(t, store, format.FileInfo{MinTXID: 5, MaxTXID: 5}, 3000, 0)
 			test.damage(store)
 			s := New(nil, store, Options{Policy: DefaultPolicy()})
-			s.queue.stop() // for what it finds out only
+			s.queue.stop() // the test only checks the findings
 			s.levels.begin(5, time.Now())
 			if err := s.learn(t.Context()); err != nil {
 				t.Fatal(err)
@@ -83,8 +84,8 @@ func TestLearn(t *testing.T) {
 	}
 }
 
-// A level's file has neither the lock page nor pages beyond the end, and a database
-// that is whole but for the lock page is whole.
+// A level's file has neither the lock page nor pages beyond the end, and a database with
+// every page except the lock page is whole.
 func TestLevelPages(t *testing.T) {
 	const pageSize = 65536
 	lock := format.LockPage(pageSize)

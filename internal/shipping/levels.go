@@ -10,48 +10,48 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// levels knows what the next file of each higher level has to hold: the pages of the
-// level 0 files since its newest one. A large file that holds every page begins anew:
-// it, and what comes before it, stays as it is until snapshots are older, rather than
-// being uploaded once more at each level.
+// levels tracks which pages the next file of each higher level must hold: the pages of
+// the level 0 files since the level's newest file. After a large file with every page,
+// the levels start over: that file, and all files before it, stay in the replica until
+// snapshots are older. They are not uploaded once more at each level.
 type levels struct {
 	policy Policy
-	list   []*level // 1, 2, ... and then that of snapshots
-	learn  *job     // finds out what they lack of earlier runs
-	look   *job     // finds out whether the replica is still what it was
-	retain *job     // deletes what is not kept
+	list   []*level // levels 1, 2, ..., then the level of snapshots
+	learn  *job     // finds out what the levels lack of earlier runs
+	look   *job     // checks that the replica still exists
+	retain *job     // deletes files that the policy does not keep
 
 	mu        sync.Mutex
-	log       int             // counts begins: what is from another log than the replica's now does not count
-	from      format.TXID     // the tip at the start: sets hold only what came after it, until known
-	fromTime  time.Time       // of the tip at the start
-	begun     time.Time       // the start, by a clock that does not jump
-	known     bool            // sets hold what was there at the start, too
+	log       int             // counts calls of forget: files of an earlier log do not count
+	from      format.TXID     // the tip at the start: until known, sets hold only later changes
+	fromTime  time.Time       // time of the tip at the start
+	begun     time.Time       // the start, by the monotonic clock
+	known     bool            // sets also hold the changes from before the start
 	firstAck  time.Time       // when the first file was acknowledged
-	overdue   bool            // what earlier runs left is due by its age
-	held      held            // what the last listing had
-	deletions int             // that began, and that ended
-	base      format.FileInfo // a file that holds everything up to its end, and has to be there
-	vanished  error           // files that had to be there were not; the next snapshot mends it
+	overdue   bool            // files that earlier runs left are due by their age
+	held      held            // the files of the last listing
+	deletions int             // begun and ended deletions, counted
+	base      format.FileInfo // a file that holds everything up to its end, and must exist
+	vanished  error           // set if files of the replica are missing; the next snapshot replaces them
 }
 
-// A level is what one level lacks.
+// A level tracks which changes the files of one level lack.
 type level struct {
 	number int
 	every  time.Duration // 0: only when it is needed
 	job    *job
-	max    format.TXID     // the newest TXID that its files hold, or that it begins after
-	pages  *roaring.Bitmap // changed since; none are noted for snapshots
-	since  time.Time       // of the oldest change that it lacks, zero if it lacks nothing
-	asked  chan made       // the job waits for a file, nil if it does not
-	cut    *levelFile      // that was cut and is not there yet
-	ready  *levelFile      // the same, if it is to be uploaded
+	max    format.TXID     // the newest TXID that its files hold, or after which it begins
+	pages  *roaring.Bitmap // changed since max; not tracked for snapshots
+	since  time.Time       // time of the oldest change that it lacks, zero if it lacks none
+	asked  chan made       // not nil while the job waits for a file
+	cut    *levelFile      // was cut, and is not in the replica yet
+	ready  *levelFile      // the same file, when it is ready to be uploaded
 }
 
 // A levelFile is a file of a higher level on its way to the replica.
 type levelFile struct {
 	level *level
-	log   int // of the levels when it was cut
+	log   int // levels.log when it was cut
 	taken *roaring.Bitmap
 	since time.Time
 	min   format.TXID
@@ -61,13 +61,14 @@ type levelFile struct {
 	count uint64 // pages in it
 }
 
-// made is the answer to a level that asks for a file: nil if it needs none any more.
+// made answers a level that asked for a file: the file is nil if the level no longer
+// needs one.
 type made struct {
 	file *levelFile
 	err  error
 }
 
-// newLevels makes the levels and the jobs that see to them.
+// newLevels makes the levels and their jobs.
 func (s *Shipper) newLevels() *levels {
 	l := &levels{policy: s.opts.Policy}
 	add := func(number int, every time.Duration) {
@@ -88,10 +89,10 @@ func (s *Shipper) newLevels() *levels {
 	return l
 }
 
-// isEmpty reports whether the policy has no files of levels made.
+// isEmpty reports whether the policy has no levels and no snapshots.
 func (l *levels) isEmpty() bool { return len(l.policy.Levels) == 0 && l.policy.Snapshots == 0 }
 
-// begin is told the replica's tip, 0 for none.
+// begin sets the replica's tip, 0 for none.
 func (l *levels) begin(tip format.TXID, at time.Time) {
 	l.forget()
 	l.mu.Lock()
@@ -105,7 +106,7 @@ func (l *levels) begin(tip format.TXID, at time.Time) {
 	}
 }
 
-// forget drops what was cut, and what is known: the bucket may be another one.
+// forget drops the cut files and the knowledge of the replica: the bucket may be new.
 func (l *levels) forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -120,7 +121,7 @@ func (l *levels) forget() {
 	}
 }
 
-// anew has a level lack nothing.
+// anew makes a level lack nothing.
 func (v *level) anew() {
 	v.since = time.Time{}
 	v.pages.Clear()
@@ -128,7 +129,7 @@ func (v *level) anew() {
 	v.answer(made{})
 }
 
-// answer ends the wait for a file. levels.mu must be held.
+// answer ends the job's wait for a file. levels.mu must be held.
 func (v *level) answer(m made) (taken bool) {
 	if v.asked == nil {
 		return false
@@ -138,14 +139,14 @@ func (v *level) answer(m made) (taken bool) {
 	return true
 }
 
-// isOld reports whether a file is of another log.
+// isOld reports whether a file belongs to an earlier log.
 func (l *levels) isOld(f *levelFile) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return f.log != l.log
 }
 
-// added is told an acknowledged level 0 file.
+// added notes an acknowledged level 0 file.
 func (l *levels) added(txid format.TXID, info CutInfo, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -160,7 +161,7 @@ func (l *levels) added(txid format.TXID, info CutInfo, now time.Time) {
 	whole := isLarge(info)
 	for _, v := range l.list {
 		switch {
-		case v.cut != nil && v.cut.max == txid: // has them
+		case v.cut != nil && v.cut.max == txid: // holds the pages
 		case v.every == 0:
 		case whole && v.number != format.LevelSnapshot:
 			v.max = txid
@@ -171,19 +172,20 @@ func (l *levels) added(txid format.TXID, info CutInfo, now time.Time) {
 	}
 }
 
-// isShort is for [Shipper.IsShort].
+// isShort implements [Shipper.IsShort].
 func (l *levels) isShort(now time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return !l.isEmpty() && l.overdue && now.Sub(l.firstAck) < l.list[0].every
 }
 
-// shortRun is after how many TXIDs runs that are too short for level 1 compact what they
-// and earlier ones left: what is younger than half a minute each is near altogether.
+// shortRun is the number of TXIDs after which runs that are too short for level 1 compact
+// the files of theirs and of earlier runs: if no run takes more than half a minute, all
+// are within near.
 const shortRun = 4
 
-// toLearn returns when to find out what the levels lack of earlier runs: there is no
-// hurry if those may just have made a file of level 1. Short runs, too, compact.
+// toLearn returns when to find out what the levels lack of earlier runs: later, if those
+// may just have made a file of level 1. Short runs compact, too.
 func (l *levels) toLearn(txid format.TXID, now time.Time) time.Time {
 	if first := l.list[0].every; now.Sub(l.fromTime) < first && txid%shortRun != 0 {
 		return now.Add(first)
@@ -191,7 +193,7 @@ func (l *levels) toLearn(txid format.TXID, now time.Time) time.Time {
 	return now
 }
 
-// lacks notes pages that changed at a time, which the next file of a level has to hold.
+// lacks notes pages that changed at a time, and that the next file of a level must hold.
 // l.mu must be held.
 func (l *levels) lacks(v *level, pages *roaring.Bitmap, since time.Time) {
 	if v.number != format.LevelSnapshot {
@@ -205,11 +207,10 @@ func (l *levels) lacks(v *level, pages *roaring.Bitmap, since time.Time) {
 	}
 }
 
-// due is when a file is to be made of what a level lacks.
+// due returns when the level's next file is due.
 func (v *level) due() time.Time { return v.since.Add(v.every) }
 
-// large is the size in bytes from which on a file that holds every page is not
-// compacted.
+// large is the size in bytes from which on a file with every page is not compacted.
 var large int64 = 64 << 20
 
 // isLarge reports whether a cut holds every page, and is large.
@@ -224,7 +225,7 @@ func isLarge(info CutInfo) bool {
 	return info.Pages.GetCardinality() == all
 }
 
-// ask has the next cut make a file for a level. It returns nil if none is due.
+// ask requests a file for a level from the next cut. It returns nil if no file is due.
 func (l *levels) ask(v *level) <-chan made {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -251,7 +252,7 @@ func (l *levels) asking() (levels []*level) {
 	return levels
 }
 
-// refuse answers levels that they cannot have a file now.
+// refuse answers the levels' requests with an error.
 func (l *levels) refuse(levels []*level, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -260,8 +261,8 @@ func (l *levels) refuse(levels []*level, err error) {
 	}
 }
 
-// take begins a file that holds all up to a TXID, pages of which are in no level 0
-// file yet.
+// take begins a file that holds all changes up to a TXID, including pages that no level 0
+// file holds yet.
 func (l *levels) take(v *level, txid format.TXID, at time.Time) *levelFile {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -273,8 +274,8 @@ func (l *levels) take(v *level, txid format.TXID, at time.Time) *levelFile {
 	return f
 }
 
-// abandon is told that files are not to be: there will be another level 0 file of
-// their TXID, and they are made with that. They may still be in the making.
+// abandon gives up files whose level 0 file was abandoned: another level 0 file will get
+// their TXID, and they are made with that file. Their encoding may not have ended yet.
 func (l *levels) abandon(files []*levelFile) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -283,8 +284,8 @@ func (l *levels) abandon(files []*levelFile) {
 	}
 }
 
-// giveBack is told that a file cannot be made. The pages of the level 0 file of its
-// TXID, which is there, go back with what it took.
+// giveBack gives up a file that cannot be made. The pages of the level 0 file of its
+// TXID, which the replica has, go back together with the pages that it took.
 func (l *levels) giveBack(f *levelFile, raw *roaring.Bitmap, err error) {
 	f.body.Close()
 	l.mu.Lock()
@@ -295,18 +296,18 @@ func (l *levels) giveBack(f *levelFile, raw *roaring.Bitmap, err error) {
 	}
 }
 
-// putBack puts pages back into what a level lacks. l.mu must be held.
+// putBack makes a level lack pages again. l.mu must be held.
 func (l *levels) putBack(f *levelFile, pages *roaring.Bitmap) {
 	if f.log != l.log {
 		return
 	}
 	f.level.cut = nil
-	if f.level.number == format.LevelSnapshot || f.level.max < f.min { // not begun anew since
+	if f.level.number == format.LevelSnapshot || f.level.max < f.min { // has not started over since
 		l.lacks(f.level, pages, f.since)
 	}
 }
 
-// hand gives a level the file that it asked for. Nobody may want it any more.
+// hand gives a level the file that it asked for, unless the level no longer needs it.
 func (l *levels) hand(f *levelFile) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -316,12 +317,12 @@ func (l *levels) hand(f *levelFile) {
 			v.answer(made{file: f})
 			return
 		}
-		v.cut = nil // it began anew meanwhile
+		v.cut = nil // the level started over meanwhile
 	}
 	f.body.Close()
 }
 
-// uploaded is told that a file is there, or not needed.
+// uploaded notes that the replica has a file, or does not need it.
 func (l *levels) uploaded(f *levelFile, now time.Time) {
 	f.body.Close()
 	l.mu.Lock()
@@ -346,7 +347,7 @@ func (l *levels) uploaded(f *levelFile, now time.Time) {
 	}
 }
 
-// close lets go of what was made and not uploaded.
+// close drops the files that were made and not uploaded.
 func (l *levels) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

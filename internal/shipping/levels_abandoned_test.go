@@ -12,8 +12,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// A file is uploaded once the disk has what it was cut from and the intent, which do not
-// wait for each other.
+// A file is uploaded once the pages that it was cut from and the intent are on the disk.
+// These two do not wait for each other.
 func TestFlushBeforeUpload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(3)
@@ -44,7 +44,7 @@ func TestFlushBeforeUpload(t *testing.T) {
 	})
 }
 
-// A cut that cannot be read is abandoned once the disk is done with it.
+// An unreadable cut is abandoned once the disk has finished with it.
 func TestFlushBeforeAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(3)
@@ -65,15 +65,15 @@ func TestFlushBeforeAbandoned(t *testing.T) {
 	})
 }
 
-// A file of a level that is being made when its level 0 file fails does not stand for
-// the next one of that TXID: its pages are in another file of the level.
+// If a level's file is being made when the level 0 file of its TXID fails, it does not
+// stand for the next file of that TXID: its pages are in another file of the level.
 func TestAbandonedWhileMakingLevel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(100)
 		s := shipping.New(db, store, shipping.Options{Interval: 20 * time.Second, Policy: shipping.Policy{Levels: []time.Duration{30 * time.Second}}})
 		defer s.Close()
 		drain(t, s)
-		time.Sleep(time.Minute) // there is a file of level 1, with every page
+		time.Sleep(time.Minute) // a file of level 1 exists, with every page
 		db.commit(3, 4, 5, 6, 7)
 		drain(t, s)
 		time.Sleep(12 * time.Second)
@@ -88,7 +88,7 @@ func TestAbandonedWhileMakingLevel(t *testing.T) {
 		}
 		db.slow.Store(int64(2 * time.Second)) // 10 s and more for a file of level 1
 		db.commit(2)
-		s.Wake() // is cut after 32 s, when level 1 is due, and once more soon after
+		s.Wake() // cut after 32 s, when level 1 is due, and again soon after
 		time.Sleep(5 * time.Minute)
 		if tip := s.Status().Tip.TXID; tip != 4 || tries.Load() != 2 {
 			t.Fatalf("TXID %s after %d tries", tip, tries.Load())
@@ -116,8 +116,8 @@ func TestAbandonedWhileMakingLevel(t *testing.T) {
 	})
 }
 
-// A level whose file is being made when a large file with every page comes begins anew:
-// it gets files after that, too.
+// If a large file with every page comes while a level's file is being made, the level
+// starts over and gets files after that, too.
 func TestLevelGoesOnAfterWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer shipping.SetLarge(1)()
@@ -128,7 +128,7 @@ func TestLevelGoesOnAfterWhole(t *testing.T) {
 		db.commit(3)
 		drain(t, s)
 		time.Sleep(29 * time.Second)
-		db.slow.Store(int64(10 * time.Minute)) // to read the page for the file of level 1
+		db.slow.Store(int64(10 * time.Minute)) // time to read the page for the file of level 1
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		db.slow.Store(0)
@@ -136,7 +136,7 @@ func TestLevelGoesOnAfterWhole(t *testing.T) {
 		db.commit(5)
 		drain(t, s)
 		db.whole.Store(false)
-		time.Sleep(time.Hour) // the file of level 1 is made, and nobody wants it
+		time.Sleep(time.Hour) // the file of level 1 is made, but no longer needed
 		for range 10 {
 			db.commit(6)
 			drain(t, s)
@@ -149,8 +149,8 @@ func TestLevelGoesOnAfterWhole(t *testing.T) {
 	})
 }
 
-// A file that was there before is not deleted because the replica was looked at anew while
-// it was uploaded once more: retention may have relied on it.
+// The shipper does not delete an older file because the replica was examined again while
+// the file was uploaded once more: retention may have relied on it.
 func TestOldLevelFileIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(10)
@@ -186,7 +186,7 @@ func TestOldLevelFileIsKept(t *testing.T) {
 		for tries.Load() == 0 {
 			time.Sleep(time.Second)
 		}
-		time.Sleep(2 * time.Second) // it is uploaded again
+		time.Sleep(2 * time.Second) // the file is uploaded again
 		vanish.Store(true)
 		db.commit(3)
 		s.Wake()

@@ -17,14 +17,14 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Under a steady load nothing is downloaded but a byte for each file of level 1, to see
-// that the replica is there, and a listing comes only when there is something to delete.
+// Under a steady load, the shipper downloads only one byte for each file of level 1, to
+// check that the replica exists, and requests a listing only when it has files to delete.
 func TestSteadyState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(100)
 		s := shipping.New(db, store, shipping.Options{Interval: time.Second, Policy: shipping.DefaultPolicy()})
 		defer s.Close()
-		drain(t, s) // which finds out about the store
+		drain(t, s) // the shipper probes the store
 		var mu sync.Mutex
 		calls := map[string]int{}
 		store.SetBefore(func(_ context.Context, op, key string) error {
@@ -58,13 +58,13 @@ func TestSteadyState(t *testing.T) {
 				raw++
 			}
 		}
-		if raw > 11*60 { // two times KeepRaw, and what level 1 lacks
+		if raw > 11*60 { // twice KeepRaw, and the files that level 1 lacks
 			t.Errorf("%d files of level 0", raw)
 		}
 	})
 }
 
-// A level that cannot be made, or uploaded, is not in the way of commits.
+// Commits do not wait for a level whose file cannot be made or uploaded.
 func TestLevelsAreNotInTheWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(10)
@@ -101,8 +101,7 @@ func TestLevelsAreNotInTheWay(t *testing.T) {
 	})
 }
 
-// A file that was cut for a bucket that is gone does not get into the one that takes
-// its place.
+// A file cut for a deleted bucket is not uploaded to the bucket that replaces it.
 func TestLevelsOfAnotherBucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(10)
@@ -166,7 +165,7 @@ func TestLevelsOfAnotherBucket(t *testing.T) {
 	})
 }
 
-// Neither a commit nor a close waits for a snapshot that is due, or being made.
+// Neither a commit nor a close waits for a snapshot that is due or being made.
 func TestNothingWaitsForLevels(t *testing.T) {
 	for _, begun := range []time.Duration{0, 5 * time.Second} {
 		for _, closing := range []bool{false, true} {
@@ -212,8 +211,8 @@ func TestNothingWaitsForLevels(t *testing.T) {
 	}
 }
 
-// A file of a level is uploaded only once the replica has the TXID that it ends with,
-// which may never be: then its pages are in the next one.
+// A file of a level is uploaded only once the replica has the TXID with which it ends. If
+// it never does, the file's pages are in the next file.
 func TestLevelsFollowAcknowledgement(t *testing.T) {
 	for _, end := range []error{errStore, storage.ErrExists} {
 		synctest.Test(t, func(t *testing.T) {
@@ -230,7 +229,7 @@ func TestLevelsFollowAcknowledgement(t *testing.T) {
 				return nil
 			})
 			db.commit(2)
-			s.Wake() // is cut after 32 s, when level 1 is due
+			s.Wake() // cut after 32 s, when level 1 is due
 			time.Sleep(5 * time.Minute)
 			s.Close()
 			for obj := range store.List(t.Context(), "", "") {
@@ -242,7 +241,8 @@ func TestLevelsFollowAcknowledgement(t *testing.T) {
 	}
 }
 
-// Thousands of databases may have a snapshot due at a time. A few are made at once.
+// Thousands of databases may have a due snapshot at the same time. Only a few are made at
+// once.
 func TestFewMakeLevels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var made atomic.Int64
@@ -272,7 +272,8 @@ func TestFewMakeLevels(t *testing.T) {
 	})
 }
 
-// Who waits until what is due is done also waits until others are done.
+// A caller that waits for all due work also waits for the encoders that other databases
+// use.
 func TestCompactWaitsForAnEncoder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var all sync.WaitGroup

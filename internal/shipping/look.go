@@ -10,14 +10,14 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// list lists every file of the replica. What has to be there and is not is said, and
-// mended by a snapshot.
+// list lists every file of the replica. It reports required files that are missing, and
+// makes a snapshot due that replaces them.
 func (s *Shipper) list(ctx context.Context) (replica.Files, error) {
 	had := s.Tip().TXID
 	asked := s.levels.listing(had)
 	files, err := s.listOnce(ctx)
 	if err == nil && !leads(files, had) {
-		// It may have been taken between two steps of somebody else's.
+		// The listing may have been taken between two steps of another program.
 		files, err = s.listOnce(ctx)
 	}
 	if err != nil {
@@ -48,7 +48,7 @@ func (s *Shipper) listOnce(ctx context.Context) (replica.Files, error) {
 	return replica.Collect(s.replica.List(ctx, 0))
 }
 
-// leads reports whether a TXID can be restored from files, or a later one.
+// leads reports whether files can restore a TXID or a later one.
 func leads(files replica.Files, txid format.TXID) bool {
 	if txid == 0 {
 		return true
@@ -57,11 +57,11 @@ func leads(files replica.Files, txid format.TXID) bool {
 	return len(points) > 0 && points[len(points)-1] >= txid
 }
 
-// A listing is what is known when the store is asked for one.
+// A listing holds the state of the levels when a listing of the store begins.
 type listing struct {
-	upTo      format.TXID // no file that ends there or before is on its way, or will be
-	log       int         // that the replica has
-	deletions int         // that began, and that ended: odd during one
+	upTo      format.TXID // no file that ends at upTo or before is being uploaded, or will be
+	log       int         // levels.log
+	deletions int         // begun and ended deletions, counted: odd during a deletion
 }
 
 func (l *levels) listing(tip format.TXID) listing {
@@ -75,7 +75,7 @@ func (l *levels) listing(tip format.TXID) listing {
 	return listing{max(tip, 1) - 1, l.log, l.deletions}
 }
 
-// held is how many files there were at the last listing that end no later than a TXID.
+// held is the number of files in the last listing that end no later than a TXID.
 type held struct {
 	upTo  format.TXID
 	files int
@@ -91,8 +91,9 @@ func holds(files replica.Files, upTo format.TXID) held {
 	return h
 }
 
-// found compares a listing with the last one, and returns how many files are gone. One
-// that was made while files were deleted cannot be compared: it has some of them or none.
+// found compares a listing with the last one, and returns how many files are missing. A
+// listing that overlapped a deletion cannot be compared: it may hold any of the deleted
+// files.
 func (l *levels) found(files replica.Files, asked listing) (missing int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -112,8 +113,8 @@ func (l *levels) found(files replica.Files, asked listing) (missing int) {
 	return missing
 }
 
-// deletes notes that files of the last listing are going to be deleted. The function that
-// it returns notes that they are gone, or that an error says which of them are.
+// deletes notes that files of the last listing are about to be deleted. The returned
+// function notes that the deletion ended; after an error, some files may remain.
 func (l *levels) deletes(files replica.Files) (ended func(err error)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -124,12 +125,12 @@ func (l *levels) deletes(files replica.Files) (ended func(err error)) {
 		l.deletions++
 		l.held.files -= holds(files, l.held.upTo).files
 		if err != nil {
-			l.held = held{} // some of them may be there
+			l.held = held{} // some of the files may still exist
 		}
 	}
 }
 
-// lose has a snapshot made at once. It reports whether that is new.
+// lose makes a snapshot due at once. It reports whether the loss is new.
 func (l *levels) lose(err error, log int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,8 +142,8 @@ func (l *levels) lose(err error, log int) bool {
 	return true
 }
 
-// look finds out, with one small request, whether the file is still there that
-// everything else is restored on.
+// look checks, with one small request, that the file still exists on which every restore
+// is based.
 func (s *Shipper) look(ctx context.Context) error {
 	s.levels.mu.Lock()
 	base := s.levels.base
@@ -153,7 +154,7 @@ func (s *Shipper) look(ctx context.Context) error {
 		}
 	}
 	s.levels.mu.Lock()
-	s.levels.base = format.FileInfo{} // the listing may have an older one
+	s.levels.base = format.FileInfo{} // the listing may have an older base
 	s.levels.mu.Unlock()
 	_, err := s.list(ctx)
 	return err

@@ -8,8 +8,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// TestListingBesideDeletion: files that retention deletes have not vanished, whenever
-// another job asks for its listing and gets it. Files that vanish besides are still told.
+// TestListingBesideDeletion: files that retention deletes do not count as vanished,
+// whenever another job requests and receives its listing. Other vanished files are still
+// reported.
 func TestListingBesideDeletion(t *testing.T) {
 	var files replica.Files
 	for i := range format.TXID(10) {
@@ -35,7 +36,7 @@ func TestListingBesideDeletion(t *testing.T) {
 					}
 					if moment == gets {
 						for _, got := range []replica.Files{before, during, after} {
-							// As the listing was made at some moment in between.
+							// The listing shows the state of some moment in between.
 							if asks >= 3 && len(got) != len(after) || gets < 1 && len(got) != len(before) {
 								continue
 							}

@@ -15,9 +15,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// Files that vanish from the replica are noticed and said, and if the newest state cannot
-// be restored without them, a snapshot replaces them: what everything else is restored on
-// about as soon as a file of level 1 is made, others when retention comes around.
+// The shipper notices and reports files that vanish from the replica. If the newest state
+// cannot be restored without them, a snapshot replaces them: a base file about as soon as
+// a file of level 1 is made, other files when retention runs.
 func TestVanished(t *testing.T) {
 	all := func(format.FileInfo) bool { return true }
 	for name, test := range map[string]struct {
@@ -70,8 +70,8 @@ func TestVanished(t *testing.T) {
 	}
 }
 
-// If the newest file that holds everything has vanished, the one before it takes its
-// place: looking does not list the replica for ever.
+// If the newest file with everything has vanished, the file before it replaces it as the
+// base: the job does not list the replica for ever.
 func TestVanishedBase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(10)
@@ -107,8 +107,8 @@ func TestVanishedBase(t *testing.T) {
 	})
 }
 
-// What earlier runs left and is gone is noticed, too; and so it is where the policy has no
-// snapshots made.
+// The shipper also notices vanished files of earlier runs, even if the policy has no
+// snapshots.
 func TestVanishedBetweenRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(10)

@@ -10,13 +10,13 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// A meter is a store that counts.
+// A meter is a store that counts its requests.
 type meter struct {
 	storage.Store
 	put, get, list, del atomic.Int64
 }
 
-// Unwrap returns the store that is counted.
+// Unwrap returns the store whose requests are counted.
 func (m *meter) Unwrap() storage.Store { return m.Store }
 
 func (m *meter) requests() shipper.Requests {

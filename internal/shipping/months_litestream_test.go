@@ -17,8 +17,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// secondOpinion has Litestream restore what a life has left, at some of the TXIDs that
-// can be, and fails unless that is what we restore.
+// secondOpinion restores some of the restorable TXIDs of a life with Litestream, and
+// fails unless our restore returns the same database.
 func (l *life) secondOpinion(t *testing.T) {
 	t.Helper()
 	litestream := storagetest.Litestream(t)

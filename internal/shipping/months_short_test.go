@@ -14,8 +14,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A replica that only short runs feed, such as those of cron, stays about as small as one
-// that a server feeds, however far apart they are.
+// A replica fed only by short runs, such as those of cron, stays about as small as a
+// replica fed by a server, however far apart the runs are.
 func TestMonthsOfShortRuns(t *testing.T) {
 	for name, test := range map[string]struct {
 		every time.Duration
@@ -38,7 +38,7 @@ func TestMonthsOfShortRuns(t *testing.T) {
 	}
 }
 
-// feed commits at intervals, by one long run or by many short ones.
+// feed commits at intervals, in one long run or in many short runs.
 func feed(t *testing.T, commits int, every time.Duration, short bool) *storagetest.Memory {
 	store, db := newStore(t), newDB(10)
 	open := func() *shipping.Shipper {
@@ -84,7 +84,7 @@ func total(levels [format.LevelSnapshot + 1]int) (n int) {
 	return n
 }
 
-// Whichever jobs fail, and in whatever order, each makes up for it by itself.
+// Whichever jobs fail, in whatever order, each job recovers by itself.
 func TestJobsFailInEveryOrder(t *testing.T) {
 	fails := []string{"create 0", "create 1", "create 9", "list", "delete"}
 	for _, order := range permutations(fails) {
@@ -145,7 +145,8 @@ func permutations(of []string) (all [][]string) {
 	return all
 }
 
-// Where nothing can be deleted, all else goes on, and deleting is not tried all the time.
+// If the store allows no deletion, all other jobs continue, and retention does not retry
+// constantly.
 func TestAppendOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(10)

@@ -37,13 +37,13 @@ type life struct {
 	short  bool         // each commit is a run of its own
 	faults atomic.Int64 // one of so many requests fails, 0 for none
 	calls  atomic.Int64
-	bad    []span // when requests failed
+	bad    []span // times at which requests failed
 
-	idle time.Duration // how old the replica's tip was when the shipper was opened
+	idle time.Duration // age of the replica's tip when the shipper was opened
 }
 
-// Over months, whatever happens, each point in time that the policy promises can be
-// restored, what is stored stays bounded, and a database at rest asks for nothing.
+// Over months of load, restarts and faults, each point in time that the policy promises
+// can be restored, the stored files stay bounded, and an idle database makes no requests.
 func TestMonthsOfLife(t *testing.T) {
 	seed := *lifeSeed
 	if seed == 0 {
@@ -116,7 +116,7 @@ func (l *life) open() {
 	l.s.Wake()
 }
 
-// A span is a time that lasted for a while.
+// A span is a period of time.
 type span struct {
 	end  time.Time
 	took time.Duration
@@ -131,13 +131,13 @@ func (l *life) step(faulty bool) {
 	}
 	if l.rng.IntN(6) == 0 {
 		if l.rng.IntN(2) == 0 {
-			l.change() // which is not shipped before
+			l.change() // not shipped before
 		}
 		l.s.Close()
 		synctest.Wait()
 		l.open()
 	}
-	if !l.short { // push has its time limit
+	if !l.short { // push has a time limit of its own
 		l.db.slow.Store(l.rng.Int64N(2) * l.rng.Int64N(int64(2*time.Second)))
 	}
 	pause := []time.Duration{time.Second, 20 * time.Second, 2 * time.Minute, 20 * time.Minute, 5 * time.Hour, 30 * time.Hour}[l.rng.IntN(6)]
@@ -147,7 +147,7 @@ func (l *life) step(faulty bool) {
 	}
 }
 
-// change commits something.
+// change makes a commit.
 func (l *life) change() {
 	switch l.rng.IntN(12) {
 	case 0:
@@ -163,17 +163,17 @@ func (l *life) change() {
 	if l.short {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		l.s.Finish(ctx) // what it does not do, a later run does
+		l.s.Finish(ctx) // a later run does the rest
 		l.s.Close()
 		synctest.Wait()
 		l.s = shipping.New(l.db, l.store, shipping.Options{Interval: time.Second, Policy: shipping.DefaultPolicy(), SpoolDir: l.dir})
 	}
 }
 
-// check restores the newest TXID, some that the replica has, and some times.
+// check restores the newest TXID, some other TXIDs of the replica, and some times.
 func (l *life) check(faulty bool) {
 	l.t.Helper()
-	synctest.Wait() // for retention, which would remove what is listed
+	synctest.Wait() // retention would delete listed files
 	files, err := replica.All(context.Background(), l.store)
 	if err != nil {
 		l.t.Fatal(err)
@@ -194,8 +194,8 @@ func (l *life) check(faulty bool) {
 	}
 }
 
-// checkKept fails if a file is left that no promised point in time needs. It works
-// for a while first, so that every level gets a file and retention comes around.
+// checkKept fails if a file remains that no promised point in time needs. It first works
+// for a while, so that every level gets a file and retention runs.
 func (l *life) checkKept() {
 	l.t.Helper()
 	policy := shipping.DefaultPolicy()
@@ -213,12 +213,11 @@ func (l *life) checkKept() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	// A restart keeps a snapshot waiting, until there is a commit again.
-	// While one request in a few fails, what there is cannot be learnt, and so none is
-	// made either.
+	// After a restart, a snapshot waits for the next commit. While one of a few requests
+	// fails, the files cannot be learned, so no snapshot is made either.
 	const window = 300 * time.Hour
 	late := 2*time.Hour + l.longestPause(window)
-	// What has passed before the start is not known to have: the clock may have jumped.
+	// The time before the start may not count: the clock may have jumped.
 	late += l.idle
 	for _, s := range l.bad {
 		if time.Since(s.end) < window {
@@ -233,7 +232,7 @@ func (l *life) checkKept() {
 	}
 }
 
-// longestPause returns the longest time without a file, in the last so many hours.
+// longestPause returns the longest time without a file in a window before now.
 func (l *life) longestPause(window time.Duration) (longest time.Duration) {
 	for i, pos := range l.db.made[1:] {
 		if time.Since(pos.Time) < window {
@@ -247,7 +246,7 @@ func (l *life) longestPause(window time.Duration) (longest time.Duration) {
 func (l *life) checkTime(files []format.FileInfo, at time.Time, faulty bool) {
 	l.t.Helper()
 	if l.db.made[0].Time.After(at) {
-		return // before the first
+		return // before the first file
 	}
 	txid, err := format.TXIDAt(files, at, func(f format.FileInfo) (time.Time, error) {
 		return l.db.timeOf(f.MaxTXID), nil
@@ -256,7 +255,8 @@ func (l *life) checkTime(files []format.FileInfo, at time.Time, faulty bool) {
 		l.t.Errorf("%s ago: %v", time.Since(at), err)
 		return
 	}
-	// What it lacks is not older than a file of level 1 takes, and what a restart adds.
+	// The lacking commits are not older than the time for a file of level 1, plus the
+	// delay of a restart.
 	if int(txid) < len(l.db.made) && !faulty {
 		if lost := at.Sub(l.db.timeOf(txid + 1)); lost > 3*time.Minute {
 			l.t.Errorf("%s ago: restored TXID %s, without one that was %s old", time.Since(at), txid, lost)
@@ -265,7 +265,7 @@ func (l *life) checkTime(files []format.FileInfo, at time.Time, faulty bool) {
 	l.restore(txid)
 }
 
-// restore restores a TXID and compares it with what the database was.
+// restore restores a TXID and compares it with the database at that TXID.
 func (l *life) restore(txid format.TXID) {
 	l.t.Helper()
 	path := filepath.Join(l.dir, "restored.db")
@@ -286,8 +286,7 @@ func (l *life) restore(txid format.TXID) {
 	}
 }
 
-// rest is that a database without commits asks for nothing, once its last deadline
-// is over.
+// rest checks that a database without commits makes no requests after its last deadline.
 func (l *life) rest() {
 	l.t.Helper()
 	time.Sleep(50 * time.Hour)

@@ -8,17 +8,18 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// A levelCut is levels that are due, and are made from one cut. An encoder is taken for
-// them. If their pages are many, they are copied first, beside what goes on: the cut does
-// not hold up the WAL then.
+// A levelCut is the set of due levels whose files are made from one cut. An encoder is
+// taken for them. If they have many pages, these are copied first, while commits
+// continue, so that the cut does not hold up the WAL.
 type levelCut struct {
 	levels []*level
-	copied Precopied     // nil if there is none
+	copied Precopied     // nil for no copy
 	ready  chan struct{} // closed when the copy is complete, or cannot be made
 }
 
-// askingLevels returns the levels that the next cut makes files for, and what it is to
-// hold for them; nil if there are none, or if their pages are still being copied.
+// askingLevels returns the levels that the next cut makes files for, and the extra pages
+// that the cut must hold for them; nil if there are none, or if their pages are still
+// being copied.
 func (s *Shipper) askingLevels() ([]*level, *Extra) {
 	asking := s.levels.asking()
 	if len(asking) > 0 && s.levelCut.Load() == nil {
@@ -28,7 +29,7 @@ func (s *Shipper) askingLevels() ([]*level, *Extra) {
 	if c == nil {
 		return nil, nil
 	}
-	s.Look() // others may be asking since it was begun
+	s.Look() // other levels may have asked since it began
 	c.levels = s.levels.stillAsking(c.levels)
 	if len(c.levels) == 0 {
 		encoders.Release(1)
@@ -38,8 +39,8 @@ func (s *Shipper) askingLevels() ([]*level, *Extra) {
 	return c.levels, &Extra{Pages: s.levels.pages(c.levels), Copied: c.copied}
 }
 
-// beginLevelCut begins to copy the pages of levels, nil if others are in the way. A run
-// begins when that is done.
+// beginLevelCut begins to copy the pages of levels. It returns nil if no encoder is free.
+// Level 0 runs when the copy ends.
 func (s *Shipper) beginLevelCut(asking []*level) *levelCut {
 	if !encoders.TryAcquire(1) {
 		s.levels.refuse(asking, errBusy)
@@ -60,7 +61,7 @@ func (s *Shipper) beginLevelCut(asking []*level) *levelCut {
 			c.copied = copied
 		}
 		close(c.ready)
-		if s.queue.ctx.Err() != nil { // nobody looks any more
+		if s.queue.ctx.Err() != nil { // no job takes the copy any more
 			s.dropLevelCut()
 		}
 		s.raw.due(s.soonest())
@@ -72,8 +73,8 @@ func (s *Shipper) beginLevelCut(asking []*level) *levelCut {
 	return c
 }
 
-// readyLevelCut returns the levels whose pages are copied, and that wait with an encoder,
-// nil if there are none.
+// readyLevelCut returns the levels whose pages are copied and that hold an encoder, nil
+// if there are none.
 func (s *Shipper) readyLevelCut() *levelCut {
 	c := s.levelCut.Load()
 	if c == nil {
@@ -87,7 +88,7 @@ func (s *Shipper) readyLevelCut() *levelCut {
 	}
 }
 
-// takeLevelCut is readyLevelCut for the one who goes on with them.
+// takeLevelCut is readyLevelCut for a caller that takes the levels over.
 func (s *Shipper) takeLevelCut() *levelCut {
 	c := s.readyLevelCut()
 	if c == nil || !s.levelCut.CompareAndSwap(c, nil) {
@@ -96,7 +97,7 @@ func (s *Shipper) takeLevelCut() *levelCut {
 	return c
 }
 
-// dropLevelCut gives up what is copied. What is still being copied stays.
+// dropLevelCut gives up a finished copy. An unfinished copy stays.
 func (s *Shipper) dropLevelCut() {
 	if c := s.takeLevelCut(); c != nil {
 		encoders.Release(1)
@@ -104,14 +105,14 @@ func (s *Shipper) dropLevelCut() {
 	}
 }
 
-// cannotCopy is told why there is no copy, nil if none is needed.
+// cannotCopy logs why there is no copy. A nil error means that none is needed.
 func (s *Shipper) cannotCopy(err error) {
 	if err != nil && s.ctx.Err() == nil {
 		s.log.Debug("copying the pages of a level file ahead of its cut failed", "error", err)
 	}
 }
 
-// closeCopy closes a copy, nil for none.
+// closeCopy closes a copy; nil is no copy.
 func (s *Shipper) closeCopy(copied Precopied) {
 	if copied == nil {
 		return
@@ -121,14 +122,14 @@ func (s *Shipper) closeCopy(copied Precopied) {
 	}
 }
 
-// stillAsking returns those of some levels that still wait for a file.
+// stillAsking returns the levels of a set that still wait for a file.
 func (l *levels) stillAsking(of []*level) []*level {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.DeleteFunc(of, func(v *level) bool { return v.cut != nil || v.asked == nil || v.since.IsZero() })
 }
 
-// pages returns what the next files of levels hold, nil for every page.
+// pages returns the pages that the next files of levels hold, nil for every page.
 func (l *levels) pages(of []*level) *roaring.Bitmap {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -19,12 +19,12 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// fakeCopies are copies of pages that take a while.
+// fakeCopies are copies of pages that take some time.
 type fakeCopies struct {
 	takes  time.Duration
 	err    error
 	mu     sync.Mutex
-	pages  [][]uint32 // that each one was to have in the end, nil for every page
+	pages  [][]uint32 // pages that each copy must hold in the end, nil for every page
 	begun  atomic.Int64
 	closed atomic.Int64
 }
@@ -85,8 +85,8 @@ func copying(t *testing.T) (*storagetest.Memory, *fakeDB, *fakeCopies, *shipping
 	return store, db, copies, s
 }
 
-// The pages of a level are copied before the cut that it is made from. Commits ship
-// meanwhile, and what they change belongs to the level, too.
+// The pages of a level are copied before the cut of its file. Commits ship meanwhile, and
+// the level's file also holds their pages.
 func TestLevelsAreCopiedFirst(t *testing.T) {
 	for _, failure := range []error{nil, errors.New("the disk is full")} {
 		synctest.Test(t, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestLevelsAreCopiedFirst(t *testing.T) {
 	}
 }
 
-// A copy is closed if the cut that is to use it never comes, and it holds up no close.
+// A copy is closed even if its cut never comes, and it does not delay a close.
 func TestCopiesAreClosed(t *testing.T) {
 	for name, takes := range map[string]time.Duration{"during the copy": time.Hour, "after it": time.Millisecond} {
 		t.Run(name, func(t *testing.T) {
@@ -170,7 +170,7 @@ func TestCopiesAreClosed(t *testing.T) {
 	}
 }
 
-// A level that begins anew while its pages are copied needs no file.
+// A level that starts over while its pages are copied needs no file.
 func TestCopyForALevelThatBeginsAnew(t *testing.T) {
 	defer shipping.SetLarge(10 * pageSize)()
 	synctest.Test(t, func(t *testing.T) {
@@ -185,7 +185,7 @@ func TestCopyForALevelThatBeginsAnew(t *testing.T) {
 	})
 }
 
-// A snapshot has every page copied, and is made.
+// A snapshot is made after every page was copied.
 func TestSnapshotIsCopiedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(10)
@@ -205,8 +205,8 @@ func TestSnapshotIsCopiedFirst(t *testing.T) {
 	})
 }
 
-// A copy that waits for a cut while the store does not answer keeps nobody else's files
-// of levels waiting.
+// A copy that waits for a cut while the store does not answer does not delay the levels
+// of other databases.
 func TestOutageKeepsNoEncoder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db, copies, s := copying(t)
@@ -227,7 +227,7 @@ func TestOutageKeepsNoEncoder(t *testing.T) {
 	})
 }
 
-// Nor does one that is being copied when replication halts.
+// An unfinished copy does not keep its encoder when replication halts.
 func TestHaltKeepsNoEncoder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(10)
@@ -245,7 +245,7 @@ func TestHaltKeepsNoEncoder(t *testing.T) {
 		drain(t, s)
 		db.commit(2)
 		drain(t, s)
-		time.Sleep(31 * time.Second) // the level is due: its pages are being copied
+		time.Sleep(31 * time.Second) // the level is due, and its pages are being copied
 		diverged.Store(true)
 		db.commit(3)
 		s.Wake()
@@ -259,7 +259,7 @@ func TestHaltKeepsNoEncoder(t *testing.T) {
 
 func failing(context.Context, string, string) error { return errStore }
 
-// A copy for a level is used when it is complete: it does not keep an encoder for an
+// A complete copy for a level is used at once: it does not keep an encoder for an
 // interval.
 func TestCopyDoesNotWaitForTheInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

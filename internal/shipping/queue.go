@@ -8,43 +8,42 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// A queue runs jobs, each when it is due, and none because of another one. A job that
-// fails or hangs keeps nobody else waiting. A queue whose jobs are idle has no
-// goroutine and no timer.
+// A queue runs each job when it is due, independently of the other jobs. A job that fails
+// or hangs delays no other job. A queue whose jobs are idle has no goroutine and no
+// timer.
 type queue struct {
-	ctx    context.Context // of what runs
+	ctx    context.Context // passed to the jobs
 	cancel context.CancelFunc
-	rest   func() // is called when nothing is due for a while
+	rest   func() // called when nothing is due for a while
 
 	mu      sync.Mutex
 	jobs    []*job
 	stopped bool
 	running sync.WaitGroup // jobs
-	beside  sync.WaitGroup // what they began
-	ended   chan struct{}  // closed when a job ends next
+	beside  sync.WaitGroup // other goroutines, started by goes
+	ended   chan struct{}  // closed when the next job ends
 }
 
-// A job is one kind of thing that is to be done, again and again, by one goroutine at a
-// time.
+// A job is a task that runs again and again, in one goroutine at a time.
 type job struct {
 	queue *queue
 	name  string
 
-	// try does it. failed says how long to wait before the next try, and done is told
-	// of a success. No lock of the queue is held.
+	// try runs the task. failed returns how long to wait before the next try, and done is
+	// called after a success. No lock of the queue is held.
 	try    func(context.Context) error
 	failed func(error) time.Duration
 	done   func()
 
-	// soonest says when it may run again if it became due while it ran, nil for when it
-	// is due. The lock of the queue is held.
+	// soonest returns when the job may run again if it became due while it ran; nil uses
+	// the time at which it is due. The lock of the queue is held.
 	soonest func() time.Time
 
 	// Guarded by queue.mu.
 	state shipper.JobState
-	at    time.Time // when it runs next, if it waits
-	again time.Time // when it is due again, if that was while it ran
-	eager bool      // if it fails now, it is tried again at once
+	at    time.Time // time of the next run, if the job waits
+	again time.Time // when the job is due again, if it became due while it ran
+	eager bool      // a failure of the current run is retried at once
 	err   error     // of the last try
 	timer *time.Timer
 }
@@ -55,15 +54,15 @@ func newQueue(ctx context.Context, rest func()) *queue {
 	return q
 }
 
-// add makes an idle job of the queue.
+// add adds an idle job to the queue.
 func (q *queue) add(j *job) *job {
 	j.queue, j.state = q, shipper.JobIdle
 	q.jobs = append(q.jobs, j)
 	return j
 }
 
-// due has a job run at a time, or before that if it is due sooner already. One that
-// failed has its own time.
+// due makes a job run at a time, or earlier if it is due already. A job that failed keeps
+// the time of its retry.
 func (j *job) due(at time.Time) {
 	j.queue.mu.Lock()
 	defer j.queue.mu.Unlock()
@@ -81,7 +80,7 @@ func (j *job) due(at time.Time) {
 	}
 }
 
-// shorten has a pause after a failure end at a time at the latest.
+// shorten ends a pause after a failure no later than at a time.
 func (j *job) shorten(at time.Time) {
 	j.queue.mu.Lock()
 	defer j.queue.mu.Unlock()
@@ -90,7 +89,8 @@ func (j *job) shorten(at time.Time) {
 	}
 }
 
-// hurry ends a pause after a failure. If the job runs, and fails, there is none.
+// hurry ends a pause after a failure. If the job runs, and fails, it is tried again at
+// once.
 func (j *job) hurry(now time.Time) {
 	j.queue.mu.Lock()
 	defer j.queue.mu.Unlock()
@@ -102,7 +102,7 @@ func (j *job) hurry(now time.Time) {
 	}
 }
 
-// drop makes a job that waits idle: there is nothing to do any more.
+// drop makes a waiting job idle: it has no work any more.
 func (j *job) drop() {
 	j.queue.mu.Lock()
 	defer j.queue.mu.Unlock()
@@ -129,7 +129,7 @@ func (j *job) wait(state shipper.JobState, at time.Time) {
 	}
 }
 
-// rest has nothing happen by itself. queue.mu must be held.
+// rest sets a state without a next run. queue.mu must be held.
 func (j *job) rest(state shipper.JobState) {
 	j.state, j.at, j.again = state, time.Time{}, time.Time{}
 	if j.timer != nil {
@@ -137,12 +137,12 @@ func (j *job) rest(state shipper.JobState) {
 	}
 }
 
-// fire begins a run, if it is time for one.
+// fire begins a run, if its time has come.
 func (j *job) fire() {
 	j.queue.mu.Lock()
 	waits := j.state == shipper.JobWaiting || j.state == shipper.JobRetrying
 	if waits && time.Now().Before(j.at) {
-		j.wait(j.state, j.at) // the timer was set anew, or the clock was set back
+		j.wait(j.state, j.at) // the timer was reset, or the clock was set back
 		waits = false
 	}
 	if !waits {
@@ -154,7 +154,7 @@ func (j *job) fire() {
 	j.run()
 }
 
-// begin makes a job one that runs. queue.mu must be held.
+// begin marks a job as running. queue.mu must be held.
 func (j *job) begin() {
 	j.rest(shipper.JobRunning)
 	j.eager = false
@@ -178,7 +178,7 @@ func (j *job) run() {
 	}
 }
 
-// end is told how a run went. It reports whether there is to be another one at once.
+// end notes the result of a run. It reports whether the job runs again at once.
 func (j *job) end(err error, pause time.Duration) (again bool) {
 	q := j.queue
 	q.mu.Lock()
@@ -213,7 +213,7 @@ func (j *job) end(err error, pause time.Duration) (again bool) {
 	return false
 }
 
-// goes runs something beside the jobs. It reports whether it does: the queue may have been
+// goes runs f in a goroutine that is not a job. It reports false if the queue was
 // stopped.
 func (q *queue) goes(f func()) bool {
 	q.mu.Lock()
@@ -225,7 +225,7 @@ func (q *queue) goes(f func()) bool {
 	return true
 }
 
-// stop ends all jobs, those that run as soon as they notice.
+// stop ends all jobs. A running job ends as soon as it notices.
 func (q *queue) stop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -236,11 +236,11 @@ func (q *queue) stop() {
 	q.cancel()
 }
 
-// restFor is how long nothing is due before the source may forget what it can have
+// restFor is how long nothing may be due before the source may drop data that it can load
 // again.
 const restFor = time.Minute
 
-// quiet reports whether nothing runs, and nothing is due for a while.
+// quiet reports whether no job runs, and none is due for a while.
 func (q *queue) quiet() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -262,7 +262,8 @@ func (q *queue) status() []shipper.Job {
 	return jobs
 }
 
-// settled waits until no job runs, but for one. A job that failed is not waited for.
+// settled waits until no job except but runs. It does not wait for retries of failed
+// jobs.
 func (q *queue) settled(ctx context.Context, but *job) error {
 	for {
 		q.mu.Lock()

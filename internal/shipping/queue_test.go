@@ -10,7 +10,7 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// What each thing that can happen makes of a job in each state.
+// Each event changes a job in each state as the table says.
 func TestJobStates(t *testing.T) {
 	const far = time.Hour
 	into := map[shipper.JobState]func(*testJob){
@@ -76,8 +76,8 @@ func TestJobStates(t *testing.T) {
 	}
 }
 
-// A job that hangs, and one that fails for ever, keep no other one waiting; and a queue
-// that is stopped ends what runs.
+// A job that hangs or always fails delays no other job, and stopping a queue ends its
+// running jobs.
 func TestJobsAreIndependent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t.Context(), func() {})
@@ -107,7 +107,7 @@ func TestJobsAreIndependent(t *testing.T) {
 
 var errTry = errors.New("a try failed")
 
-// A testJob's try ends with what the test says.
+// A testJob ends its runs with results from the test.
 type testJob struct {
 	*job
 	result chan error
@@ -131,7 +131,7 @@ func newTestJob() *testJob {
 	return j
 }
 
-// answer ends a run, if there is one.
+// answer ends a run, if the job runs.
 func (j *testJob) answer(err error) {
 	if j.now().State == shipper.JobRunning {
 		j.result <- err
@@ -157,8 +157,8 @@ func (j *testJob) end() {
 	j.queue.running.Wait()
 }
 
-// A job whose time is a wall clock's, as those of files are, runs although the clock was set
-// back while it waited.
+// A job whose time comes from a wall clock, as file times do, runs even if the clock was
+// set back while it waited.
 func TestClockSetBackWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(t.Context(), func() {})
@@ -167,7 +167,7 @@ func TestClockSetBackWhileWaiting(t *testing.T) {
 		j := q.add(&job{name: "x", try: func(context.Context) error { ran <- true; return nil }, failed: func(error) time.Duration { return time.Second }})
 		j.due(time.Now().Add(time.Minute).Round(0))
 		q.mu.Lock()
-		j.at = j.at.Add(time.Second) // as a clock that is set back by a second has it
+		j.at = j.at.Add(time.Second) // as if the clock was set back by a second
 		q.mu.Unlock()
 		time.Sleep(time.Hour)
 		synctest.Wait()

@@ -9,9 +9,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// rawJob is level 0. A run makes the replica equal to the database as it is when the
-// run begins, however long the store takes to answer, and has the next one due if there
-// is more.
+// rawJob returns the job of level 0. A run makes the replica equal to the database at the
+// start of the run, however long the store takes to answer. If more remains, the next run
+// is due at once.
 func (s *Shipper) rawJob() *job {
 	retries := newRetries(longestPause)
 	return &job{
@@ -23,8 +23,8 @@ func (s *Shipper) rawJob() *job {
 	}
 }
 
-// soonest returns when level 0 may run next: after the interval, or at once for those who
-// wait, once they are all there.
+// soonest returns when level 0 may run next: after the interval, or at once for waiting
+// callers, when all of them have come back.
 func (s *Shipper) soonest() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,11 +41,11 @@ func (s *Shipper) soonest() time.Time {
 	return at
 }
 
-// Where another program resets the WAL again and again, only the whole database tells
-// what changed. After a few uploads of that, in a row, the next ones are spaced out.
+// If another program resets the WAL again and again, each upload must hold the whole
+// database. After a few such uploads in a row, further uploads are spaced out.
 const (
 	fewWholes    = 3
-	wholeIsLarge = 1 << 20 // bytes of an upload from which on that counts
+	wholeIsLarge = 1 << 20 // bytes from which on an upload counts
 	firstSpacing = 10 * time.Second
 	mostSpacing  = 5 * time.Minute
 )
@@ -69,7 +69,8 @@ func (s *Shipper) spacing() time.Duration {
 	return min(firstSpacing<<min(s.wholes-fewWholes-1, 8), mostSpacing)
 }
 
-// shipRaw is a step, when it is this database's turn among those of its bucket.
+// shipRaw waits for the database's turn among the databases of its bucket, then makes a
+// step.
 func (s *Shipper) shipRaw(ctx context.Context) error {
 	s.noted.Store(false)
 	s.mu.Lock()
@@ -91,8 +92,8 @@ func (s *Shipper) shipRaw(ctx context.Context) error {
 	return err
 }
 
-// step does the next thing that the replica needs, and reports whether there
-// may be more to do before it equals the database.
+// step uploads the next file that the replica needs, and reports whether more files may
+// be needed before the replica equals the database.
 func (s *Shipper) step(ctx context.Context) (more bool, err error) {
 	if s.lost.Swap(false) {
 		s.settle()
@@ -112,8 +113,7 @@ func (s *Shipper) step(ctx context.Context) (more bool, err error) {
 		}
 		return s.upload(ctx)
 	}
-	// What failed before goes first, as it was; what was committed since is in
-	// the cut after it.
+	// Retry the failed upload first, unchanged. Later commits are in the next cut.
 	_, err = s.upload(ctx)
 	return true, err
 }
@@ -125,17 +125,17 @@ func (s *Shipper) lose() {
 	s.lag.note()
 }
 
-// impatience is the longest pause after a failure while somebody waits.
+// impatience is the longest pause after a failure while callers wait.
 const impatience = 2 * time.Second
 
-// rawFailed notes an error and returns how long to wait before the next try. Those who
-// wait have it shorter, but what only a person can mend is not asked for more often.
+// rawFailed notes an error and returns how long to wait before the next try. Waiting
+// callers shorten the pause, except after an error that only an operator can fix.
 func (s *Shipper) rawFailed(err error, retries *retries) time.Duration {
 	pause, tell := retries.failed(err)
 	if s.someoneWaits() && !storage.Refused(err) {
 		pause = min(pause, impatience)
 	}
-	s.dropLevelCut() // others need the encoder, and who knows when the next cut comes
+	s.dropLevelCut() // other databases need the encoder, and the time of the next cut is unknown
 	s.become(shipper.Retrying, err)
 	if tell {
 		s.log.Log(s.ctx, retries.level(), "replication failed and will be tried again", "error", err, "retry_in", pause, "failing_for", retries.lasts())
@@ -143,7 +143,7 @@ func (s *Shipper) rawFailed(err error, retries *retries) time.Duration {
 	return pause
 }
 
-// rawDone notes that the store answers as it should.
+// rawDone notes that the store works.
 func (s *Shipper) rawDone(retries *retries) {
 	s.become(shipper.Streaming, nil)
 	if lasted := retries.succeeded(); lasted > 0 {

@@ -9,9 +9,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// rebase uploads a file that has every page once more, as the snapshot of its TXID:
-// its page size is another one than that of the files before, and a restore starts
-// with a snapshot. A crash in between is for the source to remember.
+// rebase uploads a file with every page once more, as the snapshot of its TXID: its page
+// size differs from that of the files before, and a restore starts with a snapshot. The
+// source remembers the rebase, in case of a crash in between.
 func (s *Shipper) rebase(ctx context.Context, up *upload) error {
 	body := &spool{dir: s.opts.SpoolDir}
 	defer body.Close()
@@ -21,7 +21,7 @@ func (s *Shipper) rebase(ctx context.Context, up *upload) error {
 	key := s.store.Layout().Key(format.LevelSnapshot, 1, up.TXID)
 	err := s.store.Create(ctx, key, body, storage.Attrs{Time: up.Time, WriteID: up.writeID})
 	if errors.Is(err, storage.ErrExists) {
-		return nil // of a TXID that is ours, by an earlier try
+		return nil // an earlier try made it; the TXID is ours
 	}
 	return err
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// retain deletes what the policy does not keep. It decides from a fresh listing, and
-// only if nobody else is ahead: another writer has a policy of its own.
+// retain deletes files that the policy does not keep. It decides from a fresh listing,
+// and only if no other writer is ahead: another writer has a policy of its own.
 //
-// A crash in between leaves files that the next time finds. Whoever restores
-// meanwhile by a plan with a file that is gone makes another plan.
+// After a crash in between, the next run finds the remaining files. A restore whose plan
+// has a deleted file makes a new plan.
 func (s *Shipper) retain(ctx context.Context) error {
 	began := time.Now()
 	files, err := s.list(ctx)
@@ -26,7 +26,7 @@ func (s *Shipper) retain(ctx context.Context) error {
 	for i, f := range out {
 		keys[i] = s.replica.Key(f.FileInfo)
 	}
-	if len(keys) > 0 && elapsed(began) < lateAfter { // not asleep in between
+	if len(keys) > 0 && elapsed(began) < lateAfter { // the machine did not sleep in between
 		ended := s.levels.deletes(out)
 		err := s.store.Delete(ctx, keys...)
 		ended(err)
@@ -40,8 +40,8 @@ func (s *Shipper) retain(ctx context.Context) error {
 	return nil
 }
 
-// expired returns the files that the policy does not keep, none if somebody else is
-// ahead or files are missing, and whether others expire by themselves.
+// expired returns the files that the policy does not keep, and whether other files will
+// expire by themselves. It returns none if another writer is ahead or files are missing.
 func (s *Shipper) expired(files replica.Files, began time.Time) (out replica.Files, again bool) {
 	if files.Newest() > s.Tip().TXID+1 || s.levels.hasVanished() != nil { // one more may be on its way
 		return nil, false
@@ -49,15 +49,16 @@ func (s *Shipper) expired(files replica.Files, began time.Time) (out replica.Fil
 	return expired(files, s.opts.Policy, s.storeTime(files, began))
 }
 
-// hasVanished tells what has vanished, and no snapshot has replaced yet.
+// hasVanished returns the error that names missing files, until a snapshot has replaced
+// them.
 func (l *levels) hasVanished() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.vanished
 }
 
-// keeps is told whether there are files that are not to be kept, and whether there are
-// some that expire without anything being uploaded.
+// keeps schedules retention: at once if files are expired, and later if again reports
+// that files expire without a further upload.
 func (l *levels) keeps(expired, again bool, now time.Time) {
 	switch {
 	case l.policy.Keep == 0:
@@ -68,9 +69,9 @@ func (l *levels) keeps(expired, again bool, now time.Time) {
 	}
 }
 
-// storeTime returns the time by this machine's clock, the store's, or the time that has
-// passed while somebody replicated, whichever is earliest: a clock that has jumped ahead
-// must not make files expire.
+// storeTime returns the earliest of three times: this machine's clock, the store's, and
+// the time that has passed while a writer replicated. A clock that has jumped ahead must
+// not make files expire.
 func (s *Shipper) storeTime(files replica.Files, now time.Time) time.Time {
 	var newest time.Time
 	for _, f := range files {
@@ -86,19 +87,19 @@ func (s *Shipper) storeTime(files replica.Files, now time.Time) time.Time {
 	return slices.MinFunc(by, time.Time.Compare)
 }
 
-// served is the time of the replica's tip at the start, and what has passed since by a
-// clock that does not jump.
+// served returns the time of the replica's tip at the start plus the time that has passed
+// since, by the monotonic clock.
 func (l *levels) served(now time.Time) time.Time {
 	return l.fromTime.Add(now.Sub(l.begun))
 }
 
 // expired returns the files that a policy does not keep:
 //
-//	level 0      kept for KeepRaw after a file of level 1 to 8 compacts it that ends
-//	             near it, and else while a point in time that is kept may need it;
-//	             the newest one always
-//	level 1 to 8 kept while a point in time that is kept may need them
-//	from TXID 1  kept for Keep, and the newest one before that
+//	level 0      kept for KeepRaw after a file of level 1 to 8 that ends near it
+//	             compacts it, otherwise while a kept point in time may need it;
+//	             the newest file always
+//	level 1 to 8 kept while a kept point in time may need them
+//	from TXID 1  kept for Keep, and the newest such file before that
 //
 // It returns nothing if a TXID that a remaining file ends with could no longer be
 // restored. It also reports whether level 0 files expire later by themselves.
@@ -139,13 +140,13 @@ func expired(files replica.Files, p Policy, now time.Time) (out replica.Files, a
 	return out, again
 }
 
-// near is the time within which one state stands for another. A file of level 1 may
-// span more, where the application rested or the process did: what was the newest
-// state for hours stays.
+// near is the time within which one state stands for another. A file of level 1 may span
+// more if the application or the process rested: a state that was the newest for hours is
+// kept.
 const near = 2 * time.Minute
 
-// coveredSince returns since when another file has held what a file does, and ends
-// near it, or is the base, before which no state is promised.
+// coveredSince returns since when another file has held the changes of f. That file must
+// end near f, or be the base, before which no state is promised.
 func coveredSince(f replica.File, by replica.Files, base format.TXID) (at time.Time, ok bool) {
 	for _, g := range by {
 		if g.Written.Sub(f.Written) > near && g.MaxTXID != base {
@@ -158,8 +159,8 @@ func coveredSince(f replica.File, by replica.Files, base format.TXID) (at time.T
 	return at, ok
 }
 
-// oldestBase returns the end of the oldest file from TXID 1 that is to be kept: the
-// newest one that was there at a time, or the oldest one if none was.
+// oldestBase returns the end of the oldest file from TXID 1 that is kept: the newest such
+// file that existed at a time, or the oldest one if none did.
 func oldestBase(files replica.Files, at time.Time) (base format.TXID, ok bool) {
 	var before, after format.TXID
 	for _, f := range files {

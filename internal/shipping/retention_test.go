@@ -10,7 +10,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// What expires, by the age of each file in minutes.
+// Files expire as the table says, by their age in minutes.
 func TestExpired(t *testing.T) {
 	now := time.Date(2026, 1, 10, 0, 0, 0, 0, time.UTC)
 	policy := Policy{KeepRaw: 5 * time.Minute, Keep: time.Hour}
@@ -20,7 +20,7 @@ func TestExpired(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		files replica.Files
-		gone  []int // of files
+		gone  []int // indexes of files
 		again bool
 	}{
 		{"nothing", nil, nil, false},
@@ -57,7 +57,7 @@ func sorted(files replica.Files) replica.Files {
 	return files
 }
 
-// Nothing expires that would keep a remaining file's state from being restored.
+// No file expires if a remaining file's state could then not be restored.
 func TestLeadsTo(t *testing.T) {
 	file := func(level int, lo, hi format.TXID) replica.File {
 		return replica.File{FileInfo: format.FileInfo{Level: level, MinTXID: lo, MaxTXID: hi}}
@@ -87,18 +87,20 @@ func TestStoreTime(t *testing.T) {
 	if got, want := s.storeTime(files, now), now.Add(-48*time.Hour+time.Minute); !got.Equal(want) {
 		t.Errorf("%s, want %s", got, want)
 	}
-	files[1].Written = now.Add(time.Hour) // and the store's neither
+	files[1].Written = now.Add(time.Hour) // nor does the store's clock
 	if got := s.storeTime(files, now); !got.Equal(now) {
 		t.Errorf("%s, want %s", got, now)
 	}
-	// Neither does one that was wrong before the start, nor one by which a store goes, too.
+	// Neither does a clock that was wrong before the start, nor one that the store
+	// shares.
 	s.levels.begun = now.Add(-time.Minute)
 	if got, want := s.storeTime(files, now), now.Add(-2*time.Hour+time.Minute); !got.Equal(want) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
 
-// Level 0 is kept for long enough that a sleeper finds who took its TXID.
+// Level 0 files are kept for so long that a sleeping writer finds the writer that took
+// its TXID.
 func TestKeepRawIsEnough(t *testing.T) {
 	s := New(nil, new(storagetest.Memory), Options{Policy: Policy{KeepRaw: time.Second, Keep: time.Hour}})
 	if s.opts.Policy.KeepRaw < 2*lateAfter || s.levels.policy.KeepRaw < 2*lateAfter {

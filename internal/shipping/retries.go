@@ -10,20 +10,20 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// longestPause is the longest one between two tries of what commits depend on.
+// longestPause is the longest pause between two tries of a job on which commits depend.
 const longestPause = 30 * time.Second
 
-// slowRetry is the least time between tries that only a person can make succeed.
+// slowRetry is the shortest pause after an error that only an operator can fix.
 const slowRetry = 10 * time.Second
 
-// retries are the pauses of a job after failures, and what the log is told of these: of
-// the first one, of one that has another remedy, and then ever more rarely.
+// retries tracks the pauses of a job after failures, and which failures are logged: the
+// first, each with another remedy, and the others ever more rarely.
 type retries struct {
 	pauses *backoff.ExponentialBackOff
 	since  time.Time // of the first failure, zero if the last try went well
-	denied bool      // only a person can end it
+	denied bool      // only an operator can end it
 	remedy string    // of the last failure
-	next   time.Time // when the log hears of it again
+	next   time.Time // when the failure is logged again
 	quiet  time.Duration
 }
 
@@ -59,7 +59,7 @@ func (r *retries) failed(err error) (pause time.Duration, tell bool) {
 	return pause, true
 }
 
-// level is that of a failure in the log.
+// level returns the log level of a failure.
 func (r *retries) level() slog.Level {
 	if r.denied {
 		return slog.LevelError
@@ -67,10 +67,10 @@ func (r *retries) level() slog.Level {
 	return slog.LevelWarn
 }
 
-// lasts is how long it has failed.
+// lasts returns how long the job has failed.
 func (r *retries) lasts() time.Duration { return time.Since(r.since).Round(time.Millisecond) }
 
-// succeeded returns how long it had failed, 0 if it had not.
+// succeeded returns how long the job had failed, 0 if it had not.
 func (r *retries) succeeded() (lasted time.Duration) {
 	if !r.since.IsZero() {
 		lasted = max(1, r.lasts())

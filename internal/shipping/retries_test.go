@@ -10,7 +10,7 @@ import (
 )
 
 // TestFailuresAreLogged: a failure is logged once, then ever more rarely, and at once if
-// its remedy is another one.
+// its remedy changes.
 func TestFailuresAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		full := &storage.Error{Op: "create", Err: errors.New("no space left"), Hint: "free space"}

@@ -29,8 +29,8 @@
 //	level 9                 snapshot    every 24 h
 //
 // A shipper has one queue of jobs: level 0, each higher level, learning what the levels
-// lack of earlier runs, looking whether the replica is still there, and retention. Each job
-// has its own time and its own pauses after a failure, and no job waits for another one,
+// lack of earlier runs, checking that the replica still exists, and retention. Each job
+// has its own time and its own pauses after a failure, and no job waits for another job,
 // except that a file of a higher level needs a cut of level 0, whose boundary it shares.
 //
 // Callers that wait for the replica share uploads, and the databases of a bucket take
@@ -38,7 +38,7 @@
 //
 // If the outcome of an upload is unknown, the shipper finds it out before it cuts again:
 // it sends the same bytes under the same key until the store says that this file, or a
-// file of another writer, is there.
+// file of another writer, exists.
 package shipping
 
 import (
@@ -58,11 +58,11 @@ import (
 type Options struct {
 	NodeID   uint64        // of this copy of the database, written into each file
 	Interval time.Duration // at most one upload in this time
-	SpoolDir string        // for files too large for memory; "" is the system's
-	Unfenced bool          // go on with a store that does not tell two writers apart
+	SpoolDir string        // for files too large for memory; "" is the system's directory
+	Unfenced bool          // accept a store that cannot tell two writers apart
 	Policy   Policy        // of higher levels and of retention
 	Logger   *slog.Logger
-	Events   func(shipper.Event) // is told what happens, if not nil
+	Events   func(shipper.Event) // receives each event, if not nil
 }
 
 // A Shipper ships one database to one replica. Its methods are safe for
@@ -85,29 +85,29 @@ type Shipper struct {
 	noted      atomic.Bool  // level 0 is due because of a commit
 	finishing  atomic.Int32 // callers of Finish that wait for level 0
 	compacting atomic.Int32 // callers of Compact
-	lost       atomic.Bool  // the bucket was gone: if it comes back, nothing is known of it
+	lost       atomic.Bool  // the bucket was gone; if it comes back, its content is unknown
 	lag        lag
-	cuts       atomic.Uint64 // that have begun
-	fenced     atomic.Bool   // halted, because the replica is somebody else's
+	cuts       atomic.Uint64 // cuts begun
+	fenced     atomic.Bool   // halted, because another writer has, or may have, the replica
 
 	mu       sync.Mutex
-	over     error // why nothing is shipped any more
+	over     error // why shipping has ended
 	waiters  map[*waiter]struct{}
 	acked    Commit        // the newest cut that the replica has, and its end
-	crowd    int           // who waited when it was answered, 0 for one or nobody
+	crowd    int           // callers that waited at the last answer, 0 if it was for at most one
 	ackedAt  time.Time     // when it was acknowledged
 	lastSent time.Time     // when the newest upload began
 	lastTook time.Duration // and how long it took
 	wholes   int           // large uploads of the whole database in a row
-	sending  *spool        // what is being uploaded
+	sending  *spool        // the file that is being uploaded
 	status   shipper.Status
 
-	// Of the job of level 0.
+	// Used only by the job of level 0.
 	recognized bool
 	tip        shipper.Position
 	pending    *upload
-	newestAt   time.Time                // when nobody else was known to be ahead
-	levelCut   atomic.Pointer[levelCut] // whose pages are copied ahead, nil if there is none
+	newestAt   time.Time                // when no other writer was known to be ahead
+	levelCut   atomic.Pointer[levelCut] // levels whose pages are copied ahead, nil for none
 }
 
 // New returns a shipper. It does nothing until [Shipper.Wake] is called.
@@ -135,21 +135,21 @@ func New(source Source, store storage.Store, opts Options) *Shipper {
 
 var start = time.Now()
 
-// sinceStart is a monotonic clock that fits an atomic, never 0.
+// sinceStart returns the time of a monotonic clock that fits an atomic, never 0.
 func sinceStart() int64 { return int64(time.Since(start)) | 1 }
 
-// Wake tells that something may have been committed. It does not block, and
-// allocates only when it begins a run.
+// Wake notes that a transaction may have been committed. It does not block, and allocates
+// only when it begins a run.
 func (s *Shipper) Wake() {
 	s.lag.note()
 	s.Look()
 }
 
-// Note tells that something was committed which cannot be shipped yet: the lag counts
-// from now. It does not block.
+// Note notes a commit that cannot be shipped yet: the lag counts from now. It does not
+// block.
 func (s *Shipper) Note() { s.lag.note() }
 
-// Look is Wake without anything that is known to be committed.
+// Look is Wake without a known commit.
 func (s *Shipper) Look() {
 	if !s.noted.Load() && !s.noted.Swap(true) {
 		s.raw.due(s.soonest())
@@ -167,13 +167,13 @@ func (s *Shipper) Retry() {
 	s.Look()
 }
 
-// Close stops shipping at once: what the replica has not acknowledged stays
-// unshipped. It returns when nothing is under way any more.
+// Close stops shipping at once: commits that the replica has not acknowledged stay
+// unshipped. It returns when no goroutine runs any more.
 func (s *Shipper) Close() error {
 	s.cancel()
 	s.queue.stop()
 	s.queue.running.Wait()
-	s.settle() // which they wait for
+	s.settle() // gives up the upload that they wait for
 	s.queue.beside.Wait()
 	s.levels.close()
 	s.dropLevelCut()
@@ -181,7 +181,7 @@ func (s *Shipper) Close() error {
 	return nil
 }
 
-// finish has nobody wait any more, now or later.
+// finish ends all waits, now and in the future, with err.
 func (s *Shipper) finish(err error) {
 	s.mu.Lock()
 	if s.over == nil {

@@ -21,14 +21,14 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// newStore returns a store in a bucket of its own, which nobody has probed yet.
+// newStore returns a store in a bucket of its own, which has not been probed yet.
 func newStore(t testing.TB) *storagetest.Memory {
 	return &storagetest.Memory{Name: rand.Text()}
 }
 
 var errStore = errors.New("the store does not answer")
 
-// created counts the level files in a memory store as they are created.
+// created counts the level files that a memory store creates.
 func created(m *storagetest.Memory) *atomic.Int64 {
 	n := new(atomic.Int64)
 	m.After = func(_ context.Context, op, key string) error {
@@ -49,8 +49,8 @@ func drain(t *testing.T, s *shipping.Shipper) {
 	}
 }
 
-// The first commit after a quiet time ships at once, then at most one upload an
-// interval, and nothing when there is nothing.
+// The first commit after an idle period ships at once; after that, there is at most one
+// upload per interval, and none without commits.
 func TestInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(3)
@@ -86,7 +86,7 @@ func TestInterval(t *testing.T) {
 	})
 }
 
-// Commits that arrive while an upload is under way are one cut.
+// Commits that arrive during an upload are in one cut.
 func TestOneUploadInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(5)
@@ -114,13 +114,13 @@ func TestOneUploadInFlight(t *testing.T) {
 	})
 }
 
-// Storage that is gone costs nothing but time: retries back off, the log hears of
-// it once, and one upload catches up.
+// An outage only takes time: retries back off, the log reports it a few times, and one
+// upload catches up.
 func TestOutage(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		err      error
-		mostDay  int64 // requests in a day
+		mostDay  int64 // requests per day
 		logLevel string
 	}{
 		{"unreachable", errStore, 24 * 3600 / 15, "WARN"},
@@ -161,7 +161,7 @@ func TestOutage(t *testing.T) {
 					t.Errorf("state %s, lag %s, tip %s", st.State, st.Lag, st.Tip.TXID)
 				}
 				requireSame(t, store, db)
-				// The first failure, then after 1, 3, 7, … minutes, and the end.
+				// The first failure, failures after 1, 3, 7, … minutes, and the end.
 				if n := strings.Count(log.String(), "\n"); n < 5 || n > 13 || !strings.Contains(log.String(), test.logLevel) {
 					t.Errorf("%d lines in the log:\n%s", n, log.String())
 				}
@@ -170,8 +170,8 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// Times order as TXIDs do, even when the tip's is from the future by a little. One that a
-// clock made which was far ahead does not date what comes after it.
+// Times order as TXIDs do, even if the tip's time is a little in the future. If a clock
+// that was far ahead made the tip, its time does not affect later files.
 func TestTimestamps(t *testing.T) {
 	for _, ahead := range []time.Duration{30 * time.Second, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -240,8 +240,8 @@ func shift(t *testing.T, store storage.Store, key string, to time.Time) {
 	}
 }
 
-// Whichever operation fails, before or after it took effect, the replica ends up
-// equal to the database, with each TXID once.
+// Whichever operation fails, before or after it took effect, the replica ends up equal to
+// the database, with each TXID once.
 func TestEveryFault(t *testing.T) {
 	for _, when := range []string{"before", "after"} {
 		for n := 0; ; n++ {
@@ -280,7 +280,7 @@ func TestEveryFault(t *testing.T) {
 	}
 }
 
-// A failed cut is tried again.
+// A failed cut is retried.
 func TestFailedCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(1)
@@ -299,7 +299,7 @@ func TestFailedCut(t *testing.T) {
 	})
 }
 
-// A store that cannot tell two writers apart is not written to.
+// The shipper does not write to a store that cannot tell two writers apart.
 func TestNoFencing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(1)
@@ -314,7 +314,7 @@ func TestNoFencing(t *testing.T) {
 	})
 }
 
-// overwriting ignores the condition.
+// overwriting is a store that ignores the condition of a create.
 type overwriting struct{ *storagetest.Memory }
 
 func (o overwriting) Create(ctx context.Context, key string, body storage.Body, attrs storage.Attrs) error {
@@ -342,7 +342,7 @@ func create(t *testing.T, store storage.Store, f format.FileInfo) {
 	}
 }
 
-// A file too large for memory goes to a temporary one, and leaves nothing.
+// A file too large for memory is written to a temporary file, and leaves nothing behind.
 func TestSpool(t *testing.T) {
 	store, db, dir := newStore(t), newDB(12_000), t.TempDir()
 	db.noise = true
@@ -356,7 +356,7 @@ func TestSpool(t *testing.T) {
 	requireEmpty(t, dir)
 }
 
-// Wake costs the application next to nothing.
+// Wake costs the application almost nothing.
 func BenchmarkWake(b *testing.B) {
 	store, db := newStore(b), newDB(1)
 	s := shipping.New(db, store, shipping.Options{Interval: time.Hour})

@@ -23,24 +23,24 @@ import (
 
 const pageSize = 512
 
-// A fakeDB is a database of numbered pages. A page holds the number of the commit
-// that wrote it last.
+// A fakeDB is a database of numbered pages. A page holds the number of the last commit
+// that wrote it.
 type fakeDB struct {
 	mu       sync.Mutex
 	commits  uint64
 	pages    []uint64 // by page number - 1
 	dirty    *roaring.Bitmap
-	wal      shipping.Commit // where it ends
-	cutWAL   shipping.Commit // where the last cut has it end
+	wal      shipping.Commit // end of the WAL
+	cutWAL   shipping.Commit // end of the WAL at the last cut
 	cuts     int
 	settled  int // cuts acknowledged or abandoned
 	intended []shipper.Position
 	acked    []shipper.Position
-	made     []shipper.Position         // intended, in order, the last one for each TXID
-	states   map[format.TXID][][]uint64 // what the cuts for a TXID held
+	made     []shipper.Position         // intended positions, in order, the last one for each TXID
+	states   map[format.TXID][][]uint64 // contents of the cuts for a TXID
 
 	noise      bool         // pages do not compress
-	whole      atomic.Bool  // each cut is of every page, since nothing is known of what changed
+	whole      atomic.Bool  // each cut has every page, since the changes are unknown
 	slow       atomic.Int64 // nanoseconds to read a page
 	slowCut    atomic.Int64 // nanoseconds from a cut's boundary to its beginning
 	readFaults atomic.Int64 // reading one of so many pages fails, 0 for none
@@ -74,7 +74,7 @@ func (db *fakeDB) commitAt(pages ...uint32) (uint64, shipping.Commit) {
 	return db.commits, db.wal
 }
 
-// resetWAL has the WAL start over.
+// resetWAL makes the WAL start over.
 func (db *fakeDB) resetWAL() {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -173,7 +173,7 @@ type fakeCut struct {
 	content []uint64
 
 	from, to shipping.Commit
-	synced   atomic.Bool // what was read is on the disk
+	synced   atomic.Bool // the pages read are on the disk
 	closed   atomic.Bool
 
 	abandoned atomic.Bool
@@ -269,8 +269,8 @@ func (k *fakeCut) Abandon() {
 	k.db.dirty.Or(k.pages)
 }
 
-// requireSame applies every level 0 file in order and fails unless the result is
-// the database.
+// requireSame applies every level 0 file in order and fails unless the result equals the
+// database.
 func requireSame(t *testing.T, store storage.Store, db *fakeDB) {
 	t.Helper()
 	got := make([]uint64, len(db.pages))

@@ -16,14 +16,14 @@ import (
 // bytes. Most commits are a few pages; a snapshot goes to a temporary file.
 const spoolMemory = 1 << 20
 
-// All spools of a process share a limit, beyond which only small ones are kept in
-// memory: during an outage, each database has one.
+// All spools of a process share a limit. Beyond it, only small files are kept in memory:
+// during an outage, each database has one.
 const (
 	spoolsMemory = 16 << 20
 	spoolSmall   = 16 << 10
 )
 
-// spooled is the memory that all spools take, in bytes.
+// spooled counts the bytes in memory of all spools.
 var spooled atomic.Int64
 
 // A spool keeps one encoded LTX file until the replica has acknowledged it, so
@@ -31,9 +31,9 @@ var spooled atomic.Int64
 type spool struct {
 	dir    string // for the temporary file
 	pieces [][]byte
-	file   *os.File // has all, nil while the pieces do
+	file   *os.File // has the whole file; nil while pieces has it
 	size   int64
-	sent   atomic.Int64 // how far it was read, in bytes
+	sent   atomic.Int64 // bytes read so far
 }
 
 var (
@@ -49,7 +49,7 @@ func (s *spool) Write(p []byte) (n int, err error) {
 	}
 	if s.file != nil {
 		n, err = s.file.WriteAt(p, s.size)
-	} else { // an encoder writes pieces of some size
+	} else { // an encoder writes sizable pieces
 		s.pieces, n = append(s.pieces, bytes.Clone(p)), len(p)
 		spooled.Add(int64(n))
 	}
@@ -57,13 +57,13 @@ func (s *spool) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// tooLarge reports whether the file is not to be kept in memory with n more bytes.
+// tooLarge reports whether n more bytes make the file too large for memory.
 func (s *spool) tooLarge(n int) bool {
 	size := s.size + int64(n)
 	return size > spoolMemory || size > spoolSmall && spooled.Load()+int64(n) > spoolsMemory
 }
 
-// free lets go of the memory.
+// free releases the memory.
 func (s *spool) free() {
 	for _, piece := range s.pieces {
 		spooled.Add(-int64(len(piece)))
@@ -115,7 +115,7 @@ func (s *spool) readPieces(p []byte, off int64) (n int, err error) {
 
 func (s *spool) Size() int64 { return s.size }
 
-// Close removes the file.
+// Close removes the temporary file.
 func (s *spool) Close() error {
 	s.free()
 	if s.file == nil {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A spool holds what was written to it, in memory and in a file.
+// A spool returns all written bytes, from memory and from a file.
 func TestSpoolPieces(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 0))
 	for _, size := range []int{0, 1, spoolMemory - 1, spoolMemory, spoolMemory + 1, 3 * spoolMemory} {
@@ -22,7 +22,7 @@ func TestSpoolPieces(t *testing.T) {
 				t.Fatal(n, err)
 			}
 			all = append(all, b...)
-			clear(b) // it is the writer's again
+			clear(b) // the writer reuses the buffer
 		}
 		if inFile := s.file != nil; s.Size() != int64(size) || inFile != (size > spoolMemory) {
 			t.Errorf("size %d, in a file: %v", s.Size(), inFile)

@@ -8,7 +8,7 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// Status reports the state of replication now.
+// Status returns the state of replication now.
 func (s *Shipper) Status() shipper.Status {
 	s.mu.Lock()
 	st := s.status
@@ -37,11 +37,11 @@ func (s *Shipper) Tip() shipper.Position {
 }
 
 // Lag returns the age of the oldest commit that is not acknowledged, 0 if all are. It
-// waits for nothing that takes time.
+// never waits for slow operations.
 func (s *Shipper) Lag() time.Duration { return s.lag.age() }
 
-// Fenced reports whether nothing is shipped any more because the replica is, or may
-// be, somebody else's. It does not block.
+// Fenced reports whether shipping has ended because another writer has, or may have, the
+// replica. It does not block.
 func (s *Shipper) Fenced() bool { return s.fenced.Load() }
 
 func (s *Shipper) setTip(pos shipper.Position) {
@@ -71,11 +71,11 @@ func (s *Shipper) acknowledged(up *upload, took time.Duration) {
 	s.reached(up.holds)
 }
 
-// reached answers those who wait for what the replica has. What they ask next is to
-// say so, too.
+// reached answers the callers that wait for a cut which the replica has. It first updates
+// the state, which they may read next.
 func (s *Shipper) reached(cut Commit) {
 	s.mu.Lock()
-	if cut.End == 0 { // there was nothing new, so that the end stays where it is
+	if cut.End == 0 { // no new commits: the end stays
 		cut.Salt, cut.End = s.acked.Salt, s.acked.End
 	}
 	s.acked = cut

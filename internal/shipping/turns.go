@@ -9,22 +9,23 @@ import (
 )
 
 // MaxConcurrent is how many databases of a process ship commits to one bucket at the same
-// time, at most. The others take turns, in the order in which they come: one that is busy
-// comes back to the end of the line. Files of levels, and what is deleted, have a quarter
-// as many turns of their own, at least one: commits do not wait for them. It is to be set
-// before the first database is opened.
+// time, at most. The other databases take turns, in the order in which they come: a busy
+// database goes back to the end of the line. Files of levels and deletions have a quarter
+// as many turns of their own, at least one: commits do not wait for them. Set it before
+// the first database is opened.
 var MaxConcurrent int64 = 64
 
-// encoders are those who make files of levels, which takes a read transaction, memory
-// and CPU time. After a common start, thousands of databases have one due at a time.
+// encoders limits how many files of levels are made at a time, since each takes a read
+// transaction, memory and CPU time. After a common start, thousands of databases have a
+// due file at the same time.
 var encoders = semaphore.NewWeighted(mostEncoders)
 
 const mostEncoders = 8
 
-// turns are those of a bucket.
+// turns holds the turns of a bucket.
 type turns struct {
 	raw  *semaphore.Weighted // for level 0
-	rest *semaphore.Weighted // for all else
+	rest *semaphore.Weighted // for all other uploads and deletions
 }
 
 var allTurns sync.Map // by storage.Bucket

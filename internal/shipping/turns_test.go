@@ -14,17 +14,17 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A crowd is many databases whose replicas are in one bucket, which takes a while for
-// each upload.
+// A crowd is many databases whose replicas share one bucket. Each upload to it takes some
+// time.
 type crowd struct {
 	dbs       []*fakeDB
 	ships     []*shipping.Shipper
 	stores    []*storagetest.Memory
 	raw, rest inFlight     // uploads of level 0, and of levels
-	levels    atomic.Int64 // their files that were uploaded
+	levels    atomic.Int64 // uploaded files of levels
 }
 
-// inFlight counts what is under way, and the most that ever was.
+// inFlight counts current uploads, and the maximum so far.
 type inFlight struct{ now, most atomic.Int64 }
 
 func (f *inFlight) begin() {
@@ -67,7 +67,7 @@ func (c *crowd) upload(_ context.Context, op, key string) error {
 	return nil
 }
 
-// commitAlways has databases commit, and wait for that, for a while.
+// commitAlways lets databases commit and wait for the replica, until ctx ends.
 func (c *crowd) commitAlways(ctx context.Context, dbs ...int) {
 	for _, i := range dbs {
 		go func() {
@@ -79,8 +79,8 @@ func (c *crowd) commitAlways(ctx context.Context, dbs ...int) {
 	}
 }
 
-// Databases of one bucket take turns in the order in which they come: those that
-// always have something to ship get the same share, and do not keep others waiting.
+// Databases of one bucket take turns in the order in which they come: busy databases get
+// equal shares, and do not keep other databases waiting.
 func TestTurns(t *testing.T) {
 	for _, turns := range []int64{1, 3} {
 		t.Run(fmt.Sprint(turns), func(t *testing.T) {
@@ -98,7 +98,8 @@ func TestTurns(t *testing.T) {
 					c.dbs[busy].commit(1)
 					start := time.Now()
 					drain(t, quiet)
-					// Once round, for a step that ships and one that finds nothing.
+					// One round for a step that ships, and one for a step without
+					// changes.
 					if took, most := time.Since(start), 2*uploadTakes*(busy/time.Duration(turns)+1); took > most {
 						t.Errorf("a quiet database waits %s, not %s at most", took, most)
 					}
@@ -121,7 +122,7 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// Uploads of levels have turns of their own beside those of commits, and both go on.
+// Uploads of levels have turns separate from those of commits, and both continue.
 func TestLevelsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		policy := shipping.Policy{Levels: []time.Duration{100 * time.Millisecond}, Snapshots: time.Second, KeepRaw: time.Hour}
@@ -147,7 +148,7 @@ func TestLevelsTakeTurns(t *testing.T) {
 	})
 }
 
-// However many files of levels hang in their upload, commits go on.
+// Commits continue, however many uploads of level files hang.
 func TestHungLevels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const turns = 4

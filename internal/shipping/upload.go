@@ -15,7 +15,7 @@ import (
 
 // recognize finds the replica's tip and lets the source decide what it means.
 func (s *Shipper) recognize(ctx context.Context) error {
-	asked := time.Now() // to compare the tip with the database may take long
+	asked := time.Now() // comparing the tip with the database may take long
 	tip, err := s.replica.Tip(ctx, s.source.Last())
 	if tip == nil && err == nil {
 		err = s.replica.Begins(ctx)
@@ -49,13 +49,13 @@ type upload struct {
 	writeID string
 	header  format.LTXHeader
 	body    *spool
-	holds   Commit       // all up to this
+	holds   Commit       // the replica has all commits up to this, once it has the upload
 	oldest  int64        // sinceStart of the oldest commit in it
 	levels  []*levelFile // cut with it
-	outcome chan bool    // whether the replica has it, for them
+	outcome chan bool    // tells them whether the replica has the upload
 	read    bool         // the cut is closed
 
-	disk errgroup.Group // makes what was read and the intent durable
+	disk errgroup.Group // makes the pages read and the intent durable
 }
 
 // endReading closes the cut.
@@ -115,10 +115,10 @@ func (s *Shipper) cut() (_ *upload, err error) {
 	up.key = s.store.Layout().Key(format.LevelRaw, up.TXID, up.TXID)
 	end := up.endReading
 	if len(due) > 0 {
-		end = nothing // every half a minute at most: they read it, too
+		end = nothing // the levels read the cut, too; every half a minute at most
 	}
 	if err = s.encodeRaw(up, end); err != nil {
-		s.leave(due) // for the next cut
+		s.leave(due) // the next cut makes their files
 		due = nil
 	}
 	if cerr := s.cutLevels(up, due); err == nil {
@@ -134,7 +134,7 @@ func (s *Shipper) cut() (_ *upload, err error) {
 func (s *Shipper) newSpool() *spool { return &spool{dir: s.opts.SpoolDir} }
 
 func (s *Shipper) abandon(up *upload) {
-	up.disk.Wait() // whatever came of it
+	up.disk.Wait() // the result does not matter
 	up.cut.Abandon()
 	s.levels.abandon(up.levels)
 	up.outcome <- false
@@ -142,12 +142,12 @@ func (s *Shipper) abandon(up *upload) {
 	s.lag.putBack()
 }
 
-// uploadTime is how long an upload of so many bytes may take, on a slow link.
+// uploadTime returns how long an upload of size bytes may take on a slow link.
 func uploadTime(size int64) time.Duration {
 	return time.Minute + time.Duration(size>>16)*time.Second
 }
 
-// settle gives up the upload under way, when the shipper will not go on.
+// settle gives up the upload under way, if the shipper cannot continue it.
 func (s *Shipper) settle() {
 	s.dropLevelCut()
 	if s.pending != nil {
@@ -156,7 +156,7 @@ func (s *Shipper) settle() {
 	}
 }
 
-// clockSlack is how far a clock may go back with times of files still ordered.
+// clockSlack is how far a clock may go back without disturbing the order of file times.
 const clockSlack = time.Minute
 
 // timestamp returns the time of the next file: now, but a little later than the tip's,
@@ -170,8 +170,8 @@ func (s *Shipper) timestamp() time.Time {
 	return now
 }
 
-// warnOfFuture tells of a tip that was dated by a clock that was ahead, or that ours is
-// behind.
+// warnOfFuture logs a warning if the tip's time is in the future: the clock of its writer
+// was ahead, or ours is behind.
 func (s *Shipper) warnOfFuture() {
 	if ahead := time.Until(s.tip.Time); ahead > clockSlack {
 		s.log.Warn("the newest file of the replica is dated in the future (its writer's clock was ahead, or this machine's clock is behind); new files carry this machine's time",
@@ -179,11 +179,11 @@ func (s *Shipper) warnOfFuture() {
 	}
 }
 
-// upload sends the pending file and acknowledges it once the replica has it. It
-// reports whether the replica needs another one at once.
+// upload sends the pending file and acknowledges it once the replica has it. It reports
+// whether the replica needs another file at once.
 func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 	up := s.pending
-	// Nothing may hang for ever.
+	// No upload may hang for ever.
 	ctx, cancel := context.WithTimeout(ctx, uploadTime(up.body.size))
 	defer cancel()
 
@@ -209,7 +209,8 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 	up.body.sent.Store(0)
 	err = s.store.Create(ctx, up.key, up.body, storage.Attrs{Time: up.Time, WriteID: up.writeID, Ready: up.disk.Wait})
 	if derr := up.disk.Wait(); derr != nil {
-		// What was read may be gone from the disk: the next cut is of what is there.
+		// The pages that were read may be gone from the disk: the next cut reads the
+		// disk's content.
 		s.settle()
 		return false, derr
 	}
@@ -217,8 +218,8 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 		err = s.readBack(ctx, up)
 	}
 	if errors.Is(err, errEarlierUpload) {
-		// It is the tip now. What it holds is not known here, so that the next
-		// file holds this one's pages again.
+		// The earlier upload is the tip now. Its content is unknown here, so the next
+		// file holds this upload's pages again.
 		s.settle()
 		s.recognized = false
 		return true, nil

@@ -9,15 +9,16 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// A Commit is what somebody waits for. The zero value is all that is committed now.
+// A Commit is a commit that a caller waits for. The zero value stands for all commits
+// until now.
 type Commit struct {
-	// By is the first cut that is known to hold it, as [Shipper.NextCut] told when
-	// it was committed, 0 if that is not known.
+	// By is the first cut that is known to hold the commit, as [Shipper.NextCut] returned
+	// it when the transaction was committed, 0 if unknown.
 	By uint64
 
-	// Salt and End are a place in the WAL, in bytes, at which it ends, or a later
-	// transaction does. They tell that an earlier cut holds it, too. The zero value
-	// is no place that is known.
+	// Salt and End are a place in the WAL, in bytes, at which the commit or a later
+	// transaction ends. They show whether an earlier cut holds it, too. Zero values mean
+	// that the place is unknown.
 	Salt format.Salt
 	End  int64
 }
@@ -25,8 +26,8 @@ type Commit struct {
 // end returns where the last transaction that a cut holds ends.
 func (i CutInfo) end() Commit { return Commit{Salt: i.Salt, End: i.WALOffset + i.WALSize} }
 
-// within reports whether a transaction ends at a place or before it, in one life of
-// the WAL. Of two lives, only time tells.
+// within reports whether a transaction ends at a place or before it, in one epoch of the
+// WAL. Places in two epochs cannot be compared.
 func (c Commit) within(end Commit) bool {
 	return !c.Salt.IsZero() && c.Salt == end.Salt && c.End <= end.End
 }
@@ -37,17 +38,17 @@ type waiter struct {
 	done   chan error
 }
 
-// NextCut returns the number of the next cut: it holds what is committed by now. It
-// does not block.
+// NextCut returns the number of the next cut, which holds all transactions that are
+// committed by now. It does not block.
 func (s *Shipper) NextCut() uint64 { return s.cuts.Load() + 1 }
 
-// Wait returns when the replica has a transaction that is committed, and all before
-// it: in what is uploaded just now if that holds it, and else in the next upload,
-// which does not wait for the interval. It fails when that cannot be: the shipper has
-// halted or is closed, or ctx ends first, with what ails replication.
+// Wait returns when the replica has a committed transaction, and all transactions before
+// it: with the upload under way if that holds it, otherwise with the next upload, which
+// does not wait for the interval. It fails if the shipper has halted or is closed, or if
+// ctx ends first; its error then includes the error of replication.
 //
-// Those who wait share uploads. They do not shorten the pauses after a failure to
-// less than a moment.
+// Waiting callers share uploads. They shorten the pauses after a failure to no less than
+// impatience.
 func (s *Shipper) Wait(ctx context.Context, c Commit) error {
 	w, err := s.enter(c)
 	if w == nil {
@@ -62,9 +63,8 @@ func (s *Shipper) Wait(ctx context.Context, c Commit) error {
 	return s.await(ctx, w)
 }
 
-// Drain ships what is committed by now, without waiting for the interval or a pause
-// after a failure, and returns when the replica has it. It fails as [Shipper.Wait]
-// does.
+// Drain ships all commits until now, without waiting for the interval or a pause after a
+// failure, and returns when the replica has them. It fails as [Shipper.Wait] does.
 func (s *Shipper) Drain(ctx context.Context) error {
 	w, err := s.enter(Commit{})
 	if w == nil {
@@ -74,25 +74,25 @@ func (s *Shipper) Drain(ctx context.Context) error {
 	return s.await(ctx, w)
 }
 
-// Finish is Drain for a database that is being closed: level 0 comes before all else. A
-// run that was too short for its levels' times then sees to what is due by those of
-// earlier runs, as far as ctx lets it.
+// Finish is Drain for a database that is being closed: level 0 comes before all else. If
+// the run was too short for the times of its levels, Finish then does the work that
+// earlier runs left due, until ctx ends.
 func (s *Shipper) Finish(ctx context.Context) error {
 	s.finishing.Add(1)
 	err := s.Drain(ctx)
 	s.finishing.Add(-1)
 	if err == nil && s.IsShort() {
-		_ = s.Compact(ctx) // what is left is for the next run
+		_ = s.Compact(ctx) // the next run continues
 	}
 	return err
 }
 
-// IsShort reports whether a run has been too short for the times of its levels, and what
-// earlier ones left is due by its age.
+// IsShort reports whether a run has been too short for the times of its levels, and files
+// that earlier runs left are due by their age.
 func (s *Shipper) IsShort() bool { return s.levels.isShort(time.Now()) }
 
-// Compact returns when what is due is done beside level 0: files of levels, snapshots,
-// and deleting what is not kept any more. What fails is left to be tried again.
+// Compact returns when all due work besides level 0 is done: files of levels, snapshots,
+// and the deletion of files that are no longer kept. Failed work is retried later.
 func (s *Shipper) Compact(ctx context.Context) error {
 	s.compacting.Add(1) // levels need cuts, which do not wait for the interval
 	defer s.compacting.Add(-1)
@@ -100,7 +100,8 @@ func (s *Shipper) Compact(ctx context.Context) error {
 	return s.queue.settled(ctx, s.raw)
 }
 
-// enter adds a waiter. It returns none if there is nothing to wait for, or no use.
+// enter adds a waiter. It returns none if the replica has the commit, or if waiting is of
+// no use.
 func (s *Shipper) enter(c Commit) (*waiter, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,10 +138,10 @@ func (s *Shipper) await(ctx context.Context, w *waiter) error {
 	}
 }
 
-// mostGather is the longest time for which those who were answered are let commit again
-// before the next cut, if they were several: else the first of them would have it for
-// itself, and the others would have to wait for two uploads. They have a tenth of an
-// upload's time, and this at most.
+// mostGather is the longest time before the next cut in which several answered callers
+// may commit again. Without it, the first of them would have the cut for itself, and the
+// others would wait for two uploads. The callers have a tenth of an upload's
+// time, and this at most.
 const mostGather = 50 * time.Millisecond
 
 func (s *Shipper) someoneWaits() bool {
@@ -149,7 +150,8 @@ func (s *Shipper) someoneWaits() bool {
 	return len(s.waiters) > 0
 }
 
-// answer answers those who wait for a cut, one before it, or a place within its end.
+// answer answers the callers that wait for this cut, an earlier cut, or a place within
+// its end.
 func (s *Shipper) answer(cut Commit, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

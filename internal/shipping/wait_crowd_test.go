@@ -10,8 +10,8 @@ import (
 	"github.com/walvfs/walvfs/internal/shipping"
 )
 
-// Many who commit again and again share each upload, and do not fall apart into two
-// groups that take turns. One who is alone is not kept waiting for others.
+// Many callers that commit again and again share each upload, and do not split into two
+// groups that take turns. A single caller does not wait for others.
 func TestCrowd(t *testing.T) {
 	const rounds, upload = 20, 100 * time.Millisecond
 	for _, clients := range []int{1, 10} {
@@ -42,7 +42,7 @@ func TestCrowd(t *testing.T) {
 				})
 			}
 			group.Wait()
-			// The first round is not gathered: nobody was answered before.
+			// The first round is not gathered: no caller was answered before.
 			if got := n.Load(); got > rounds+2 {
 				t.Errorf("%d clients: %d uploads for %d rounds", clients, got, rounds)
 			}

@@ -1,6 +1,6 @@
 package shipping
 
-// Waiters returns how many wait for the replica.
+// Waiters returns how many callers wait for the replica.
 func (s *Shipper) Waiters() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// outage has every request fail, and counts them.
+// outage makes every request fail, and counts them.
 func outage(store *storagetest.Memory, err error) (tries *atomic.Int64) {
 	tries = new(atomic.Int64)
 	store.SetBefore(func(context.Context, string, string) error {
@@ -32,8 +32,8 @@ func inLongPause(tries *atomic.Int64) {
 	}
 }
 
-// Those who wait shorten the pauses after failures to 2 s, and not to less, however
-// many come. When they are gone, the pauses are long again.
+// Waiting callers shorten the pauses after failures to 2 s, and not to less, however many
+// there are. After they have left, the pauses are long again.
 func TestWaitShortensPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(1)
@@ -78,7 +78,7 @@ func TestWaitShortensPauses(t *testing.T) {
 	})
 }
 
-// What only a person can mend is not asked for more often because somebody waits.
+// Waiting callers do not shorten the pause after an error that only an operator can fix.
 func TestWaitRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(1)
@@ -122,7 +122,7 @@ func TestDrainEndsPause(t *testing.T) {
 	}
 }
 
-// What was in a bucket that is gone is in no replica, until all of it is there again.
+// No replica has the commits of a deleted bucket, until all of them are uploaded again.
 func TestWaitBucketGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(2)

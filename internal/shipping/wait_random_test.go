@@ -24,9 +24,9 @@ var (
 	waitSeed   = flag.Uint64("wait.seed", 0, "what TestWaiters decides by; 0 for another one each time")
 )
 
-// Whoever waits is told in the end, and never before it is so: whatever the store
-// does, and whoever gives up, until the store answers, another writer has the replica
-// or the shipper is closed.
+// Every waiting caller gets an answer, and never before the replica has its commit,
+// whatever the store does and whichever callers give up, until the store answers, another
+// writer has the replica, or the shipper is closed.
 func TestWaiters(t *testing.T) {
 	seed := *waitSeed
 	if seed == 0 {
@@ -49,7 +49,7 @@ func TestWaiters(t *testing.T) {
 	}
 }
 
-// A queue is a shipper and many who wait.
+// A queue is a shipper with many waiting callers.
 type queue struct {
 	rng    *rand.Rand
 	db     *fakeDB
@@ -84,7 +84,7 @@ func (q *queue) round(t *testing.T) {
 		q.s.Close()
 	}
 	q.store.faults.Store(0)
-	wg.Wait() // nobody waits for ever: that would be a deadlock
+	wg.Wait() // no caller waits for ever: that would be a deadlock
 	if n := q.s.Waiters(); n != 0 {
 		t.Errorf("%d still wait", n)
 	}
@@ -95,7 +95,7 @@ func (q *queue) round(t *testing.T) {
 	q.s.Close()
 }
 
-// act has one of those who commit do something.
+// act makes one of the callers do something.
 func (q *queue) act(t *testing.T, rng *rand.Rand) {
 	ms := func(n int) time.Duration { return time.Duration(rng.IntN(n)) * time.Millisecond }
 	time.Sleep(ms(1500))
@@ -116,7 +116,7 @@ func (q *queue) act(t *testing.T, rng *rand.Rand) {
 	wait := func() error { return q.s.Wait(ctx, place) }
 	switch rng.IntN(6) {
 	case 0:
-		return // does not wait
+		return // this action does not wait
 	case 1:
 		wait = func() error { return q.s.Wait(ctx, shipping.Commit{}) }
 	case 2:
@@ -127,7 +127,7 @@ func (q *queue) act(t *testing.T, rng *rand.Rand) {
 	q.judge(t, n, ctx, wait())
 }
 
-// judge says whether somebody who has committed n may be told that.
+// judge checks an answer to a caller that has committed n.
 func (q *queue) judge(t *testing.T, n uint64, ctx context.Context, err error) {
 	switch held := q.store.held.Load(); {
 	case err == nil && held < n:
@@ -142,7 +142,7 @@ func (q *queue) judge(t *testing.T, n uint64, ctx context.Context, err error) {
 	}
 }
 
-// fence has another writer get the next TXID.
+// fence lets another writer get the next TXID.
 func (q *queue) fence(t *testing.T) {
 	q.fenced.Store(true)
 	for err := shipper.ErrFenced; errors.Is(err, shipper.ErrFenced); {
@@ -152,8 +152,8 @@ func (q *queue) fence(t *testing.T) {
 	}
 }
 
-// A ledger is a store that fails, and knows the newest commit that it holds: each
-// commit writes page 1.
+// A ledger is a store that fails, and tracks the newest commit that it holds: each commit
+// writes page 1.
 type ledger struct {
 	storage.Store
 	held   atomic.Uint64
@@ -163,7 +163,7 @@ type ledger struct {
 	rng *rand.Rand
 }
 
-// fault delays a request, and tells how it is to fail, if at all.
+// fault delays a request, and returns the error with which it must fail, if any.
 func (l *ledger) fault(ctx context.Context) error {
 	l.mu.Lock()
 	delay, n := time.Duration(l.rng.IntN(400))*time.Millisecond, 1+l.faults.Load()
@@ -177,7 +177,7 @@ func (l *ledger) fault(ctx context.Context) error {
 		return ctx.Err()
 	case how == 0:
 		return storage.ErrPermission
-	case how == 1: // says nothing for as long as drivers wait
+	case how == 1: // no answer for as long as drivers wait
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Minute):

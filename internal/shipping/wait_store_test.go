@@ -13,7 +13,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// What was in a bucket that is gone is in no replica.
+// No replica has the commits of a deleted bucket.
 func TestWaitBucketJustGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(2)
@@ -32,13 +32,13 @@ func TestWaitBucketJustGone(t *testing.T) {
 		outage(store, storage.ErrNoBucket)
 		db.commit(2)
 		s.Wake()
-		synctest.Wait() // the store has said so
+		synctest.Wait() // the store has reported it
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		if err := s.Wait(ctx, place); !errors.Is(err, storage.ErrNoBucket) {
 			t.Errorf("with the bucket gone: %v", err)
 		}
-		// It is there again, and empty.
+		// The bucket exists again, and is empty.
 		var keys []string
 		store.SetBefore(nil)
 		for obj := range store.List(t.Context(), "", "") {
@@ -60,7 +60,7 @@ func TestWaitBucketJustGone(t *testing.T) {
 	})
 }
 
-// One failure does not cost a whole interval.
+// A single failure does not cost a whole interval.
 func TestRetryWithinInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(1)

@@ -13,13 +13,13 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A waiting is a call of Wait or Drain that goes on.
+// A waiting is a call of Wait or Drain that has not returned.
 type waiting struct {
 	err  error
 	done atomic.Bool
 }
 
-// begin has somebody wait, and returns when there is nothing else to do.
+// begin starts a wait, and returns when all goroutines are blocked.
 func begin(wait func() error) *waiting {
 	w := new(waiting)
 	go func() {
@@ -30,7 +30,7 @@ func begin(wait func() error) *waiting {
 	return w
 }
 
-// require fails unless somebody has returned, without an error, or still waits.
+// require fails unless the call has returned without an error, or still waits.
 func (w *waiting) require(t *testing.T, when string, done bool) {
 	t.Helper()
 	synctest.Wait()
@@ -42,7 +42,8 @@ func (w *waiting) require(t *testing.T, when string, done bool) {
 	}
 }
 
-// holdUploads has uploads of level files wait until they are let through, one each time.
+// holdUploads makes uploads of level files wait until the test lets them through, one at
+// a time.
 func holdUploads(store *storagetest.Memory) (through chan<- struct{}) {
 	c := make(chan struct{})
 	store.SetBefore(func(ctx context.Context, op, key string) error {
@@ -59,8 +60,8 @@ func holdUploads(store *storagetest.Memory) (through chan<- struct{}) {
 	return c
 }
 
-// Whoever waits for what the upload under way holds has no need for another one, and
-// whoever came for more gets the next one. The interval is none of theirs.
+// A caller whose commit is in the upload under way needs no other upload, and a caller
+// with a later commit gets the next upload. Neither waits for the interval.
 func TestWaitForTheUploadUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(3)
@@ -74,7 +75,7 @@ func TestWaitForTheUploadUnderWay(t *testing.T) {
 
 		_, first := db.commitAt(1)
 		s.Wake()
-		synctest.Wait() // the first one is on its way
+		synctest.Wait() // the first upload is under way
 		_, second := db.commitAt(2)
 		s.Wake()
 		a, b := wait(first), wait(second)
@@ -100,7 +101,7 @@ func TestWaitForTheUploadUnderWay(t *testing.T) {
 	})
 }
 
-// A transaction is told by its place only in one life of the WAL.
+// A place identifies a transaction only within one epoch of the WAL.
 func TestWaitAcrossResets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(3)
@@ -111,7 +112,7 @@ func TestWaitAcrossResets(t *testing.T) {
 		db.commit(1, 2, 3)
 		begin(func() error { return s.Wait(t.Context(), shipping.Commit{}) })
 		db.resetWAL()
-		_, next := db.commitAt(1) // ends before the place that is on its way
+		_, next := db.commitAt(1) // ends before the place of the upload under way
 		b := begin(func() error { return s.Wait(t.Context(), next) })
 		none := begin(func() error { return s.Wait(t.Context(), shipping.Commit{}) })
 		through <- struct{}{}
@@ -123,7 +124,7 @@ func TestWaitAcrossResets(t *testing.T) {
 	})
 }
 
-// Waiting ends an interval only for what no upload holds.
+// A wait ends the interval early only for a commit that no upload holds.
 func TestWaitLeavesTheInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(3)
@@ -135,7 +136,7 @@ func TestWaitLeavesTheInterval(t *testing.T) {
 		_, first := db.commitAt(1)
 		underWay := begin(func() error { return s.Wait(t.Context(), first) })
 		uploads := n.Load()
-		db.commit(2) // for which nobody waits
+		db.commit(2) // no caller waits for it
 		s.Wake()
 		second := begin(func() error { return s.Wait(t.Context(), first) })
 		through <- struct{}{}
@@ -156,7 +157,7 @@ func TestWaitLeavesTheInterval(t *testing.T) {
 	})
 }
 
-// Those who have given up leave nothing behind.
+// Callers that gave up leave nothing behind.
 func TestManyGiveUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(1)

@@ -8,8 +8,8 @@ import (
 	"github.com/walvfs/walvfs/internal/shipping"
 )
 
-// Uploads of the whole database, if there is one after the other, are spaced out, but not
-// for those who wait; and once it is known what changed, uploads are as often as ever.
+// Consecutive uploads of the whole database are spaced out, except for waiting callers.
+// Once the changes are known again, uploads have their usual pauses.
 func TestWholeUploadsAreSpacedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store, db := newStore(t), newDB(5000)

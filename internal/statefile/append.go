@@ -5,13 +5,13 @@ import (
 	"errors"
 )
 
-// mostAppended bounds what is appended after a whole state, in bytes.
+// mostAppended bounds the bytes appended after a whole state.
 const mostAppended = 1 << 20
 
-// Append adds a state, not durably: a crash of the process does not lose it, a
-// crash of the machine may. If state only adds to the one before, all returns the
-// whole one, for when what was appended before goes. After an error the file is not
-// written to again until the next draft: it ends in a state that the WAL no longer
+// Append adds a state, not durably: a crash of the process does not lose it, a crash of
+// the machine may. If state only adds to the state before, all must return the whole
+// state, which Append writes when it removes earlier lines. After an error the file is
+// not written to again until the next draft: it ends in a state that the WAL no longer
 // matches.
 func (f *File) Append(state State, all func() State) error {
 	f.mu.Lock()
@@ -25,7 +25,7 @@ func (f *File) Append(state State, all func() State) error {
 	}
 	after := f.slots.current.tail
 	_, next := after.line(text)
-	if next.size > f.base+mostAppended { // the lines go, but for what is durable
+	if next.size > f.base+mostAppended { // remove the lines that need not be durable
 		if state.More {
 			text, err = json.Marshal(all())
 		}
@@ -42,12 +42,13 @@ func (f *File) Append(state State, all func() State) error {
 	return nil
 }
 
-// errNoRoom: a draft is better than one more state.
+// errNoRoom means that a draft is better than one more state.
 var errNoRoom = errors.New("a new record is due")
 
-// AppendWhole adds a state that is a whole one. It is durable once the function that
-// is returned has succeeded, which may be called beside other methods. It fails if
-// nothing is published, and if much has been appended: replace the record then.
+// AppendWhole adds a state that does not depend on the states before. The state is
+// durable once the returned function has succeeded, which may run concurrently with other
+// methods. AppendWhole fails if no record is published, or if many states have been
+// appended: replace the record then.
 func (f *File) AppendWhole(state State) (sync func() error, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

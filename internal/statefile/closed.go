@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Closed is a database file as it was left.
+// Closed describes a database file when it was closed.
 type Closed struct {
 	Size  int64     `json:"size"` // bytes
 	MTime time.Time `json:"mtime"`
@@ -14,19 +14,19 @@ type Closed struct {
 	Settled bool `json:"settled,omitempty"`
 }
 
-// ClosedAs returns what tells whether a file was written to since. Now is a time
-// before info was asked for.
+// ClosedAs returns the description of a file, by which a later write can be noticed. Now
+// is a time before info was read.
 func ClosedAs(info fs.FileInfo, now time.Time) *Closed {
 	return &Closed{Size: info.Size(), MTime: info.ModTime().UTC(), Settled: Settled(info, now)}
 }
 
-// Equal reports whether a file has the size and time it was left with. That does not
-// prove that nobody wrote to it.
+// Equal reports whether a file has the size and time that it had when it was closed. That
+// does not prove that no program wrote to it.
 func (c *Closed) Equal(now *Closed) bool {
 	return c.Size == now.Size && c.MTime.Equal(now.MTime)
 }
 
-// Proves reports whether nobody can have written to a file since it was left.
+// Proves reports whether no program can have written to a file since it was closed.
 func (c *Closed) Proves(now *Closed) bool { return c.Settled && c.Equal(now) }
 
 const (

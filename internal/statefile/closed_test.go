@@ -15,7 +15,7 @@ type fileInfo struct {
 func (i fileInfo) Size() int64        { return i.size }
 func (i fileInfo) ModTime() time.Time { return i.mtime }
 
-// A file is settled when no write from now on can leave its modification time as it is.
+// A file is settled when every later write must change its modification time.
 func TestSettled(t *testing.T) {
 	second := time.Date(2026, 11, 29, 13, 0, 0, 0, time.UTC)
 	for _, test := range []struct {
@@ -45,7 +45,7 @@ func TestSettled(t *testing.T) {
 	}
 }
 
-// What differs proves nothing, however old it is.
+// A difference proves nothing, however old the file is.
 func TestClosedProves(t *testing.T) {
 	mtime := time.Date(2026, 11, 29, 13, 0, 0, 1, time.UTC)
 	now := mtime.Add(time.Hour)

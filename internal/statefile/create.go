@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 )
 
-// Create creates a file beside a database. If the name is taken, even by a symbolic link,
+// Create creates a file next to a database. If the name is taken, even by a symbolic link,
 // the error is [fs.ErrExist]. Create gives the file the mode and the group of the database,
 // and if the process runs as root, its owner, as SQLite does for its own files. Where the
-// system allows it, the file gets them before it gets its name. Beside a database that does
-// not exist, only its owner may access the file. If root creates it, it belongs to the
+// system allows it, the file gets them before it gets its name. If the database does not
+// exist, only the file's owner may access it; if root creates it, it belongs to the
 // directory's owner.
 func Create(name, database string) (*os.File, error) {
 	like, err := traitsOf(database)
@@ -35,10 +35,10 @@ func Match(f *os.File, database string) error {
 	return err
 }
 
-// traits are what a file takes over from the database.
+// traits are the properties that a file inherits from the database.
 type traits struct {
 	mode     fs.FileMode
-	uid, gid int // -1 keeps what the system gave the new file
+	uid, gid int // -1 keeps the system's choice for the new file
 }
 
 func traitsOf(database string) (traits, error) {
@@ -60,8 +60,8 @@ func traitsOf(database string) (traits, error) {
 	return t, nil
 }
 
-// createNamed creates a file that has its name before it has its owner and mode. Until
-// then, only its creator may access it.
+// createNamed creates a file that has its name before its owner and mode. Until then,
+// only its creator may access it.
 func createNamed(name string, like traits) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, like.mode&0o600)
 	if err != nil {
@@ -108,8 +108,8 @@ func Temp(dir string) (*os.File, error) {
 	return f, err
 }
 
-// CloseTemp closes a file of [Temp], and removes the name that it has where the system
-// knows only named files.
+// CloseTemp closes a file of [Temp]. It also removes the file's name, which exists only
+// on systems without unnamed files.
 func CloseTemp(f *os.File) error {
 	err := f.Close()
 	if rerr := os.Remove(f.Name()); !errors.Is(rerr, fs.ErrNotExist) {

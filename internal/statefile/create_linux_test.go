@@ -10,14 +10,13 @@ import (
 	"testing"
 )
 
-// creators are the two ways to create a file. Which one Create takes depends on the file
-// system.
+// creators are the two ways to create a file. Create chooses one by the file system.
 var creators = map[string]func(name string, like traits) (*os.File, error){
 	"unnamed": createUnnamed,
 	"named":   createNamed,
 }
 
-// A file has the mode, the owner and the group of the database, whatever the umask is.
+// A file gets the mode, the owner and the group of the database, whatever the umask is.
 func TestCreateLikeTheDatabase(t *testing.T) {
 	for way, create := range creators {
 		for _, test := range []struct{ mode, umask int }{{0o600, 0o022}, {0o644, 0o077}, {0o660, 0o022}, {0o640, 0}} {
@@ -65,8 +64,8 @@ func requireTraits(t *testing.T, create func(string, traits) (*os.File, error), 
 	}
 }
 
-// A user who cannot give a file to the database's group gives no access to another group
-// instead.
+// A user who cannot give a file to the database's group does not give access to another
+// group instead.
 func TestCreateInForeignGroup(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become another user")
@@ -109,8 +108,8 @@ func TestCreateInForeignGroup(t *testing.T) {
 	}
 }
 
-// Beside a database that does not exist yet, only its owner may access a file. If root
-// creates the file, it belongs to the directory's owner.
+// If the database does not exist yet, only its owner may access a file. If root creates
+// the file, it belongs to the directory's owner.
 func TestCreateBeforeTheDatabase(t *testing.T) {
 	for way, create := range creators {
 		t.Run(way, func(t *testing.T) {
@@ -131,8 +130,8 @@ func TestCreateBeforeTheDatabase(t *testing.T) {
 	}
 }
 
-// A file or a symbolic link that has the name already is left alone, even if the link
-// leads to no file.
+// Create does not change a file or a symbolic link that has the name already, even if the
+// link leads to no file.
 func TestCreateIsExclusive(t *testing.T) {
 	for way, create := range creators {
 		t.Run(way, func(t *testing.T) {
@@ -156,7 +155,7 @@ func TestCreateIsExclusive(t *testing.T) {
 	}
 }
 
-// The error says whether the directory is missing or cannot be written to.
+// The error says whether the directory is missing or not writable.
 func TestCreateFails(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "missing", "app.db-wal")
@@ -177,7 +176,7 @@ func TestCreateFails(t *testing.T) {
 	})
 }
 
-// A temporary file has no name from the first moment on.
+// A temporary file never has a name.
 func TestTempHasNoName(t *testing.T) {
 	dir := t.TempDir()
 	fd, err := syscall.InotifyInit1(syscall.IN_NONBLOCK)

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// heirs returns the owner and group that a file takes over: only root can give it to
+// heirs returns the owner and group that a file inherits: only root can give a file to
 // another user.
 func heirs(info fs.FileInfo) (uid, gid int) {
 	stat, ok := info.Sys().(*syscall.Stat_t)

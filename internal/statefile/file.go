@@ -15,8 +15,8 @@ import (
 
 // Load reads the record of a database. The error is [fs.ErrNotExist] if there is none,
 // [ErrInvalid] if it is damaged, and [fs.ErrPermission] if it may not be read. Of two
-// records it is the one of the file that is at the path; without one, it is the newest
-// record, which has another file's ID.
+// records, Load returns the record of the file that is at the path. If neither matches,
+// it returns the newest record, which has another file's ID.
 func Load(database string) (Record, error) {
 	name := database + Suffix
 	f, err := openRegular(name, os.O_RDONLY)
@@ -42,13 +42,14 @@ func Load(database string) (Record, error) {
 	return r, nil
 }
 
-// writtenFor accepts a value that was written for the file that is at the path now.
+// writtenFor returns a function that accepts values written for the file now at the path.
 func writtenFor(database string) func(value []byte) bool {
 	id, err := Identify(database)
 	return func(value []byte) bool { return err == nil && fileOf(value) == id }
 }
 
-// neverPublished reports whether a crash, or a full disk, came before the first record.
+// neverPublished reports whether the file has no record yet, because of a crash or a full
+// disk.
 func neverPublished(image []byte) bool {
 	for _, b := range image[:min(firstSlot, len(image))] {
 		if b != 0 {
@@ -58,9 +59,9 @@ func neverPublished(image []byte) bool {
 	return true
 }
 
-// Save writes the record of a database durably. A crash leaves the old or the new one.
-// The record may be for a file that is still to be renamed to the database's name: then
-// the file that has the name keeps its own.
+// Save writes the record of a database durably. A crash leaves the old record or the new
+// one. The record may be for a file that will be renamed to the database's name: until
+// then, the file that has the name keeps its own record.
 func (r Record) Save(database string) error {
 	f := Open(database)
 	draft, err := f.Draft(r)
@@ -73,9 +74,9 @@ func (r Record) Save(database string) error {
 	return errors.Join(err, f.Close())
 }
 
-// A File is a state file that is written to. There is nothing to append to until a
-// draft is published, or Continue has succeeded. Its methods may be called side by
-// side, but only one draft at a time.
+// A File is a state file open for writing. States can be appended after a draft was
+// published, or after Continue succeeded. Its methods may be called concurrently, but
+// with only one draft at a time.
 type File struct {
 	database string
 
@@ -85,14 +86,14 @@ type File struct {
 	created bool     // the name may not be durable
 	appends bool     // lines may be appended
 	head    int64    // bytes of the record
-	keep    tail     // what must not be removed: the record, and what was appended durably
+	keep    tail     // must not be removed: the record, and durable lines
 	base    int64    // bytes up to the last whole state
 }
 
-// Open returns the state file of a database. It touches nothing.
+// Open returns the state file of a database. It does not access the disk.
 func Open(database string) *File { return &File{database: database} }
 
-// Continue has states appended to the record that the file has, which is whole.
+// Continue allows appending to the record that the file has. The record must be whole.
 func (f *File) Continue() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -107,7 +108,7 @@ func (f *File) Continue() error {
 	return nil
 }
 
-// begin has lines appended after the tail.
+// begin allows appending lines after the tail.
 func (f *File) begin(t tail) { f.appends, f.head, f.keep, f.base = true, t.size, t, t.size }
 
 // open opens the file. f.mu must be held.
@@ -125,7 +126,7 @@ func (f *File) open(create bool) error {
 	}
 	for _, s := range []*slot{f.slots.current, f.slots.older} {
 		if s != nil {
-			s.value, s.lines = nil, nil // they keep the whole file in memory
+			s.value, s.lines = nil, nil // they would keep the whole file in memory
 		}
 	}
 	return nil
@@ -138,8 +139,8 @@ type Draft struct {
 	on   *Slots
 }
 
-// Draft writes a new record, to take the place of the old one when it is published.
-// States may be appended to the old one meanwhile, and if the new one cannot be written.
+// Draft writes a new record, which replaces the old one when it is published. Until then,
+// or if Draft fails, states may still be appended to the old record.
 func (f *File) Draft(r Record) (*Draft, error) {
 	b, err := r.encode(f.database)
 	if err != nil {
@@ -169,7 +170,7 @@ func (f *File) write(b []byte) (*Draft, error) {
 	return &Draft{file: f, slot: slot, on: f.slots}, nil
 }
 
-// Publish puts the draft in force. It fails if what was appended meanwhile needed the
+// Publish puts the draft in force. It fails if states appended meanwhile needed the
 // draft's space.
 func (d *Draft) Publish() error {
 	f := d.file
@@ -185,15 +186,15 @@ func (d *Draft) Publish() error {
 	return nil
 }
 
-// Discard gives a draft up that is not published.
+// Discard gives up an unpublished draft.
 func (d *Draft) Discard() {
 	d.file.mu.Lock()
 	defer d.file.mu.Unlock()
 	d.on.draft = nil
 }
 
-// Sync makes what was published durable. Until then, a crash of the machine may leave
-// the record before.
+// Sync makes the published record durable. Until then, a crash of the machine may leave
+// the record before it.
 func (f *File) Sync() error {
 	f.mu.Lock()
 	slots, created := f.slots, f.created
@@ -251,7 +252,7 @@ func (f *File) close() error {
 	return file.Close()
 }
 
-// pathless is the cause of an error whose message names the file anyway.
+// pathless returns the cause of an error whose message names the file anyway.
 func pathless(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) && errors.Unwrap(err) == p.Err {

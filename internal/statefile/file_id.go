@@ -9,17 +9,17 @@ import (
 	"os"
 )
 
-// FileID tells a file from its copies. Devices are left out: their numbers change
-// when a volume is attached again.
+// FileID distinguishes a file from its copies. It leaves out the device, whose number
+// changes when a volume is attached again.
 type FileID struct {
 	Inode uint64 `json:"inode"`
-	Birth int64  `json:"birth,omitempty"` // nanoseconds since 1970, 0 where it is not known
+	Birth int64  `json:"birth,omitempty"` // nanoseconds since 1970, 0 if unknown
 }
 
 // Inode returns the device and the inode of a file, zeros where the system has none.
 func Inode(info fs.FileInfo) (device, inode uint64) { return inodeOf(info) }
 
-// Identify returns what tells the file of that path from its copies.
+// Identify returns the ID of the file at a path.
 func Identify(path string) (id FileID, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -30,8 +30,9 @@ func Identify(path string) (id FileID, err error) {
 	return id, nil
 }
 
-// nodeID is the file's own, so that it outlives the state file: LTX files have it that
-// this database wrote. Where the file system knows no birth, it is a random number.
+// nodeID derives the node ID from the file, so that it outlives the state file: the LTX
+// files that this database wrote contain it. Where the file system has no birth time, it
+// is a random number.
 func (f FileID) nodeID() uint64 {
 	if f.Birth == 0 {
 		return rand.Uint64()

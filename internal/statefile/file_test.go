@@ -13,7 +13,7 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile/diskhook"
 )
 
-// Starting over removes what was appended, but not what is durable.
+// Starting over removes appended states, but not durable ones.
 func TestRewindKeepsIntents(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	save(t, New("file:///r", FileID{Inode: 1}), path)
@@ -53,8 +53,8 @@ func readCurrent(t *testing.T, database string) *slot {
 	return s
 }
 
-// Whatever happens to the bytes of a state file, they are not believed: not at all if
-// the only whole value is damaged, and not its state if what was appended is.
+// Wherever a state file is damaged, damaged content is not used: no record if the only
+// whole value is damaged, and no state if the appended lines are.
 func TestDamage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	save(t, sample, path)
@@ -108,7 +108,8 @@ func forFile(id FileID, txid int) Record {
 }
 
 // However many restores write the record of another file and do not rename it, the
-// database that is there keeps its own record. Once one is renamed, its record counts.
+// current database keeps its own record. Once one of the files is renamed, its record
+// counts.
 func TestRecordIsKeyedByFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	create := func(name string) FileID {
@@ -154,11 +155,11 @@ func TestRecordIsKeyedByFile(t *testing.T) {
 	save(t, forFile(restored, 21), path)
 	requireTXID(21)
 	os.Remove(path)
-	requireTXID(21) // the newest
+	requireTXID(21) // the newest record
 }
 
-// A file reuses its space, whatever is appended to it and however often the record is
-// replaced.
+// A file reuses its space, however many states are appended and however often the record
+// is replaced.
 func TestSpaceIsReused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	f := Open(path)
@@ -186,8 +187,7 @@ func TestSpaceIsReused(t *testing.T) {
 	}
 }
 
-// A draft is written beside states that are appended. It gives way if they need its
-// space.
+// A draft is written while states are appended. It gives way if they need its space.
 func TestAppendBesideDraft(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	save(t, sample, path)
@@ -223,8 +223,8 @@ func TestAppendBesideDraft(t *testing.T) {
 	}
 }
 
-// If the header of a new record cannot be synced, the old record is in force: the next
-// one must not replace it before there is a durable one.
+// If the header of a new record cannot be synced, the old record is in force, and the
+// next record must not replace it before a durable record exists.
 func TestHeaderThatIsNotSynced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	save(t, forFile(FileID{}, 1), path)
@@ -261,8 +261,8 @@ func TestHeaderThatIsNotSynced(t *testing.T) {
 	}
 }
 
-// A new record that does not fit on the disk leaves the old one in force, to which
-// states are appended as before.
+// A new record that does not fit on the disk leaves the old record in force, and states
+// can still be appended to it.
 func TestDraftFails(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	save(t, sample, path)

@@ -10,9 +10,10 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// A state file that an earlier version wrote can be read: testdata/app.db-walvfs has a record of
-// generation 1, one of generation 2, and a state that was appended to that. UPDATE_GOLDEN=1
-// writes it anew, which is right only if the format has another version number.
+// The package reads a state file of an earlier version: testdata/app.db-walvfs has a
+// record of generation 1, a record of generation 2, and a state appended to that.
+// UPDATE_GOLDEN=1 rewrites it, which is right only if the format has another version
+// number.
 func TestGolden(t *testing.T) {
 	want := Record{
 		NodeID: 42, Replica: "s3://bucket/app", File: FileID{Inode: 7, Birth: 9}, Path: "/var/lib/app/app.db", Machine: "machine",
@@ -40,7 +41,7 @@ func TestGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want.Acked, want.Intents = want.State.Acked, nil // the state came after the record
+	want.Acked, want.Intents = want.State.Acked, nil // the state was written after the record
 	if len(got.Intents) == 0 {
 		got.Intents = nil
 	}

@@ -9,13 +9,15 @@ import (
 	"sync"
 )
 
-// MachineID identifies this machine, as [Record.Machine] does, "" if nothing does.
+// MachineID returns the identifier of this machine, as in [Record.Machine], "" if it has
+// none.
 func MachineID() string { return machineID() }
 
-// machineID reads the identifier once. It is no secret, but the machine's own ID is to
-// stay one: machine-id(5) asks for a keyed hash of it. A container has none, as a rule. It is
-// known by its root file system and by the boot of its host: its host name may well be that
-// of another cluster's container, which works with a clone of the volume.
+// machineID reads the identifier once. The identifier is no secret, but the machine's own
+// ID must stay one: machine-id(5) asks for a keyed hash of it. A container usually has no
+// machine ID. Its root file system and the boot of its host identify it: its host name
+// may also be that of a container in another cluster, which works with a clone of the
+// volume.
 //
 // https://www.freedesktop.org/software/systemd/man/latest/machine-id.html
 var machineID = sync.OnceValue(func() string {
@@ -33,14 +35,14 @@ var machineID = sync.OnceValue(func() string {
 	return hashMachine(append(boot, rootMount(mounts)...), "walvfs container")
 })
 
-// rootMount returns what /proc/self/mountinfo says of the root file system, of which a
-// container has its own.
+// rootMount returns the fields of the root file system in /proc/self/mountinfo, which
+// differ between containers.
 //
 // https://man7.org/linux/man-pages/man5/proc_pid_mountinfo.5.html
 func rootMount(mounts []byte) (root []byte) {
 	for line := range bytes.Lines(mounts) {
 		if fields := bytes.Fields(line); len(fields) > 4 && string(fields[4]) == "/" {
-			root = bytes.Join(fields[2:], []byte(" ")) // the last one is on top; mount IDs change
+			root = bytes.Join(fields[2:], []byte(" ")) // the last mount is on top; mount IDs change
 		}
 	}
 	return root

@@ -2,8 +2,8 @@ package statefile
 
 import "testing"
 
-// Two containers of one host have different root file systems, and a container's is the
-// same in each of its processes.
+// Two containers of one host have different root file systems, and all processes of a
+// container have the same.
 func TestRootMount(t *testing.T) {
 	const (
 		a = "612 540 0:58 / / rw,relatime - overlay overlay rw,lowerdir=/l,upperdir=/a/diff,workdir=/a/work\n613 612 0:61 / /proc rw - proc proc rw\n"

@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// openState opens the state file of a database for writing. It is created if it does
-// not exist.
+// openState opens the state file of a database for writing. It creates the file if it
+// does not exist and create is set.
 func openState(database string, create bool) (f *os.File, created bool, err error) {
 	name := database + Suffix
 	for try := 0; ; try++ {
@@ -31,7 +31,8 @@ func openState(database string, create bool) (f *os.File, created bool, err erro
 }
 
 // ownAlone checks that no other name leads to the file, and gives it the database's
-// owner: a program that root ran may have created it without. It closes f if it fails.
+// owner: a program that root ran may have created it with another owner. It closes f if
+// it fails.
 func ownAlone(f *os.File, database string) error {
 	info, err := f.Stat()
 	if err == nil && linksOf(info) > 1 {
@@ -51,8 +52,8 @@ func ownAlone(f *os.File, database string) error {
 	return nil
 }
 
-// openRegular opens a regular file that exists. It follows no symbolic link, and does
-// not wait for the other end of a pipe.
+// openRegular opens an existing regular file. It follows no symbolic link, and does not
+// wait for the other end of a pipe.
 func openRegular(name string, flag int) (*os.File, error) {
 	f, err := os.OpenFile(name, flag|openFlags, 0)
 	if err != nil {
@@ -82,7 +83,7 @@ func notRegular(name string, mode fs.FileMode) error {
 	return fmt.Errorf("open %s: it is %s (remove it)", name, what)
 }
 
-// explain adds to an error of open what is to be done.
+// explain adds the remedy to an error of open.
 func explain(name string, err error) error {
 	info, statErr := os.Lstat(name)
 	switch {

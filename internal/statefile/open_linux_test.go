@@ -12,14 +12,14 @@ import (
 	"testing"
 )
 
-// What has the state file's name, but is not a file of its own, is neither read nor
-// written to, and the message says what to do.
+// A file with the state file's name that is not a regular file of its own is neither read
+// nor written, and the message says what to do.
 func TestNotOurFile(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		put   func(name, elsewhere string) error
 		want  string
-		loads bool // reading it does no harm
+		loads bool // reading is harmless
 	}{
 		{"symbolic link", func(name, elsewhere string) error { return os.Symlink(elsewhere, name) }, "it is a symbolic link (remove it)", false},
 		{"dangling link", func(name, _ string) error { return os.Symlink("nowhere", name) }, "it is a symbolic link (remove it)", false},
@@ -58,8 +58,8 @@ func TestNotOurFile(t *testing.T) {
 	}
 }
 
-// A state file that may not be read is told from a missing and from a damaged one, and
-// the message says who it belongs to.
+// An unreadable state file differs from a missing and a damaged one, and the message
+// names its owner.
 func TestUnreadable(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -96,7 +96,7 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// A state file that its owner may read, but not write to, is made writable.
+// A state file that its owner may read, but not write, becomes writable.
 func TestReadOnlyStateFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "app.db")
@@ -117,7 +117,7 @@ func TestReadOnlyStateFile(t *testing.T) {
 
 const nobody = 65534
 
-// asNobody calls do as another user than root, who owns the directory.
+// asNobody calls do as a user other than root, who owns the directory.
 func asNobody(t *testing.T, dir string, do func()) {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -19,7 +19,7 @@ func linksOf(info fs.FileInfo) uint64 {
 	return 1
 }
 
-// ownerOf names the owner of a file, and reports whether that is another user.
+// ownerOf returns the name of a file's owner, and whether the owner is another user.
 func ownerOf(info fs.FileInfo) (name string, other bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {

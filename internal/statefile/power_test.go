@@ -12,7 +12,7 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile/diskhook"
 )
 
-// A powerDisk loses what was not synced, in parts.
+// A powerDisk loses parts of the writes that were not synced.
 type powerDisk struct {
 	diskhook.Disk
 	durable []byte
@@ -41,7 +41,7 @@ func (d *powerDisk) Sync() error {
 	return nil
 }
 
-// apply writes the parts of 512 bytes that are kept.
+// apply writes the kept parts of 512 bytes.
 func (w powerWrite) apply(b []byte, keep func() bool) []byte {
 	for at := w.off; at < w.off+int64(len(w.data)); {
 		next := min((at/512+1)*512, w.off+int64(len(w.data)))
@@ -56,10 +56,10 @@ func (w powerWrite) apply(b []byte, keep func() bool) []byte {
 	return b
 }
 
-// lose returns what a loss of power leaves.
+// lose returns the content after a loss of power.
 func (d *powerDisk) lose(rng *rand.Rand) []byte {
 	b := bytes.Clone(d.durable)
-	whole := rng.IntN(3) // of three losses, one keeps each write whole or not at all
+	whole := rng.IntN(3) // of three losses, one keeps or loses each write as a whole
 	for _, w := range d.pending {
 		all := rng.IntN(2) == 0
 		b = w.apply(b, func() bool { return whole == 0 && all || whole != 0 && rng.IntN(2) == 0 })
@@ -67,19 +67,19 @@ func (d *powerDisk) lose(rng *rand.Rand) []byte {
 	return b
 }
 
-// A powerModel is what a state file may and must say after a loss of power.
+// A powerModel holds the allowed contents of a state file after a loss of power.
 type powerModel struct {
-	durable int             // the TXID that the record has at least
-	newest  int             // of a record that was drafted
-	states  map[int][]State // that may be in force, by the record
-	synced  map[int]int     // the first of these that is in force if no later one is durable
+	durable int             // lowest allowed TXID of the record
+	newest  int             // TXID of the newest drafted record
+	states  map[int][]State // states that may be in force, by the record
+	synced  map[int]int     // index of the first state that may be in force if no later state is durable
 	intents []Mark          // of the newest record
-	kept    []Mark          // of these, those that are durable
+	kept    []Mark          // the durable ones of these
 }
 
-// TestPowerLoss: whenever the power fails, and whatever parts of the writes that were
-// not synced it leaves, there is a record that is not older than the newest one that was
-// made durable. Its state is one that it had since its last durable one, or unknown.
+// TestPowerLoss: after a power failure at any moment, with any parts of the unsynced
+// writes lost, the file has a record that is not older than the newest durable record.
+// Its state is one of the states since its last durable state, or unknown.
 func TestPowerLoss(t *testing.T) {
 	for seed := range uint64(5) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { testPowerLoss(t, rand.New(rand.NewPCG(seed, 0))) })

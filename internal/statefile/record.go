@@ -12,34 +12,34 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// A Record is what a copy of the database remembers of its replica.
+// A Record holds what a copy of the database remembers of its replica.
 type Record struct {
 	NodeID  uint64 `json:"node"`    // of this copy of the database
 	Replica string `json:"replica"` // URL, without secrets
-	File    FileID `json:"file"`    // the database file; a copy of it has another one
+	File    FileID `json:"file"`    // the database file; a copy has another ID
 
-	// Path and Machine are where the file was when the record was written: an
-	// absolute path, and an identifier of the machine, "" if there is none.
+	// Path and Machine say where the file was when the record was written: its absolute
+	// path, and the identifier of the machine, "" if it has none.
 	Path    string `json:"path"`
 	Machine string `json:"machine,omitempty"`
 
-	// Acked is the last file that the replica acknowledged, or that this database
-	// was restored from. Intents are those after it that were being uploaded: the
-	// store may have any one of them, or get it yet.
+	// Acked is the last file that the replica acknowledged, or from which this database
+	// was restored. Intents are later files that were being uploaded: the store may have
+	// any one of them, or may still receive it.
 	Acked   *Mark  `json:"acked,omitempty"`
 	Intents []Mark `json:"intents,omitempty"`
 
 	// Restored: the database was restored, and has not been opened since.
 	Restored bool `json:"restored,omitempty"`
 
-	// Rewind: it was restored to an older TXID, from which history is to go on.
+	// Rewind: the database was restored to an older TXID, and continues from there.
 	Rewind bool `json:"rewind,omitempty"`
 
-	// DiskLost: the database lacks commits that the replica has, and nobody has
+	// DiskLost: the database lacks commits that the replica has, and no operator has
 	// decided yet which of the two is right.
 	DiskLost bool `json:"disk_lost,omitempty"`
 
-	// State is the newest one, nil if there is none that is whole.
+	// State is the newest state, nil if no state is whole.
 	State *State `json:"-"`
 }
 
@@ -48,41 +48,42 @@ type Mark struct {
 	TXID     format.TXID     `json:"txid"`
 	Checksum format.Checksum `json:"checksum"` // the file checksum in its trailer
 
-	// Rebase: it has another page size than the file before, and the snapshot that
-	// a restore then starts with may be missing.
+	// Rebase: the file's page size differs from that of the file before, and the snapshot
+	// with which a restore then starts may be missing.
 	Rebase bool `json:"rebase,omitempty"`
 
-	// End is the last frame that it holds, of the WAL of that epoch; zero for none. An
-	// intent is written beside the sync of the WAL, and the upload comes after both:
-	// one whose frame the WAL does not have was never uploaded, unless the disk has lost
-	// what it called durable.
+	// End is the last frame that the file holds, of the WAL of that epoch; zero for none.
+	// An intent is written concurrently with the sync of the WAL, and the upload comes
+	// after both. So if the WAL does not have the frame, the file was never uploaded,
+	// unless the disk has lost data that it had called durable.
 	Epoch format.Salt `json:"epoch,omitzero"`
 	End   Frame       `json:"end,omitzero"`
 }
 
-// A State says which pages the replica may not have: those of Dirty, all above
-// Floor, and those that have a frame after Scanned in the WAL of that epoch. While
-// the WAL starts over, it may be of either epoch.
+// A State says which pages the replica may not have: the pages in Dirty, all pages above
+// Floor, and all pages with a frame after Scanned in the WAL of that epoch. While the WAL
+// starts over, it may be of either epoch.
 type State struct {
-	// More: the pages of Dirty come on top of the state's before. All else replaces it.
+	// More: the pages of Dirty add to those of the state before. All other fields replace
+	// its fields.
 	More bool `json:"more,omitempty"`
 
-	Acked   *Mark  `json:"acked,omitempty"`   // if it is newer than the record's
-	Intents []Mark `json:"intents,omitempty"` // beside the record's
+	Acked   *Mark  `json:"acked,omitempty"`   // set if newer than the record's
+	Intents []Mark `json:"intents,omitempty"` // in addition to the record's
 
-	// Unsynced: a connection has synchronous=off, so that a power loss may take
-	// pages that no WAL has any more, unless the database was closed.
+	// Unsynced: a connection has synchronous=off, so a power loss may lose pages that no
+	// WAL holds any more, unless the database was closed.
 	Unsynced bool `json:"unsynced,omitempty"`
 
 	Epoch    format.Salt `json:"epoch"`             // of the WAL, zero if it is empty
-	Scanned  uint32      `json:"scanned,omitempty"` // frames that were durable, whose pages are in Dirty or in the replica
+	Scanned  uint32      `json:"scanned,omitempty"` // number of durable frames whose pages are in Dirty or in the replica
 	Checksum [2]uint32   `json:"checksum"`          // of frame Scanned
 
-	// Trail are frames of the epoch that the replica was cut at, ascending.
+	// Trail lists the frames of the epoch at which the replica was cut, ascending.
 	Trail []Frame `json:"trail,omitempty"`
 
 	Previous        format.Salt `json:"previous,omitzero"`          // the epoch before
-	PreviousScanned uint32      `json:"previous_scanned,omitempty"` // in it
+	PreviousScanned uint32      `json:"previous_scanned,omitempty"` // frames scanned in the epoch before
 
 	PageSize uint32  `json:"page_size"`        // bytes
 	Floor    uint32  `json:"floor"`            // pages; 0: every page is dirty
@@ -96,12 +97,12 @@ type Frame struct {
 	Checksum [2]uint32 `json:"checksum"`
 }
 
-// New returns the record of a database that knows nothing of a replica yet.
+// New returns the record of a database without any knowledge of its replica.
 func New(replica string, file FileID) Record {
 	return Record{NodeID: file.nodeID(), Replica: replica, File: file}
 }
 
-// encode returns the record and its state, a line each.
+// encode returns the record and its state, one line each.
 func (r Record) encode(database string) ([]byte, error) {
 	path, err := filepath.Abs(database)
 	if err != nil {
@@ -116,8 +117,9 @@ func (r Record) encode(database string) ([]byte, error) {
 	return append(append(b, '\n'), state...), err
 }
 
-// decode is the opposite, with the lines that were appended. If some of them are torn,
-// the state is unknown, since a newer one may have been lost, but for the marks in it.
+// decode decodes a record and the lines that were appended to it. If some lines are torn,
+// the state is unknown, since a newer state may have been lost; the marks in it are still
+// valid.
 func decode(s *slot) (r Record, err error) {
 	record, state, ok := bytes.Cut(s.value, []byte("\n"))
 	if err := json.Unmarshal(record, &r); err != nil {
@@ -137,7 +139,7 @@ func decode(s *slot) (r Record, err error) {
 	return r, nil
 }
 
-// addMarks adds the marks of a state that came after the record.
+// addMarks adds the marks of a state that was written after the record.
 func (r *Record) addMarks(state *State) {
 	for _, m := range state.Intents {
 		if !slices.Contains(r.Intents, m) {
@@ -150,20 +152,20 @@ func (r *Record) addMarks(state *State) {
 	}
 }
 
-// fileOf returns the file that a value was written for.
+// fileOf returns the ID of the file that a value was written for.
 func fileOf(value []byte) FileID {
 	var r struct{ File FileID }
 	json.NewDecoder(bytes.NewReader(value)).Decode(&r)
 	return r.File
 }
 
-// After returns the marks of later files than the acknowledged one.
+// After returns the marks of the files after the acknowledged file.
 func After(intents []Mark, acked Mark) []Mark {
 	return slices.DeleteFunc(slices.Clone(intents), func(m Mark) bool { return m.TXID <= acked.TXID })
 }
 
-// lastState decodes the lines of states into the one that they add up to, nil if
-// there are none. With an error comes the last one before what is damaged.
+// lastState decodes lines into the state that they add up to, nil if there are none. With
+// an error, it returns the last state before the damage.
 func lastState(lines [][]byte) (last *State, err error) {
 	var dirty *roaring.Bitmap // nil: as in the last line
 	for _, line := range lines {

@@ -22,7 +22,7 @@ var sample = Record{
 	State:   &State{Epoch: format.Salt{1, 2}, Scanned: 7, Checksum: [2]uint32{8, 9}, PageSize: 4096, Floor: 3, Dirty: []byte{1, 2, 3}},
 }
 
-// at returns the record as it is written beside a database.
+// at returns the record as written for a database.
 func (r Record) at(t *testing.T, database string) Record {
 	t.Helper()
 	path, err := filepath.Abs(database)
@@ -72,7 +72,7 @@ func TestAppend(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	f := Open(path)
 	defer f.Close()
-	if err := f.Append(State{}, nil); err != nil { // to nothing
+	if err := f.Append(State{}, nil); err != nil { // without a record
 		t.Fatal(err)
 	}
 	draft, err := f.Draft(sample)
@@ -97,8 +97,8 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// States that add pages to the one before add up, also when what was appended before
-// has to go, and in a file that an earlier run left.
+// States that add pages to the state before add up, even if earlier lines must be
+// removed, and in a file of an earlier run.
 func TestAppendMore(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	all := roaring.BitmapOf(1)
@@ -109,7 +109,7 @@ func TestAppendMore(t *testing.T) {
 	wholes := 0
 	for i := range uint32(40) {
 		more := roaring.New()
-		for page := i; page < 1_000_000; page += 40 { // each is some 50 KB
+		for page := i; page < 1_000_000; page += 40 { // each state is some 50 KB
 			more.Add(page)
 		}
 		all.Or(more)
@@ -133,7 +133,7 @@ func TestAppendMore(t *testing.T) {
 	}
 }
 
-// Pages that come on top of a state that is lost are not all there are.
+// Pages that add to a lost state are not all dirty pages.
 func TestMoreOfNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	side := sample
@@ -153,7 +153,7 @@ func encode(t *testing.T, pages *roaring.Bitmap) []byte {
 	return b
 }
 
-// A copy of a file is told from it, a renamed file is not.
+// A copy of a file has another ID, a renamed file the same.
 func TestIdentify(t *testing.T) {
 	dir := t.TempDir()
 	id := func(name string) FileID {
@@ -205,7 +205,8 @@ func FuzzState(f *testing.F) {
 	})
 }
 
-// However large the whole state is, it is written once for many that add to it.
+// However large the whole state is, it is written only once for many states that add to
+// it.
 func TestAppendIsCheap(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	save(t, sample, path)

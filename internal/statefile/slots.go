@@ -17,17 +17,17 @@ const (
 	headerSize = 512        // bytes of a header; the rest of its sector is unused
 	firstSlot  = 2 * sector // offset
 
-	// slotRoom is left between the end of the slot in force and the next one, in
-	// bytes, for lines that are appended before that one is published.
+	// slotRoom is the space in bytes between the end of the slot in force and the next
+	// slot, for lines that are appended before the next slot is published.
 	slotRoom = 64 << 10
 )
 
-// Slots keeps a value in a file. Replacing the value is atomic and durable, and needs
-// no second file. It is not safe for concurrent use.
+// Slots stores a value in a file. Replacing the value is atomic and durable, and needs no
+// second file. Slots is not safe for concurrent use.
 type Slots struct {
 	disk     diskhook.Disk
 	current  *slot // in force, nil if there is none
-	older    *slot // the one before, as long as it is whole
+	older    *slot // the slot before, as long as it is whole
 	draft    *slot // written, but not published
 	unsynced bool  // the current header may not be durable
 	newest   uint64
@@ -39,7 +39,7 @@ type slot struct {
 	generation uint64
 	seed       uint64
 	offset     int64
-	length     int64  // of the whole value, bytes
+	length     int64  // of the value, bytes
 	sum        uint32 // its CRC-32C
 
 	value []byte
@@ -48,14 +48,14 @@ type slot struct {
 	tail
 }
 
-// A tail is the end of what a slot holds.
+// A tail is the end of a slot's content.
 type tail struct {
 	size  int64  // bytes of the value and its lines
 	chain uint32 // CRC of the header and of all lines
 }
 
-// OpenSlots reads the slots of a file. The slot in force is the newest one whose
-// value is accepted, or if there is none, the newest one.
+// OpenSlots reads the slots of a file. The slot in force is the newest slot whose value
+// is accepted, or the newest slot if none is.
 func OpenSlots(disk diskhook.Disk, accept func(value []byte) bool) (*Slots, error) {
 	image, err := io.ReadAll(io.NewSectionReader(disk, 0, math.MaxInt64))
 	if err != nil {
@@ -71,7 +71,7 @@ func OpenSlots(disk diskhook.Disk, accept func(value []byte) bool) (*Slots, erro
 	return s, nil
 }
 
-// readSlots returns the slot in force, and the other one. Both may be nil.
+// readSlots returns the slot in force and the other slot. Both may be nil.
 func readSlots(image []byte, accept func(value []byte) bool) (current, other *slot) {
 	a, b := readSlot(image, 0), readSlot(image, 1)
 	if a == nil || b != nil && b.generation > a.generation {
@@ -132,12 +132,12 @@ func (s *slot) header() []byte {
 	return append(append(b, bytes.Repeat([]byte(" "), headerSize-1-len(b))...), '\n')
 }
 
-// empty is the tail of a slot without lines.
+// empty returns the tail of a slot without lines.
 func (s *slot) empty() tail {
 	return tail{size: s.length, chain: crc32.Checksum(s.header(), castagnoli)}
 }
 
-// line encodes a line after the tail, and returns the tail that follows.
+// line encodes a line after the tail, and returns the next tail.
 func (t tail) line(text []byte) ([]byte, tail) {
 	sum := crc32.Update(t.chain, castagnoli, text)
 	b := fmt.Appendf(nil, "%08x %s\n", sum, text)
@@ -174,9 +174,9 @@ func (s *Slots) Put(value []byte) error {
 	return err
 }
 
-// write puts a value where the slot in force is not.
+// write writes a value where it does not overwrite the slot in force.
 func (s *Slots) write(value []byte) (*slot, error) {
-	if s.unsynced { // the older slot is needed until then
+	if s.unsynced { // the older slot is needed until the sync
 		if err := s.sync(); err != nil {
 			return nil, err
 		}
@@ -201,7 +201,7 @@ func (s *Slots) write(value []byte) (*slot, error) {
 
 var errOverwritten = errors.New("lines were appended meanwhile")
 
-// publish puts the slot in force. That is durable after sync.
+// publish puts the slot in force. It is durable after sync.
 func (s *Slots) publish(d *slot) error {
 	if s.draft != d {
 		return errOverwritten
@@ -220,7 +220,7 @@ func (s *Slots) sync() error {
 	return s.synced(c, s.disk.Sync())
 }
 
-// synced is told how a sync of the disk ended that began when c was in force. If it
+// synced notes the result of a sync of the disk that began when c was in force. If it
 // failed, the slot before is in force again: a later sync may succeed without having
 // written this header.
 func (s *Slots) synced(c *slot, err error) error {
@@ -236,9 +236,9 @@ func (s *Slots) synced(c *slot, err error) error {
 	return nil
 }
 
-// append writes a line after the tail of the slot in force: what follows the tail is
-// no longer part of it. The line may take the space of a draft, or of the older slot
-// once that is not needed.
+// append writes a line after the tail of the slot in force. All that follows the tail is
+// no longer part of the slot. The line may take the space of a draft, or of the older
+// slot once that slot is not needed.
 func (s *Slots) append(after tail, text []byte) error {
 	c := s.current
 	line, next := after.line(text)
@@ -262,7 +262,8 @@ func (s *Slots) append(after tail, text []byte) error {
 	return nil
 }
 
-// reaches reports whether a slot that grows up to end takes the other one's space.
+// reaches reports whether slot s, if it grows up to end, takes the space of the other
+// slot.
 func reaches(s *slot, end int64, other *slot) bool {
 	return other != nil && other.offset > s.offset && end > other.offset
 }

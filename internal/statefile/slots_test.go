@@ -42,7 +42,7 @@ func put(t *testing.T, s *Slots, value string) {
 	}
 }
 
-// The newest value is found again, whatever its size is.
+// The newest value is found again, whatever its size.
 func TestPut(t *testing.T) {
 	d := &memDisk{}
 	if v := openSlots(t, d).Value(); v != nil {
@@ -62,8 +62,8 @@ func TestPut(t *testing.T) {
 	}
 }
 
-// A value that cannot be made durable is not in force, and the next one does not take
-// the space of the one that is.
+// A value that cannot be made durable is not in force, and the next value does not
+// overwrite the value in force.
 func TestPutFails(t *testing.T) {
 	d := &memDisk{}
 	s := openSlots(t, d)
@@ -82,8 +82,8 @@ func TestPutFails(t *testing.T) {
 	}
 }
 
-// What is left of an older slot is not taken for lines of a newer one, even if both
-// are at the same place, have the same value and begin with the same line.
+// The remains of an older slot never pass for lines of a newer slot, even if both have
+// the same place and value and begin with the same line.
 func TestStaleLinesNeverPass(t *testing.T) {
 	image := func(lines ...string) []byte {
 		d := &memDisk{}
@@ -119,14 +119,14 @@ func TestStaleLinesNeverPass(t *testing.T) {
 	}
 }
 
-// A line takes the space of the older slot only when the newer one is durable.
+// A line takes the space of the older slot only when the newer slot is durable.
 func TestLineOverOlderSlot(t *testing.T) {
 	d := &powerDisk{Disk: &memDisk{}, look: func(*powerDisk) {}}
 	s, err := OpenSlots(d, always)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, value := range []string{"one", "two"} { // the second one has the higher offset
+	for _, value := range []string{"one", "two"} { // the second value has the higher offset
 		put(t, s, value)
 	}
 	three, err := s.write([]byte("three"))

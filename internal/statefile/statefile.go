@@ -1,9 +1,9 @@
-// Package statefile keeps small durable files beside a database, and creates every
+// Package statefile keeps small durable files next to a database, and creates every
 // file there.
 //
 // The state file holds what this copy of the database remembers of its replica, and
 // which pages the replica does not have. It is one file with two slots, so that no
-// other name ever appears beside the database:
+// other name ever appears next to the database:
 //
 //	app.db
 //	app.db-walvfs
@@ -16,19 +16,19 @@
 //	         01c4d7f2 end                                             the end mark
 //	 77824   {"node":…                                                slot of generation 8
 //
-// A header says where its slot is and what the whole value's CRC-32C is. A header is
-// one sector, and slots begin at sectors, so that a torn write damages one of them
-// at most. A new value is written to space that the slot in force does not use; then its
-// header replaces the other slot's, and the file is synced. Whichever of these writes a
-// crash loses or tears, the new slot's sums tell, and the slot in force before is whole.
+// A header gives the offset of its slot and the CRC-32C of the whole value. A header is
+// one sector, and slots begin at sectors, so that a torn write damages at most one of
+// them. A new value is written to space that the slot in force does not use; then its
+// header replaces the other slot's, and the file is synced. If a crash loses or tears any
+// of these writes, the new slot's sums show it, and the slot in force before is whole.
 //
 // A line is appended over the end mark, together with a new one. The CRC of a line
-// covers all lines before it and the header, whose seed is random: what is left of an
-// older slot never passes for a line of this one. Without an end mark, the last lines
+// covers all lines before it and the header, whose seed is random: the remains of an
+// older slot never pass for a line of this slot. Without an end mark, the last lines
 // are lost or torn. The state is unknown then; the marks of the valid lines hold.
 //
-// The slot in force is the newest one that was written for the database file which is
-// at the path now. A restore writes the record of the new database before it renames
+// The slot in force is the newest slot that was written for the database file now at
+// the path. A restore writes the record of the new database before it renames
 // the file, and after a crash either database finds its own.
 //
 // Correctness never depends on the file: every use checks it against the database and
@@ -37,7 +37,7 @@ package statefile
 
 import "errors"
 
-// The suffixes of all files that walvfs keeps beside a database.
+// The suffixes of all files that walvfs keeps next to a database.
 const (
 	Suffix        = "-walvfs"         // the state file
 	SuffixRestore = "-walvfs-restore" // a restored database before it has its name
@@ -47,7 +47,7 @@ const (
 	SuffixApply   = "-walvfs-apply"   // the changes to such a copy before they apply
 )
 
-// Suffixes lists them.
+// Suffixes lists all suffixes.
 var Suffixes = []string{Suffix, SuffixRestore, SuffixOld, SuffixBehind, SuffixFollow, SuffixApply}
 
 // ErrInvalid means that a file exists, but holds no whole value.

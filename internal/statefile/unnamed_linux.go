@@ -11,7 +11,7 @@ import (
 )
 
 // createUnnamed creates a file that gets its name last. It fails with
-// [errors.ErrUnsupported] where the file system, or a missing /proc, does not allow it.
+// [errors.ErrUnsupported] if the file system does not allow it, or if /proc is missing.
 //
 // https://man7.org/linux/man-pages/man2/open.2.html
 func createUnnamed(name string, like traits) (*os.File, error) {
@@ -35,7 +35,7 @@ func tempUnnamed(dir string) (*os.File, error) {
 	return openUnnamed("create", dir, filepath.Join(dir, ".walvfs-unnamed.tmp"), unix.O_EXCL)
 }
 
-// openUnnamed opens a new file in a directory. Messages call it by the name.
+// openUnnamed opens a new file in a directory. Errors use name as its name.
 func openUnnamed(op, dir, name string, flags int) (*os.File, error) {
 	for {
 		fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC|flags, 0o600)
@@ -44,7 +44,7 @@ func openUnnamed(op, dir, name string, flags int) (*os.File, error) {
 			return os.NewFile(uintptr(fd), name), nil
 		case err == unix.EINTR:
 		case err == unix.EOPNOTSUPP, err == unix.EISDIR, err == unix.ENOENT, err == unix.EINVAL:
-			return nil, errors.ErrUnsupported // or the directory is missing: the other way says so
+			return nil, errors.ErrUnsupported // or the directory is missing, which createNamed reports
 		default:
 			return nil, &fs.PathError{Op: op, Path: name, Err: err}
 		}

@@ -17,8 +17,8 @@
 //	      url: gs://bucket/users
 //
 // A database has one replica, as "replica" or as a list of one in "replicas". Endpoint,
-// region and the other keys of a replica may also be at the top level, for all replicas that
-// do not set them. The keys that say how objects are stored have the names of the
+// region and the other keys of a replica may also be at the top level, for all replicas
+// that do not set them. The keys that say how objects are stored have the names of the
 // parameters of an S3 URL; sse-customer-key is the base64 of a key of 32 bytes.
 //
 // In values, ${NAME} and $NAME are environment variables, which must be set, and $$
@@ -30,12 +30,12 @@
 // mean the same in walvfs, and ignores the keys that only concern Litestream's own process.
 // Other keys are of three kinds:
 //
-//   - keys with which the replica would be another one than Litestream's, or could not be
-//     read: an error
+//   - keys with which the replica would differ from Litestream's, or could not be read: an
+//     error
 //   - keys that matter to a writer, and that walvfs does not follow: [DB.CheckWrite] returns
-//     an error, and a program that only reads can go on
+//     an error, and a program that only reads can continue
 //   - keys that neither Litestream nor walvfs knows, which Litestream ignores: an error,
-//     with the key that may have been meant
+//     which suggests the key that may have been meant
 //
 // Errors never contain a value, because it may be a secret.
 package config
@@ -53,19 +53,19 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// DefaultPath is where the configuration is if nobody says otherwise.
+// DefaultPath is the default path of the configuration file.
 const DefaultPath = "/etc/walvfs.yml"
 
-// EnvPath is the environment variable that says otherwise.
+// EnvPath is the environment variable with another path.
 const EnvPath = "WALVFS_CONFIG"
 
-// Config is what a configuration file says.
+// Config is the content of a configuration file.
 type Config struct {
-	Path string // the file's; empty if there is none
+	Path string // of the file; empty if there is none
 	DBs  []DB
 
-	// Defaults are the settings at the top of the file, which hold for each s3://
-	// replica that does not say otherwise.
+	// Defaults are the settings at the top of the file, for each s3:// replica that does
+	// not set them.
 	Defaults storage.Options
 }
 
@@ -75,11 +75,11 @@ type DB struct {
 	URL     string // of the replica
 	Options storage.Options
 
-	// Interval is Litestream's sync-interval: the least time between two uploads.
-	// Zero: the file does not say; negative: none.
+	// Interval is Litestream's sync-interval: the least time between two uploads. Zero:
+	// the file does not set it; negative: none.
 	Interval time.Duration
 
-	// Policy is of levels and retention. A field is zero if the file does not set it.
+	// Policy sets levels and retention. A field is zero if the file does not set it.
 	Policy shipper.Policy
 
 	// RestoreIfMissing is Litestream's restore-if-db-not-exists.
@@ -88,8 +88,8 @@ type DB struct {
 	writing []error
 }
 
-// CheckWrite reports what the file asks of the replica's writer that walvfs does
-// not do. Who only reads the replica need not care.
+// CheckWrite returns an error for keys that matter to the replica's writer and that
+// walvfs does not follow. A program that only reads the replica can ignore it.
 func (db DB) CheckWrite() error { return errors.Join(db.writing...) }
 
 // Load reads a configuration file.
@@ -101,9 +101,9 @@ func Load(path string) (*Config, error) {
 	return parse(path, data, os.LookupEnv)
 }
 
-// Find reads the file that explicit names or, if that is empty, the environment
-// variable WALVFS_CONFIG or, if that is empty too, [DefaultPath], which need not
-// exist: without it, the configuration is empty.
+// Find reads the file that explicit names or, if that is empty, the environment variable
+// WALVFS_CONFIG or, if that is empty too, [DefaultPath]. If no file exists at
+// DefaultPath, the configuration is empty.
 func Find(explicit string) (*Config, error) {
 	return find(explicit, DefaultPath, os.Getenv)
 }
@@ -119,8 +119,8 @@ func find(explicit, byDefault string, getenv func(string) string) (*Config, erro
 	return c, err
 }
 
-// DB finds a database by its file, which need not exist. The path may be
-// relative, and lead through symbolic links other than those in the file.
+// DB finds a database by its file, which need not exist. The path may be relative, and
+// lead through other symbolic links than the path in the configuration.
 func (c *Config) DB(path string) (DB, bool) {
 	name, err := absolute(path)
 	if err != nil {
@@ -140,8 +140,8 @@ func (c *Config) DB(path string) (DB, bool) {
 	return DB{}, false
 }
 
-// Replica returns the options of a replica URL: those of the database that has
-// it, or the settings at the top.
+// Replica returns the options of a replica URL: the options of the database that has it,
+// or the settings at the top.
 func (c *Config) Replica(url string) storage.Options {
 	for _, db := range c.DBs {
 		if db.URL == url {

@@ -21,7 +21,7 @@ func lookup(name string) (string, bool) {
 	return v, ok
 }
 
-// What only matters to who writes the replica does not keep a reader from it.
+// A setting that matters only to the replica's writer does not stop a reader.
 func TestCheckWrite(t *testing.T) {
 	c, err := parse("litestream.yml", []byte(`
 exec: my-app
@@ -166,7 +166,7 @@ dbs:
 	}
 }
 
-// Keys at the top are for any s3:// URL, and for no other.
+// Keys at the top apply to every s3:// URL, and to no other URL.
 func TestReplica(t *testing.T) {
 	c, err := parse("walvfs.yml", []byte(`
 region: top

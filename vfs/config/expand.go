@@ -12,9 +12,8 @@ var (
 	braced   = regexp.MustCompile(`^\{([A-Za-z_][A-Za-z0-9_]*)\}`)
 )
 
-// expand replaces environment variables in a value. Its errors name a variable
-// only where braces prove that one was meant: what follows a $ may be part of a
-// password.
+// expand replaces environment variables in a value. Its errors name a variable only if
+// braces prove that the text is one: the text after a $ may be part of a password.
 func expand(value string, lookup func(string) (string, bool)) (string, error) {
 	var b strings.Builder
 	for {

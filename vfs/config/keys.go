@@ -9,7 +9,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// settings may stand at a replica, or at the top for all.
+// settings are the keys that a replica and the top of the file may set.
 type settings struct {
 	options   storage.Options
 	pathStyle *bool
@@ -23,7 +23,7 @@ const (
 	otherStore = "it is of a kind of store that walvfs does not have: it has file, s3 and gs"
 )
 
-// settingKeys are the keys that a replica and the top of the file have in common.
+// settingKeys returns the keys that a replica and the top of the file have in common.
 func (p *parser) settingKeys(s *settings) keys {
 	k := keys{
 		"access-key-id":     {read: p.text(&s.options.AccessKeyID)},
@@ -44,7 +44,7 @@ func (p *parser) settingKeys(s *settings) keys {
 	}
 	// S3 has one algorithm for customer keys.
 	k["sse-customer-algorithm"] = key{read: convert(p, onlyAES256, "AES256", func(struct{}) {})}
-	// A connection without verification is not one to send a secret over.
+	// A connection without verification must not carry a secret.
 	k["skip-verify"] = key{read: func(name string, n *yaml.Node) {
 		p.boolean(func(skip bool) {
 			if skip {
@@ -67,7 +67,7 @@ func (p *parser) settingKeys(s *settings) keys {
 	return k
 }
 
-// topKeys are those at the top of the file.
+// topKeys returns the keys at the top of the file.
 func (p *parser) topKeys(s *settings, dbs func(*yaml.Node)) keys {
 	k := p.settingKeys(s)
 	k["dbs"] = key{read: p.sequence(dbs)}
@@ -83,7 +83,7 @@ func (p *parser) topKeys(s *settings, dbs func(*yaml.Node)) keys {
 	return k
 }
 
-// dbKeys are those of a database.
+// dbKeys returns the keys of a database.
 func (p *parser) dbKeys(db *DB, path *string, own *policy, replica, replicas func(string, *yaml.Node)) keys {
 	k := keys{
 		"path":                     {read: p.text(path)},
@@ -101,13 +101,13 @@ func (p *parser) dbKeys(db *DB, path *string, own *policy, replica, replicas fun
 	return k
 }
 
-// replicaKeys are those of a replica.
+// replicaKeys returns the keys of a replica.
 func (p *parser) replicaKeys(r *replica) keys {
 	k := p.settingKeys(&r.settings)
 	k["type"] = key{read: p.text(&r.kind)}
 	k["url"] = key{read: p.text(&r.url)}
 	k["path"] = key{read: p.text(&r.path)}
-	ignore(k, "name", // and what versions before 0.5 kept their replicas by
+	ignore(k, "name", // and the retention keys of versions before 0.5
 		"retention", "retention-check-interval", "snapshot-interval")
 	return k
 }
@@ -125,7 +125,7 @@ func ignore(k keys, names ...string) {
 	}
 }
 
-// placeOf says where a key belongs that stands at the wrong place, or "".
+// placeOf says where a misplaced key belongs, or returns "".
 func placeOf(name string) string {
 	var p parser
 	switch {

@@ -8,16 +8,18 @@ import (
 	"sync"
 )
 
-// EnvBase is the environment variable of a URL that the replicas of all databases are below.
+// EnvBase is the environment variable with a base URL for the replicas of all databases.
 const EnvBase = "WALVFS_REPLICA"
 
-// ErrNoReplica: neither the environment nor the configuration file names a replica.
+// ErrNoReplica means that neither the environment nor the configuration file names a
+// replica.
 var ErrNoReplica = errors.New("there is no replica for this database (add &replica=URL to its URI, set " + EnvBase + " to a base URL, or name the database in walvfs.yml)")
 
-// Locate finds the replica of a database whose URI does not name it. Below the URL in the
-// environment variable [EnvBase] it has the name of the database's file, escaped, and fromBase is
-// true; without that variable, it is what the file of [Find] says of the database's path. A
-// process reads that file once. It fails with [ErrNoReplica] if neither names one.
+// Locate finds the replica of a database whose URI does not name it. If the environment
+// variable [EnvBase] is set, the replica's URL is that URL with the escaped name of the
+// database's file appended, and fromBase is true. Otherwise the file of [Find] names the
+// replica by the database's path; a process reads that file once. Locate fails with
+// [ErrNoReplica] if neither names a replica.
 func Locate(path string) (db DB, fromBase bool, err error) {
 	if base := os.Getenv(EnvBase); base != "" {
 		db.Path = path
@@ -35,17 +37,17 @@ func Locate(path string) (db DB, fromBase bool, err error) {
 	return db, false, nil
 }
 
-// belowBase returns the URL of the replica that a file has below a base URL.
+// belowBase returns the URL of a file's replica below a base URL.
 func belowBase(base, file string) (string, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme == "" || u.Opaque != "" {
-		return "", errors.New(EnvBase + " is not a URL: expected file:///dir, s3://bucket/path or gs://bucket/path") // it may hold a secret
+		return "", errors.New(EnvBase + " is not a URL: expected file:///dir, s3://bucket/path or gs://bucket/path") // the URL may contain a secret
 	}
 	return u.JoinPath(url.PathEscape(file)).String(), nil
 }
 
-// found are the configuration files that were read, by what named them: a process may open
-// thousands of databases.
+// found caches the configuration files by the names under which they were found: a
+// process may open thousands of databases.
 var found sync.Map
 
 func findOnce(named string) (*Config, error) {

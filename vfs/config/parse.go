@@ -16,8 +16,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/suggest"
 )
 
-// parser turns the nodes of a file into settings. It goes on after an error, so
-// that all of them are told at once.
+// parser turns the nodes of a file into settings. It continues after an error, and
+// reports all errors at once.
 type parser struct {
 	file   string
 	lookup func(string) (string, bool) // environment variables
@@ -36,7 +36,7 @@ func parse(file string, data []byte, lookup func(string) (string, bool)) (*Confi
 	return c, nil
 }
 
-// document returns the root of the only document, nil if there is nothing in it.
+// document returns the root of the only document, nil if it is empty.
 func (p *parser) document(data []byte) *yaml.Node {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, more yaml.Node
@@ -60,7 +60,8 @@ func (p *parser) document(data []byte) *yaml.Node {
 	return root
 }
 
-// syntax tells an error of the YAML library, unless it repeats what is in the file.
+// syntax reports an error of the YAML library, unless the error repeats content of the
+// file.
 func (p *parser) syntax(err error) {
 	e, ok := errors.AsType[*yaml.LoadError](err)
 	switch {
@@ -83,18 +84,18 @@ func (p *parser) at(line int, format string, args ...any) error {
 	return fmt.Errorf("%s:%d: "+format, append([]any{p.file, line}, args...)...)
 }
 
-// keys are what a mapping may contain.
+// keys are the keys that a mapping may contain.
 type keys map[string]key
 
-// key is what is done about a key.
+// key says how a key is handled.
 type key struct {
-	read   func(name string, value *yaml.Node) // takes it
+	read   func(name string, value *yaml.Node) // takes the value
 	refuse string                              // why it is an error
 	write  string                              // why [DB.CheckWrite] fails
-} // none of them: it is passed over
+} // without any of them, the key is ignored
 
-// mapping reads the keys of a mapping, each once. Keys that matter to who writes
-// the replica are added to writing.
+// mapping reads the keys of a mapping, each once. It adds the keys that matter to a
+// writer of the replica to writing.
 func (p *parser) mapping(n *yaml.Node, what string, known keys, writing *[]error) {
 	n = follow(n)
 	if n.Kind != yaml.MappingNode {
@@ -129,8 +130,8 @@ func follow(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// empty reports whether a key has no value, as in a file that was prepared to be
-// filled in, or one that switches off what is off.
+// empty reports whether a key has no value, as in a template, or in a file that switches
+// off a disabled feature.
 func empty(n *yaml.Node) bool {
 	switch n.Kind {
 	case yaml.ScalarNode:
@@ -140,8 +141,8 @@ func empty(n *yaml.Node) bool {
 	}
 }
 
-// plain is what a name that nobody knows must look like to be repeated: a line
-// that went wrong may have a secret where a key belongs.
+// plain must match an unknown key for an error to repeat it: after a mistake in a line, a
+// secret may be in the place of a key.
 var plain = regexp.MustCompile(`^[a-z]{1,20}([-_][a-z0-9]{1,20}){0,5}$`)
 
 func (p *parser) unknown(line int, what, name string, known keys) {
@@ -155,7 +156,7 @@ func (p *parser) unknown(line int, what, name string, known keys) {
 	}
 }
 
-// hint says what an unknown key may have been meant to be, or where it belongs.
+// hint suggests what an unknown key was meant to be, or where it belongs.
 func (p *parser) hint(name string, known keys) string {
 	if place := placeOf(name); place != "" {
 		return ": it belongs " + place
@@ -172,7 +173,7 @@ func (p *parser) hint(name string, known keys) string {
 	return ""
 }
 
-// text reads a value into s, environment variables replaced.
+// text reads a value into s, with environment variables replaced.
 func (p *parser) text(s *string) func(string, *yaml.Node) {
 	return func(name string, n *yaml.Node) {
 		if n.Kind != yaml.ScalarNode {
@@ -188,8 +189,8 @@ func (p *parser) text(s *string) func(string, *yaml.Node) {
 	}
 }
 
-// convert reads a value through a function, whose error is not told: it would
-// repeat the value.
+// convert reads a value through a function. It does not report the function's error,
+// which would repeat the value.
 func convert[T any](p *parser, how func(string) (T, error), expected string, set func(T)) func(string, *yaml.Node) {
 	return func(name string, n *yaml.Node) {
 		var s string
@@ -214,7 +215,7 @@ func (p *parser) boolean(set func(bool)) func(string, *yaml.Node) {
 func (p *parser) duration(d *time.Duration) func(string, *yaml.Node) {
 	return convert(p, time.ParseDuration, "a duration, such as 500ms or 10s", func(v time.Duration) {
 		if *d = v; v == 0 {
-			*d = -1 // none: zero says that nothing was said
+			*d = -1 // none: zero means that the file does not set it
 		}
 	})
 }

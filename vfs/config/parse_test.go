@@ -9,10 +9,10 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// someKeys are the credentials that lookup knows.
+// someKeys are the credentials that lookup returns.
 var someKeys = storage.Options{AccessKeyID: "AKIA", SecretAccessKey: `s: "e" # c${ret}`}
 
-// parsed are files, and what they say of /data/app.db.
+// parsed holds files, and their settings of /data/app.db.
 var parsed = map[string]struct {
 	file string
 	want DB
@@ -175,7 +175,7 @@ func TestParseErrors(t *testing.T) {
 	}
 }
 
-// All that is wrong is told at once.
+// All errors are reported at once.
 func TestParseAllErrors(t *testing.T) {
 	_, err := parse("walvfs.yml", []byte("bds: 1\nskip-verify: true\nforce-path-style: 7\n"), lookup)
 	if err == nil || strings.Count(err.Error(), "\n") != 2 {
@@ -183,7 +183,7 @@ func TestParseAllErrors(t *testing.T) {
 	}
 }
 
-// Secrets are in no error, whatever makes a line wrong.
+// Errors contain no secrets, whatever is wrong with a line.
 func TestSecretsAreNotRepeated(t *testing.T) {
 	for _, value := range []string{
 		"*hush/7", "&hush/7", "!hush/7 [", "!!hush/7", "hush/7: x: y", "@hush/7", "`hush/7", "[hush/7]", "{hush/7: x}", `"hush/7`,
@@ -234,7 +234,7 @@ func FuzzSecret(f *testing.F) {
 	f.Add("[", ": x")
 	f.Fuzz(func(t *testing.T, before, after string) {
 		if strings.ContainsAny(before+after, "\r\n\u0085\u2028\u2029") {
-			return // whatever follows is a line of its own
+			return // the next text is a line of its own
 		}
 		file := "access-key-id: x\nsecret-access-key: " + before + "hush/7" + after + "\nnone: 1\n"
 		_, err := parse("walvfs.yml", []byte(file), lookup)

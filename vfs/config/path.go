@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// absolute returns the path of a database file as Litestream reads it: without
-// the prefix that other programs put before one, and with ~ for the home directory.
+// absolute returns the path of a database file as Litestream reads it: without the prefix
+// that other programs put before a path, and with ~ for the home directory.
 func absolute(path string) (string, error) {
 	for _, prefix := range []string{"sqlite3://", "sqlite://"} {
 		path = strings.TrimPrefix(path, prefix)

@@ -9,8 +9,8 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// policy is what the file says of levels and retention. A duration of zero is one
-// that it does not say, a negative one is none.
+// policy is the file's setting of levels and retention. A duration is zero if the file
+// does not set it, and negative for none.
 type policy struct {
 	levels    []time.Duration
 	snapshots time.Duration
@@ -37,7 +37,7 @@ func (p *parser) policyKeys(k keys, v *policy, writing *[]error) {
 	}}
 }
 
-// snapshot reads what may stand at the top, and at a database.
+// snapshot reads a key that the top and a database may set.
 func (p *parser) snapshot(v *policy, writing *[]error) func(string, *yaml.Node) {
 	return func(_ string, n *yaml.Node) {
 		p.mapping(n, "snapshot", keys{
@@ -47,7 +47,7 @@ func (p *parser) snapshot(v *policy, writing *[]error) func(string, *yaml.Node) 
 	}
 }
 
-// policy returns what the file says of a database. What it does not say is zero.
+// policy returns the policy of a database. Fields that the file does not set are zero.
 func (v policy) policy(top policy) shipper.Policy {
 	p := shipper.Policy{
 		Levels:    top.levels,

@@ -13,13 +13,13 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// replica is one as the file has it.
+// replica is a replica as the file describes it.
 type replica struct {
 	settings
 	line int
 	kind string // Litestream's type
 	url  string
-	path string // in the bucket, or the directory's
+	path string // in the bucket, or of the directory
 }
 
 // root reads the whole file.
@@ -30,7 +30,7 @@ func (p *parser) root(n *yaml.Node, c *Config) {
 	c.Defaults = top.storageOptions()
 	p.checkKeys(n.Line, top.options)
 	for _, n := range dbs {
-		p.db(n, &top, c) // after the whole top, which it inherits from
+		p.db(n, &top, c) // after the whole top, from which it inherits
 	}
 }
 
@@ -66,7 +66,7 @@ func (p *parser) db(n *yaml.Node, top *settings, c *Config) {
 	c.DBs = append(c.DBs, db)
 }
 
-// finish makes a URL and options of what the replica and the top say.
+// finish makes a URL and options from the settings of the replica and the top.
 func (p *parser) finish(r *replica, top *settings, db *DB) {
 	u, err := r.parseURL(top)
 	if err != nil {
@@ -81,7 +81,7 @@ func (p *parser) finish(r *replica, top *settings, db *DB) {
 		r.inherit(top)
 		if r.pathStyle != nil && !*r.pathStyle {
 			q := u.Query()
-			q.Set("force-path-style", "false") // which options cannot say
+			q.Set("force-path-style", "false") // options cannot express it
 			u.RawQuery = q.Encode()
 		}
 		db.Options = r.storageOptions()
@@ -113,7 +113,7 @@ func (r *replica) parseURL(top *settings) (*url.URL, error) {
 	return u, checkKind(u.Scheme)
 }
 
-// build makes a URL of what Litestream has instead of one.
+// build makes a URL from the keys that Litestream has instead of one.
 func (r *replica) build(top *settings) (*url.URL, error) {
 	switch r.kind {
 	case "", "file":
@@ -142,8 +142,8 @@ func (r *replica) build(top *settings) (*url.URL, error) {
 	return &url.URL{Scheme: r.kind, Host: bucket, Path: path.Join("/", r.path)}, nil
 }
 
-// checkKind refuses the stores that Litestream has beside ours. Others may be
-// drivers of the program's own.
+// checkKind refuses the stores that only Litestream has. Other schemes may belong to the
+// program's own drivers.
 func checkKind(kind string) error {
 	if slices.Contains([]string{"abs", "nats", "oss", "sftp", "webdav", "webdavs"}, kind) {
 		return errors.New("unsupported store (walvfs has file, s3 and gs)")
@@ -151,8 +151,8 @@ func checkKind(kind string) error {
 	return nil
 }
 
-// inherit takes from the top what the replica does not say. What says how objects are
-// encrypted belongs together: a replica with some of it has none of the top's.
+// inherit takes settings from the top that the replica does not set. The encryption
+// settings belong together: a replica that sets one of them inherits none of them.
 func (s *settings) inherit(top *settings) {
 	own, from := &s.options, &top.options
 	for _, group := range [][]struct{ mine, top *string }{

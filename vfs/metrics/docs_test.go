@@ -44,8 +44,8 @@ func exported(t *testing.T, opts metrics.Options) map[string]*dto.MetricFamily {
 	return byName
 }
 
-// The README's table has every metric, with its type and labels, and no other. Taken
-// together, databases have the same ones without db, and none of tips.
+// The README's table has every metric, with its type and labels, and no other metric.
+// With Aggregate, the same metrics exist without db, except those of tips.
 func TestTable(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
@@ -75,7 +75,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// The table says what values a label may have, but for paths and levels.
+// The table lists the values of each label, except of paths and levels.
 func TestTableValues(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	if err != nil {
@@ -93,7 +93,7 @@ func TestTableValues(t *testing.T) {
 	}
 }
 
-// describe returns a metric as the table has it; nothing, if there is none.
+// describe returns a metric as in the table, or nothing if the metric does not exist.
 func describe(f *dto.MetricFamily) string {
 	if f == nil {
 		return ""
@@ -105,8 +105,8 @@ func describe(f *dto.MetricFamily) string {
 	return f.GetName() + " " + strings.ToLower(f.GetType().String()) + " " + strings.Join(labels, " ")
 }
 
-// The dashboard's queries are valid, name metrics that exist, by labels that they
-// have, and leave none out.
+// The dashboard's queries are valid, use only existing metrics and labels, and use every
+// metric.
 func TestDashboard(t *testing.T) {
 	content, err := os.ReadFile("dashboard.json")
 	if err != nil {
@@ -158,8 +158,8 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// The alerts' queries are valid and name metrics that exist; their annotations can be
-// filled in, whether there is a label db or not.
+// The alerts' queries are valid and use only existing metrics; their annotations can be
+// filled in with a label db and without.
 func TestAlerts(t *testing.T) {
 	content, err := os.ReadFile("alerts.yml")
 	if err != nil {
@@ -219,7 +219,7 @@ func fill(t *testing.T, text string, labels map[string]string) string {
 	return b.String()
 }
 
-// Queries are checked against the metrics that there are.
+// queries checks queries against the existing metrics.
 type queries struct {
 	*testing.T
 	metrics   map[string]*dto.MetricFamily
@@ -231,8 +231,8 @@ func newQueries(t *testing.T) *queries {
 	return &queries{T: t, metrics: exported(t, metrics.Options{}), used: map[string]bool{}}
 }
 
-// Functions of PromQL, by whether they take a range. The parser knows MetricsQL, a
-// superset, where one may be left out.
+// functions holds functions of PromQL, by whether they take a range. The parser accepts
+// MetricsQL, a superset, where a range may be left out.
 var functions = map[string]bool{"rate": true, "increase": true, "histogram_quantile": false, "time": false}
 
 func (q *queries) check(where, expr string, known map[string]bool) {
@@ -282,8 +282,8 @@ func (q *queries) check(where, expr string, known map[string]bool) {
 	}
 }
 
-// selector finds the metric that is meant, and adds its labels. It returns those that
-// are filtered by.
+// selector finds the selected metric, and adds its labels. It returns the labels of its
+// filters.
 func (q *queries) selector(where string, filters []metricsql.LabelFilter, labels map[string]bool) (by []string) {
 	for _, f := range filters {
 		if f.Label != "__name__" {

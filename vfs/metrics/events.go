@@ -9,9 +9,8 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// events are the metrics of what happened, to any database. Their labels have few
-// values, and these are there from the start where they are known: a rate sees the
-// first event only if there was a 0 before.
+// events are the metrics of events in any database. Their labels have few values. Known
+// values exist from the start: a rate sees the first event only if there was a 0 before.
 type events struct {
 	uploads, uploadedBytes, requests, errors *prometheus.CounterVec
 	resyncs, deleted                         prometheus.Counter
@@ -21,7 +20,7 @@ type events struct {
 	all []prometheus.Collector
 }
 
-// Classes of files, whose sizes and so durations differ by orders of magnitude.
+// Classes of files, whose sizes and durations differ by orders of magnitude.
 const (
 	raw      = "raw"      // level 0
 	levels   = "levels"   // 1 to 8
@@ -51,7 +50,7 @@ func newEvents() *events {
 	m.wait = m.histograms("commit_wait_seconds", "Seconds that commits with durability=sync waited for the replica, by outcome.", "outcome")
 	m.lag = m.histograms("upload_lag_seconds", "Seconds from a commit until its replica had it, of the oldest commit in each file of level 0.").WithLabelValues().(prometheus.Histogram)
 
-	for _, level := range []int{0, 1, 2, 3, format.LevelSnapshot} { // those of the default policy
+	for _, level := range []int{0, 1, 2, 3, format.LevelSnapshot} { // the levels of the default policy
 		m.uploads.WithLabelValues(strconv.Itoa(level))
 		m.uploadedBytes.WithLabelValues(strconv.Itoa(level))
 	}
@@ -89,10 +88,10 @@ func (m *events) count(e shipper.Event) {
 		level := strconv.Itoa(e.Level)
 		m.uploadedBytes.WithLabelValues(level).Add(float64(e.Bytes))
 		m.uploadTime.WithLabelValues(class(e.Level)).Observe(e.Took.Seconds())
-		if e.Lag > 0 { // it has commits of which it is known when they were made
+		if e.Lag > 0 { // the times of its commits are known
 			m.lag.Observe(e.Lag.Seconds())
 		}
-		m.uploads.WithLabelValues(level).Inc() // last, and first in a scrape: who sees it sees the rest
+		m.uploads.WithLabelValues(level).Inc() // counted last, and collected first: a scrape that includes it includes the rest
 	case shipper.Failed:
 		m.errors.WithLabelValues(e.Kind).Inc()
 	case shipper.Deleted:

@@ -33,7 +33,7 @@ func ExampleNewCollector() {
 	if _, err := db.Exec("CREATE TABLE users (name)"); err != nil {
 		log.Fatal(err)
 	}
-	if err := db.Close(); err != nil { // the last close waits until all has been counted
+	if err := db.Close(); err != nil { // the last close waits until all events are counted
 		log.Fatal(err)
 	}
 

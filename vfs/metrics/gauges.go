@@ -11,27 +11,29 @@ import (
 
 const namespace = "walvfs"
 
-// gauges are the metrics of what is so now, of each open database or of all together.
+// gauges are the metrics of the current state, for each open database or for all
+// together.
 type gauges struct {
 	list      []gauge
 	state     *prometheus.Desc
 	aggregate bool
 }
 
-// A gauge is one of them.
+// A gauge is one metric of the current state.
 type gauge struct {
 	desc  *prometheus.Desc
 	value func(*shipper.Status) float64
 	of    scope
 }
 
-// A scope says what a gauge tells of several databases, and of one without a tip.
+// A scope says how a gauge combines several databases, and handles a database without a
+// tip.
 type scope int
 
 const (
 	largest scope = iota
 	sum
-	tip // nothing
+	tip // only for one database, once it has a tip
 )
 
 var states = []shipper.State{shipper.Starting, shipper.Streaming, shipper.Retrying, shipper.Halted}
@@ -127,8 +129,8 @@ func sample(desc *prometheus.Desc, v float64, labels ...string) prometheus.Metri
 	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, labels...)
 }
 
-// label makes a path a label, which has to be UTF-8: one that is not is quoted, which
-// no absolute path is.
+// label makes a path a label, which must be UTF-8. It quotes a path that is not; no
+// absolute path begins with a quote.
 func label(path string) string {
 	if utf8.ValidString(path) {
 		return path

@@ -30,7 +30,7 @@ var several = []shipper.Status{
 	database("/c", shipper.Status{State: shipper.Retrying, Lag: 2 * time.Second, LagCommits: 3, LagBytes: 4096, LevelsErr: errors.New("full")}),
 }
 
-// Each database has what its status says, and no tip while that is not known.
+// Each database has the values of its status, and no tip until the tip is known.
 func TestEach(t *testing.T) {
 	s := newScraper(t, metrics.Options{})
 	s.SetDatabases(several...)
@@ -48,7 +48,7 @@ func TestEach(t *testing.T) {
 	got.wantNone(t, "bucket/")
 }
 
-// Together, the largest lag is what counts, and how many databases are in each state.
+// Together, databases have the largest lag, and the number of databases in each state.
 func TestAggregate(t *testing.T) {
 	s := newScraper(t, metrics.Options{Aggregate: true})
 	s.scrape(t).want(t, samples{"walvfs_lag_seconds": 0, `walvfs_state{state="halted"}`: 0})
@@ -69,7 +69,7 @@ func TestAggregate(t *testing.T) {
 	got.wantNone(t, "tip")
 }
 
-// A path that is not UTF-8 fails no scrape, and is nobody else's.
+// A path that is not UTF-8 fails no scrape, and its label is unique.
 func TestPathNotUTF8(t *testing.T) {
 	s := newScraper(t, metrics.Options{})
 	s.SetDatabases(database("/a\xff", shipper.Status{}), database("/a\xfe", shipper.Status{}), database(`/a\xff`, shipper.Status{}))
@@ -84,7 +84,7 @@ func TestPathNotUTF8(t *testing.T) {
 	}
 }
 
-// Requests only grow, whatever opens and closes.
+// Request counts only grow, whichever databases open and close.
 func TestRequests(t *testing.T) {
 	s := newScraper(t, metrics.Options{Aggregate: true})
 	for i, test := range []struct {
@@ -95,7 +95,7 @@ func TestRequests(t *testing.T) {
 		{[]shipper.Status{asked("/a", 3)}, 3},
 		{[]shipper.Status{asked("/a", 5), asked("/b", 10)}, 15},
 		{[]shipper.Status{asked("/b", 10)}, 15},                // closed
-		{[]shipper.Status{asked("/a", 6), asked("/b", 2)}, 23}, // opened again, one unseen in between
+		{[]shipper.Status{asked("/a", 6), asked("/b", 2)}, 23}, // reopened, one unseen in between
 		{[]shipper.Status{asked("/a", 7), asked("/b", 3)}, 25},
 		{nil, 25},
 	} {
@@ -113,7 +113,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// A database was opened again if any of its requests are fewer.
+// A database was reopened if any of its request counts has decreased.
 func TestRequestsFewer(t *testing.T) {
 	for _, again := range []shipper.Requests{
 		{Put: 1, Get: 10, List: 10, Delete: 10},
@@ -139,7 +139,7 @@ func asked(path string, n int64) shipper.Status {
 	return database(path, shipper.Status{Requests: shipper.Requests{Put: n, Get: 2 * n, List: 3 * n, Delete: 4 * n}})
 }
 
-// Scrapes at once count each request once.
+// Concurrent scrapes count each request once.
 func TestScrapesAtOnce(t *testing.T) {
 	s := newScraper(t, metrics.Options{Aggregate: true})
 	const scrapes = 200
@@ -150,7 +150,7 @@ func TestScrapesAtOnce(t *testing.T) {
 		n++
 		list := []shipper.Status{asked("/a", n)}
 		mu.Unlock()
-		time.Sleep(time.Duration(list[0].Requests.Put%3) * 10 * time.Microsecond) // answers overtake
+		time.Sleep(time.Duration(list[0].Requests.Put%3) * 10 * time.Microsecond) // answers overtake each other
 		return list
 	})
 	var group sync.WaitGroup
@@ -166,8 +166,8 @@ func TestScrapesAtOnce(t *testing.T) {
 	s.scrape(t).want(t, samples{`walvfs_requests_total{kind="put"}`: scrapes})
 }
 
-// BenchmarkScrape is a whole HTTP scrape of so many databases, without what it takes
-// to ask them: that is BenchmarkDatabases.
+// BenchmarkScrape measures a whole HTTP scrape of so many databases, without the time to
+// read their status: BenchmarkDatabases measures that.
 func BenchmarkScrape(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
 		list := make([]shipper.Status, n)
@@ -191,7 +191,7 @@ func BenchmarkScrape(b *testing.B) {
 	}
 }
 
-// BenchmarkDatabases is what it takes to ask the databases, 200 of them.
+// BenchmarkDatabases measures reading the status of 200 databases.
 func BenchmarkDatabases(b *testing.B) {
 	const n = 200
 	dir := b.TempDir()
@@ -212,7 +212,7 @@ func BenchmarkDatabases(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/n, "us/database")
 }
 
-// BenchmarkEvent is what a commit that waits for the replica pays.
+// BenchmarkEvent measures the cost of an event for a commit that waits for the replica.
 func BenchmarkEvent(b *testing.B) {
 	s := newScraper(b, metrics.Options{})
 	var e shipper.Event = shipper.Confirmed{Took: time.Millisecond}

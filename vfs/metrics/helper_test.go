@@ -66,13 +66,13 @@ func (w *world) flush() {
 	}
 }
 
-// down has the store refuse everything.
+// down makes the store refuse every request.
 func (w *world) down() {
 	w.store.SetBefore(func(context.Context, string, string) error { return errors.New("down") })
 }
 
-// eventually scrapes until the answer satisfies: whoever waits for the replica is
-// answered before the event is told.
+// eventually scrapes until the answer satisfies ok: a waiting caller is answered before
+// the event is counted.
 func (w *world) eventually(what string, ok func(samples) bool) samples {
 	w.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
@@ -93,7 +93,7 @@ func (w *world) uploaded(files float64) samples {
 	return s
 }
 
-// db is the name of a sample of the world's database.
+// db returns the name of a sample of the world's database.
 func (w *world) db(name string) string { return fmt.Sprintf("%s{db=%q}", name, w.path) }
 
 func (w *world) state(state string) string {
@@ -116,8 +116,8 @@ func newScraper(t testing.TB, opts metrics.Options) scraper {
 	return s
 }
 
-// Samples are values by name and labels: name{label="value",...}. A histogram has
-// its name followed by _count and _sum.
+// samples are values by name and labels: name{label="value",...}. A histogram has its
+// name followed by _count and _sum.
 type samples map[string]float64
 
 func (s scraper) scrape(t testing.TB) samples {
@@ -161,7 +161,7 @@ func (s samples) want(t testing.TB, want samples) {
 	}
 }
 
-// wantNone fails if there is a sample whose name contains something.
+// wantNone fails if the name of a sample contains part.
 func (s samples) wantNone(t testing.TB, part string) {
 	t.Helper()
 	for name := range s {

@@ -28,18 +28,18 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// Options say what a [Collector] exports.
+// Options configure a [Collector].
 type Options struct {
-	// Aggregate takes all open databases together, for a process that has
-	// thousands. Without it each has 12 series of its own, with its path as the
-	// label "db". With it the same metrics have no such label: the lag in seconds
-	// is the largest, the others are sums, so that walvfs_state counts the
-	// databases in each state, and there are none of tips.
+	// Aggregate combines all open databases, for a process that has thousands. Without
+	// it, each database has 12 series of its own, with its path as the label "db". With
+	// it, the same metrics have no such label: the lag in seconds is the largest, the
+	// others are sums, so that walvfs_state counts the databases in each state, and there
+	// are no metrics of tips.
 	Aggregate bool
 }
 
-// A Collector exports the replication of all databases of this process, of whatever
-// VFS. One is enough for a process.
+// A Collector exports the replication of all databases of this process, of any VFS. A
+// process needs only one.
 type Collector struct {
 	events *events
 	gauges *gauges
@@ -48,7 +48,7 @@ type Collector struct {
 	databases func() []shipper.Status
 
 	mu   sync.Mutex
-	seen map[string]shipper.Requests // guarded by mu: what is counted, by path
+	seen map[string]shipper.Requests // guarded by mu: counted requests, by path
 }
 
 var _ prometheus.Collector = (*Collector)(nil)
@@ -70,8 +70,8 @@ func open() []shipper.Status {
 	return list
 }
 
-// Close has the collector count no more events. Unregister it, too, unless the
-// process ends.
+// Close makes the collector stop counting events. Unregister it, too, unless the process
+// ends.
 func (c *Collector) Close() { c.stop() }
 
 // Describe implements [prometheus.Collector].
@@ -91,9 +91,9 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	c.gauges.collect(ch, open)
 }
 
-// look returns the open databases, and counts their requests since the last time: no
-// event tells of a request. Scrapes look one after the other, or an older answer
-// would pass for a database that was opened anew, and be counted twice.
+// look returns the open databases, and counts their requests since the last call, since
+// requests cause no events. Scrapes call it one after the other: otherwise an older
+// answer would pass for a reopened database, and be counted twice.
 func (c *Collector) look() []shipper.Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,7 +104,7 @@ func (c *Collector) look() []shipper.Status {
 		d := &open[i]
 		before, now := c.seen[d.Path], d.Requests
 		if now.Put < before.Put || now.Get < before.Get || now.List < before.List || now.Delete < before.Delete {
-			before = shipper.Requests{} // it was closed meanwhile
+			before = shipper.Requests{} // the database was closed meanwhile
 		}
 		news.Put += now.Put - before.Put
 		news.Get += now.Get - before.Get

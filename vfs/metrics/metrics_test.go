@@ -24,8 +24,8 @@ func init() {
 	}})
 }
 
-// What is exported is what the replica has; what was counted outlives the database,
-// and goes on when it is opened again.
+// The exported values match the replica; counters outlive the database, and continue when
+// it is reopened.
 func TestCommits(t *testing.T) {
 	w := newWorld(t, "replicated")
 	for range 5 {
@@ -83,8 +83,8 @@ func TestCommits(t *testing.T) {
 	})
 }
 
-// An outage is seen while it lasts: the state, what the replica lacks, and each try
-// by kind of error.
+// The metrics show an outage while it lasts: the state, the lag, and each try by kind of
+// error.
 func TestOutage(t *testing.T) {
 	w := newWorld(t, "replicated")
 	w.flush()
@@ -117,7 +117,7 @@ func TestOutage(t *testing.T) {
 	})
 }
 
-// Replication that has halted says so: another writer has the next TXID.
+// The metrics show that replication has halted: another writer has the next TXID.
 func TestHalted(t *testing.T) {
 	w := newWorld(t, "replicated")
 	w.flush()
@@ -135,7 +135,7 @@ func TestHalted(t *testing.T) {
 	}
 }
 
-// Commits that wait are counted by whether the replica had them in time.
+// Waiting commits are counted by whether the replica had them in time.
 func TestConfirmation(t *testing.T) {
 	w := newWorld(t, "replicated", "durability=sync")
 	defer w.store.SetBefore(nil)
@@ -154,7 +154,7 @@ func TestConfirmation(t *testing.T) {
 	}
 }
 
-// Files of higher levels are told apart, and what fails of them.
+// Files of higher levels are counted separately, and so are their failures.
 func TestLevels(t *testing.T) {
 	w := newWorld(t, "replicated-fast")
 	w.eventually("files of levels 1 and 9", func(s samples) bool {
@@ -175,11 +175,11 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-// Each event is counted where it belongs, and nowhere else.
+// Each event changes its own metrics, and no others.
 func TestEvents(t *testing.T) {
 	for _, test := range []struct {
 		event shipper.Event
-		want  samples // what is not 0
+		want  samples // the metrics that are not 0
 	}{
 		{shipper.StateChanged{From: shipper.Starting, To: shipper.Halted, Err: errors.New("told by Failed")}, nil},
 		{shipper.Failed{Kind: "bucket"}, samples{`walvfs_errors_total{kind="bucket"}`: 1}},
@@ -217,7 +217,8 @@ func TestEvents(t *testing.T) {
 	}
 }
 
-// The series of an event are there before it, or a rate would miss the first one.
+// The series of an event exist before the event: otherwise a rate would miss the first
+// one.
 func TestKnownFromTheStart(t *testing.T) {
 	s := newScraper(t, metrics.Options{})
 	fresh := s.scrape(t)
@@ -237,7 +238,7 @@ func TestKnownFromTheStart(t *testing.T) {
 	}
 }
 
-// A closed collector counts nothing more, and others do.
+// A closed collector stops counting, and other collectors continue.
 func TestClose(t *testing.T) {
 	w := newWorld(t, "replicated")
 	w.flush()

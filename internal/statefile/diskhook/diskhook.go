@@ -13,14 +13,14 @@ type Disk interface {
 	Sync() error
 }
 
-// StateFile wraps each state file that is opened for writing, if it is set.
+// StateFile, if set, wraps each state file that is opened for writing.
 var StateFile atomic.Pointer[func(name string, disk Disk) Disk]
 
-// RestoreStep stands between a restore and each operation with which it changes files,
-// other than the pages of the database that it downloads, if it is set.
+// RestoreStep, if set, wraps each operation with which a restore changes files, except
+// for downloaded pages of the database.
 var RestoreStep atomic.Pointer[func(do func() error) error]
 
-// DoRestoreStep does one of these operations.
+// DoRestoreStep does an operation through RestoreStep.
 func DoRestoreStep(do func() error) error {
 	if step := RestoreStep.Load(); step != nil {
 		return (*step)(do)
@@ -28,7 +28,7 @@ func DoRestoreStep(do func() error) error {
 	return do()
 }
 
-// WrapStateFile returns what the program writes a state file through.
+// WrapStateFile returns the disk through which the program writes a state file.
 func WrapStateFile(name string, disk Disk) Disk {
 	if wrap := StateFile.Load(); wrap != nil {
 		return (*wrap)(name, disk)

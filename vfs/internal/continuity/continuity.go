@@ -1,9 +1,9 @@
-// Package continuity decides whether a database may go on from a replica.
+// Package continuity decides whether a database may continue a replica.
 //
-// Content can prove that a database equals what a replica holds. It cannot prove that
-// the database may go on from there: a clone on another machine equals it, too, and
-// would fence the application that it was cloned from. So [Judge] asks three questions,
-// of everybody who opens, restores, pushes or adopts a database:
+// Content can prove that a database equals a replica. It cannot prove that the database
+// may continue the replica: a clone on another machine equals it, too, and would fence
+// the application that it was cloned from. So [Judge] asks three questions whenever a
+// program opens, restores, pushes or adopts a database:
 //
 //	who     is this the file that wrote the replica's newest file?    Evidence.Record
 //	what    does it hold what that file holds?                        Evidence.Proof, Content
@@ -13,15 +13,15 @@
 // Judge asks for it: [AskReplica], [Compare].
 package continuity
 
-// Evidence is what is known of a database and its replica.
+// Evidence is the knowledge about a database and its replica.
 type Evidence struct {
-	Exists bool   // there is a database: a file of 0 bytes without a log is none
-	Record Record // whose the state file beside it is
-	Proof  Proof  // what the state file and the files prove
+	Exists bool   // the database exists: a file of 0 bytes without a log does not count
+	Record Record // the owner of the state file next to it
+	Proof  Proof  // the proof that the state file and the files give
 
 	Restored   bool // by walvfs, and not opened since
-	Rewound    bool // restored to an older moment, to go on from it
-	OwnChanges bool // it has, or may have, commits that the file of its mark lacks
+	Rewound    bool // restored to an older moment, to continue from there
+	OwnChanges bool // the database has, or may have, commits that the file of its mark lacks
 
 	Tip     Tip
 	OurNode bool // this file wrote the tip, by its node ID
@@ -32,15 +32,15 @@ type Evidence struct {
 	Overwrite bool // diverged=overwrite
 }
 
-// A Record says whose the state file beside a database is.
+// A Record says which database file the state file belongs to.
 type Record int
 
 // The records.
 const (
-	NoRecord Record = iota // there is none, or it cannot be read, or is another replica's
-	OwnFile                // this file's
-	Moved                  // another file's, on this machine, which is gone from where it was
-	Copied                 // another file's, which may still be in use
+	NoRecord Record = iota // the state file does not exist, is unreadable, or names another replica
+	OwnFile                // it belongs to this file
+	Moved                  // it belongs to another file of this machine, which has left its old path
+	Copied                 // it belongs to another file, which may still be in use
 )
 
 // A Proof says what the state file and the database's files prove.
@@ -49,21 +49,21 @@ type Proof int
 // The proofs.
 const (
 	Unproven Proof = iota // any page may differ from the file of the mark
-	Proven                // it is known which pages differ
+	Proven                // the pages that differ are known
 	DiskLost              // the disk has lost commits that the replica may have
 )
 
-// A Tip says what the replica's newest file is to this database.
+// A Tip says how the replica's newest file relates to this database.
 type Tip int
 
 // The tips.
 const (
-	TipUnknown   Tip = iota // nobody has asked
+	TipUnknown   Tip = iota // the tip has not been read
 	TipNone                 // the replica has no files
-	TipMarked               // the state file names it
-	TipFollows              // the state file names an older file that it follows
-	TipHoldsLoss            // the state file names it, and it holds what the disk has lost
-	TipForeign              // the state file names none that leads there
+	TipMarked               // the state file names the tip
+	TipFollows              // the state file names an older file that the tip follows
+	TipHoldsLoss            // the state file names the tip, which holds the commits that the disk has lost
+	TipForeign              // the state file names no file that leads to the tip
 )
 
 // Content is the outcome of comparing the database, as it was opened, with the tip.
@@ -72,54 +72,55 @@ type Content int
 // The outcomes.
 const (
 	Uncompared Content = iota
-	Equal              // page for page, at the boundary it was opened at, or at an earlier one of its WAL
-	Different          // or it has changed too much since it was opened to tell
+	Equal              // page for page, at the boundary at which it was opened, or at an earlier boundary of its WAL
+	Different          // or it has changed too much since it was opened to find out
 )
 
-// Adopt is the user's word on databases that equal the tip, but are not known to be the
-// one that wrote it.
+// Adopt is the user's choice for databases that equal the tip, but are not known to be
+// the database that wrote it.
 type Adopt int
 
-// The words. The zero value is the default.
+// The choices. The zero value is the default.
 const (
-	AdoptMoved Adopt = iota // a file that was moved goes on, one that was copied does not
-	AdoptEqual              // any
-	AdoptNever              // none
+	AdoptMoved Adopt = iota // a moved file continues, a copied file does not
+	AdoptEqual              // any file continues
+	AdoptNever              // no file continues
 )
 
-// Restore is the user's word on replacing a database by its replica before it is opened.
+// Restore is the user's choice whether the replica replaces a database before it is
+// opened.
 type Restore int
 
-// The words. The zero value is the default.
+// The choices. The zero value is the default.
 const (
 	RestoreNever Restore = iota
 	RestoreIfMissing
 	RestoreIfBehind
 )
 
-// An Action is what is to be done.
+// An Action is the next step.
 type Action int
 
 // The actions.
 const (
-	Open       Action = iota // leave the database as it is
-	AskReplica               // for its tip, and judge again
-	Compare                  // the content with the tip, and judge again
-	Replace                  // the database by the replica's newest state
-	Begin                    // a new log: the whole database as TXID 1
-	Continue                 // the next file holds what changed
-	Claim                    // as Continue, at once, even if nothing changed: it fences an older writer
+	Open       Action = iota // leave the database unchanged
+	AskReplica               // ask the replica for its tip, and judge again
+	Compare                  // compare the content with the tip, and judge again
+	Replace                  // replace the database by the replica's newest state
+	Begin                    // begin a new log: the whole database as TXID 1
+	Continue                 // the next file holds the changes
+	Claim                    // as Continue, but at once, even without changes: it fences an older writer
 	Resync                   // the next file holds the whole database
-	Halt                     // replicate nothing: only a person can tell what is right
+	Halt                     // replicate nothing: only an operator can decide which data is right
 )
 
-// A Verdict is what may be done, and why.
+// A Verdict is an action and its reason.
 type Verdict struct {
 	Action Action
 	Why    Why
 }
 
-// BeforeOpen judges whether a database is to be replaced before SQLite opens it. The
+// BeforeOpen judges whether the replica replaces a database before SQLite opens it. The
 // action is [Open], [AskReplica], [Replace], or [Compare]: here with the file that the
 // state file names, which is older than the tip.
 func BeforeOpen(e Evidence) Verdict {
@@ -129,7 +130,7 @@ func BeforeOpen(e Evidence) Verdict {
 	case !e.Exists:
 		return replaceable(e, e.Tip != TipNone, Missing)
 	case e.Record != OwnFile:
-		return Verdict{Open, NotAsked} // nothing is known of the replica
+		return Verdict{Open, NotAsked} // the state of the replica is unknown
 	case e.Proof == DiskLost:
 		return replaceable(e, e.Tip == TipHoldsLoss, LostCommits)
 	case e.Rewound || e.Proof == Proven && e.OwnChanges:
@@ -150,7 +151,7 @@ func replaceable(e Evidence, replace bool, why Why) Verdict {
 	return Verdict{Open, NotAsked}
 }
 
-// Judge judges whether an open database may go on from its replica, whose tip must be
+// Judge judges whether an open database may continue its replica, whose tip must be
 // known.
 func Judge(e Evidence) Verdict {
 	switch {
@@ -161,10 +162,11 @@ func Judge(e Evidence) Verdict {
 	case e.Overwrite:
 		return Verdict{Resync, Overwritten}
 	case e.OurNode && (e.Record == OwnFile || e.Record == NoRecord):
-		// This file wrote the tip, and does not remember. It may be older than that now.
+		// This file wrote the tip, but does not remember it. Its content may be older
+		// now.
 		return compared(e, Verdict{Continue, Forgotten}, HistoryLost)
 	case e.isBehind() && e.Adopt == AdoptEqual:
-		// What came after may hold no page, as the file of a claim.
+		// Later files may hold no page, as the file of a claim.
 		return compared(e, Verdict{Claim, Adopted}, Behind)
 	case e.isBehind():
 		return Verdict{Halt, Behind}
@@ -174,8 +176,8 @@ func Judge(e Evidence) Verdict {
 	return Verdict{Halt, Diverged}
 }
 
-// isBehind reports whether the replica has gone on from the database, which has nothing of
-// its own.
+// isBehind reports whether the replica has continued from the database's state, and the
+// database has no commits of its own.
 func (e Evidence) isBehind() bool {
 	return e.Tip == TipFollows && e.Record == OwnFile && e.Proof == Proven && !e.OwnChanges
 }
@@ -201,7 +203,7 @@ func judgeMarked(e Evidence) Verdict {
 	return Verdict{Continue, Known}
 }
 
-// overwritable has diverged=overwrite spare a comparison or a halt.
+// overwritable turns a comparison or a halt into a resync if diverged=overwrite.
 func overwritable(e Evidence, v Verdict) Verdict {
 	if e.Overwrite && (v.Action == Halt || v.Action == Compare) {
 		return Verdict{Resync, Overwritten}
@@ -209,7 +211,7 @@ func overwritable(e Evidence, v Verdict) Verdict {
 	return v
 }
 
-// compared is a verdict that depends on the content.
+// compared returns a verdict that depends on the content.
 func compared(e Evidence, equal Verdict, otherwise Why) Verdict {
 	switch e.Content {
 	case Uncompared:

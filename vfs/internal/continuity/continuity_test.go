@@ -20,7 +20,7 @@ func stranger(change func(*Evidence)) Evidence {
 	return e
 }
 
-// verdicts are what to do with each kind of evidence.
+// verdicts maps each kind of evidence to its verdict.
 var verdicts = map[string]struct {
 	e    Evidence
 	want Verdict
@@ -67,7 +67,7 @@ var verdicts = map[string]struct {
 	"lost state, never":      {stranger(func(e *Evidence) { e.OurNode, e.Adopt = true, AdoptNever }), Verdict{Compare, Forgotten}},
 	"older state of its own": {marked(func(e *Evidence) { e.Tip, e.OurNode = TipFollows, true }), Verdict{Compare, Forgotten}},
 
-	// Nothing ties the database to the tip.
+	// No evidence connects the database with the tip.
 	"stranger":               {stranger(nil), Verdict{Halt, Diverged}},
 	"stranger, equal":        {stranger(func(e *Evidence) { e.Content = Equal }), Verdict{Halt, Diverged}},
 	"stranger, adopt":        {stranger(func(e *Evidence) { e.Adopt = AdoptEqual }), Verdict{Compare, Adopted}},
@@ -77,7 +77,7 @@ var verdicts = map[string]struct {
 	"a copy of an older one": {stranger(func(e *Evidence) { e.Record, e.Tip = Copied, TipFollows }), Verdict{Halt, Diverged}},
 	"moved, and others went": {stranger(func(e *Evidence) { e.Record, e.Tip = Moved, TipFollows }), Verdict{Halt, Diverged}},
 
-	// Another machine has gone on.
+	// Another machine has continued the replica.
 	"behind":                  {marked(func(e *Evidence) { e.Tip = TipFollows }), Verdict{Halt, Behind}},
 	"behind, adopt":           {marked(func(e *Evidence) { e.Tip, e.Adopt = TipFollows, AdoptEqual }), Verdict{Compare, Adopted}},
 	"behind, equal":           {marked(func(e *Evidence) { e.Tip, e.Adopt, e.Content = TipFollows, AdoptEqual, Equal }), Verdict{Claim, Adopted}},
@@ -88,7 +88,7 @@ var verdicts = map[string]struct {
 	"rewound, and others on":  {marked(func(e *Evidence) { e.Tip, e.Rewound, e.Proof = TipFollows, true, Unproven }), Verdict{Halt, Diverged}},
 	"restored, and others on": {marked(func(e *Evidence) { e.Tip, e.Restored = TipFollows, true }), Verdict{Halt, Behind}},
 
-	// There is no replica.
+	// The replica is empty.
 	"first":               {stranger(func(e *Evidence) { e.Tip = TipNone }), Verdict{Begin, EmptyReplica}},
 	"emptied":             {marked(func(e *Evidence) { e.Tip = TipNone }), Verdict{Begin, EmptyReplica}},
 	"emptied, for a copy": {marked(func(e *Evidence) { e.Tip, e.Record = TipNone, Copied }), Verdict{Begin, EmptyReplica}},
@@ -147,7 +147,7 @@ func TestBeforeOpen(t *testing.T) {
 	}
 }
 
-// A verdict asks for evidence only if it is missing: judging again ends.
+// A verdict requests evidence only if it is missing, so judging again ends.
 func TestJudgeEnds(t *testing.T) {
 	for n := range 4 * 3 * 6 * 2 * 3 * 32 {
 		i := n
@@ -158,7 +158,7 @@ func TestJudgeEnds(t *testing.T) {
 		if v.Action < Begin {
 			t.Errorf("%+v: action %d", e, v.Action)
 		}
-		// Nothing that does not hold the tip goes on from it without the user's word.
+		// A database that does not hold the tip continues only with the user's consent.
 		if goesOn := v.Action == Continue || v.Action == Claim || v.Action == Resync; goesOn && e.Content == Different && e.Tip == TipForeign && !e.Overwrite {
 			t.Errorf("%+v goes on: %s", e, v.Why)
 		}

@@ -1,6 +1,6 @@
 package continuity
 
-// Why is the reason of a verdict.
+// Why is the reason for a verdict.
 type Why int
 
 // The reasons.
@@ -8,23 +8,23 @@ const (
 	NotAsked     Why = iota
 	Known            // the state file proves everything
 	WasRestored      // by walvfs, from this replica
-	Rewind           // restored to an older moment, to go on from it
+	Rewind           // restored to an older moment, and continues from it
 	WasMoved         // the file that wrote the replica was moved here
 	Adopted          // equal to the replica, and the user allows it
 	Forgotten        // this file wrote the tip and equals it, and its state file is lost
-	NotProven        // the state file names the tip, and proves no more
-	NothingLost      // the disk lost commits, and none that the replica has
-	EmptyReplica     // it has no files
+	NotProven        // the state file names the tip, but proves no more
+	NothingLost      // the disk lost commits, but none that the replica has
+	EmptyReplica     // the replica has no files
 	Overwritten      // diverged=overwrite
-	Missing          // there is no database
-	Behind           // the replica has gone on from what this database holds
+	Missing          // the database does not exist
+	Behind           // the replica has continued from the database's state
 	LostCommits      // the disk has lost commits that the replica has
 	HistoryLost      // this file wrote the tip, and does not hold it
 	Copy             // of the file that wrote the replica
-	Diverged         // another history
+	Diverged         // the replica holds another history
 )
 
-// String says it as a clause without a subject or a full stop.
+// String returns the reason as a clause without a subject or a full stop.
 func (w Why) String() string {
 	return [...]string{
 		NotAsked:     "nothing asks for it",

@@ -19,15 +19,15 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// A bank is an application with an invariant: money moves between accounts, and
-// each commit appends one row to a journal, so that every state that was ever
-// committed can be told from every other one.
+// A bank is an application with an invariant: money moves between accounts, and each
+// commit appends one row to a journal, so that every committed state differs from every
+// other.
 const (
 	accounts = 50
 	money    = accounts * 1000
 )
 
-// BankSchema makes a bank.
+// BankSchema creates a bank.
 var BankSchema = []string{
 	"CREATE TABLE account (id INTEGER PRIMARY KEY, balance INTEGER)",
 	"CREATE TABLE journal (n INTEGER PRIMARY KEY, who TEXT)",
@@ -35,8 +35,8 @@ var BankSchema = []string{
 	fmt.Sprintf("INSERT INTO account SELECT value, 1000 FROM generate_series(1, %d)", accounts),
 }
 
-// Transact moves money in one transaction, sometimes one larger than the page
-// cache, which spills, and sometimes rolled back.
+// Transact moves money in one transaction. Some transactions are larger than the page
+// cache, which spills, and some are rolled back.
 func Transact(conn *sqlite3.Conn, rng *rand.Rand, who string) error {
 	if err := conn.Exec("BEGIN IMMEDIATE"); err != nil {
 		return err
@@ -76,7 +76,7 @@ func fillTransaction(conn *sqlite3.Conn, rng *rand.Rand, who string) error {
 	return conn.Exec(fmt.Sprintf("INSERT INTO journal SELECT coalesce(max(n), 0) + 1, '%s' FROM journal", who))
 }
 
-// Maintain does what applications and administrators do beside transactions.
+// Maintain does maintenance work of applications and administrators between transactions.
 func Maintain(conn *sqlite3.Conn, rng *rand.Rand) error {
 	switch rng.IntN(40) {
 	case 0:
@@ -92,7 +92,7 @@ func Maintain(conn *sqlite3.Conn, rng *rand.Rand) error {
 	return nil
 }
 
-// OpenBank has a connection make a bank, of any page size and auto_vacuum.
+// OpenBank opens a connection and creates a bank, with any page size and auto_vacuum.
 func OpenBank(t *testing.T, uri string, rng *rand.Rand) *sqlite3.Conn {
 	t.Helper()
 	conn := Open(t, uri)
@@ -101,8 +101,8 @@ func OpenBank(t *testing.T, uri string, rng *rand.Rand) *sqlite3.Conn {
 	return conn
 }
 
-// DoBusiness has a connection to each of the URIs transact and maintain for two
-// seconds.
+// DoBusiness opens a connection to each of the URIs, and lets it transact and maintain
+// for two seconds.
 func DoBusiness(t *testing.T, rng *rand.Rand, uris ...string) {
 	t.Helper()
 	deadline := time.Now().Add(2 * time.Second)
@@ -136,8 +136,8 @@ func doBusiness(uri, who string, rng *rand.Rand, deadline time.Time) error {
 	return err
 }
 
-// RequireBank fails unless a database is one that the bank has committed, and
-// returns the number of its newest commit.
+// RequireBank fails unless a database is in a state that the bank has committed. It
+// returns the number of the newest commit.
 func RequireBank(t *testing.T, conn *sqlite3.Conn, label string) int {
 	t.Helper()
 	if got := Query(t, conn, "PRAGMA integrity_check"); got != "ok" {
@@ -158,8 +158,8 @@ func RequireBank(t *testing.T, conn *sqlite3.Conn, label string) int {
 	return n
 }
 
-// RequireEveryTXID applies the replica's files one after the other and fails
-// unless each result is a state that was committed, and later TXIDs later ones.
+// RequireEveryTXID applies the replica's files one after the other and fails unless each
+// result is a committed state, and later TXIDs are later states.
 func RequireEveryTXID(t *testing.T, store storage.Store) int {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "each.db")
@@ -208,8 +208,8 @@ func apply(t *testing.T, store storage.Store, f format.FileInfo, path string) {
 	}
 }
 
-// Expected reports whether an error is one that an application must be ready for,
-// or one that the test injected.
+// Expected reports whether an application must be ready for an error, or the test
+// injected it.
 func Expected(err error) bool {
 	return err == nil || errors.Is(err, sqlite3.BUSY) || errors.Is(err, sqlite3.LOCKED) ||
 		errors.Is(err, ErrInjected) || errors.Is(err, sqlite3.IOERR) || errors.Is(err, sqlite3.INTERRUPT)

@@ -1,6 +1,5 @@
-// Package dbtest has what the tests of replicated databases have in common: replicas
-// in memory that fail when they are told to, and comparisons of a replica with its
-// database, page for page.
+// Package dbtest holds helpers for tests of replicated databases: replicas in memory that
+// fail on request, and comparisons of a replica with its database, page for page.
 package dbtest
 
 import (
@@ -53,7 +52,7 @@ func Query(t *testing.T, conn *sqlite3.Conn, sql string) string {
 	return text
 }
 
-// ReadFile returns what is in a file.
+// ReadFile returns the content of a file.
 func ReadFile(t *testing.T, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -63,7 +62,7 @@ func ReadFile(t *testing.T, path string) []byte {
 	return b
 }
 
-// Checkpoint checkpoints everything, however often a cut stops it.
+// Checkpoint checkpoints the whole WAL, however often a cut stops it.
 func Checkpoint(t *testing.T, conn *sqlite3.Conn, mode sqlite3.CheckpointMode) {
 	t.Helper()
 	Eventually(t, "everything is checkpointed", func() bool {
@@ -85,7 +84,7 @@ func Eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// Spilling is a page cache so small that a transaction outgrows it.
+// Spilling makes the page cache so small that a transaction outgrows it.
 const Spilling = "PRAGMA cache_size=10; PRAGMA cache_spill=1"
 
 // ManyRows fills table t with 500 rows on some 70 pages.

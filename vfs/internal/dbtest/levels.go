@@ -12,7 +12,7 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// LevelsVFS is a replicating VFS that makes files of levels 1 to 3 and 9 all the time, and
+// LevelsVFS is a replicating VFS that constantly makes files of levels 1 to 3 and 9, and
 // soon deletes them.
 const LevelsVFS = "replicated-levels"
 
@@ -24,9 +24,9 @@ func init() {
 	}})
 }
 
-// RequirePoints fails unless a replica has files of some levels, and the bank is as after
-// one commit at about 60 of the TXIDs that can be restored, a later commit at a later one.
-// It returns all of these.
+// RequirePoints fails unless a replica has files of some levels, and about 60 of its
+// restorable TXIDs each hold the bank after one commit, with later commits at later
+// TXIDs. It returns all restorable TXIDs.
 func RequirePoints(t *testing.T, store storage.Store, levels ...int) []format.TXID {
 	t.Helper()
 	files, err := replica.All(t.Context(), store)

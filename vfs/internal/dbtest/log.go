@@ -27,7 +27,7 @@ func NewVFS(t *testing.T, opts vfs.Options) (name string, log *LogLines) {
 	return name, log
 }
 
-// LogLines is a log, by lines.
+// LogLines collects the lines of a log.
 type LogLines struct {
 	mu    sync.Mutex
 	lines []string
@@ -41,7 +41,7 @@ func (l *LogLines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// With returns the lines that have all of the words.
+// With returns the lines that contain all of the words.
 func (l *LogLines) With(words ...string) (found []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,9 +57,9 @@ lines:
 	return found
 }
 
-// RequireForgotten waits for what replication does with a tip that the state file does
-// not know: where the file system tells a file from every other one, it compares the
-// content, goes on and says so. Elsewhere it halts and says why.
+// RequireForgotten waits for replication to handle a tip that the state file does not
+// name. If the file system distinguishes a file from every other file, replication
+// compares the content, continues and logs it. Otherwise it halts and logs the reason.
 func RequireForgotten(t *testing.T, path string, log *LogLines) {
 	t.Helper()
 	id, err := statefile.Identify(path)

@@ -12,7 +12,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// A Tester is a [testing.T] or another one that is like it.
+// A Tester is a [testing.T] or a similar type.
 type Tester interface {
 	Helper()
 	Context() context.Context
@@ -21,16 +21,17 @@ type Tester interface {
 	Fatal(args ...any)
 }
 
-// A Digest tells one content of a database from every other.
+// A Digest distinguishes one content of a database from every other.
 type Digest [sha256.Size]byte
 
-// LiveDigest reads what is committed in a database: its file and its WAL.
+// LiveDigest returns the digest of the committed content of a database: its file and its
+// WAL.
 func LiveDigest(t Tester, path string) Digest {
 	t.Helper()
 	return sha256.Sum256(LivePages(t, path))
 }
 
-// LivePages reads the same, page by page.
+// LivePages returns the same content, page by page.
 func LivePages(t Tester, path string) []byte {
 	t.Helper()
 	pages, err := os.ReadFile(path)
@@ -67,7 +68,7 @@ func PageSize(header []byte) int {
 	return 65536
 }
 
-// Resize cuts pages off, or appends empty ones.
+// Resize cuts pages off, or appends empty pages.
 func Resize(b []byte, size int64) []byte {
 	if size <= int64(len(b)) {
 		return b[:size]
@@ -75,16 +76,16 @@ func Resize(b []byte, size int64) []byte {
 	return append(b, make([]byte, size-int64(len(b)))...)
 }
 
-// A Replayed replica is the content of a database after each of its TXIDs.
+// A Replayed holds the content of a database after each TXID of its replica.
 type Replayed struct {
 	pages  []byte
 	States []Digest // of TXID 1, 2, …
 }
 
-// Replay applies the level 0 files of a replica that it has not seen yet.
+// Replay applies the level 0 files of a replica that it has not applied yet.
 func (r *Replayed) Replay(t Tester, store storage.Store) {
 	t.Helper()
-	files, err := replica.All(t.Context(), store) // before others come
+	files, err := replica.All(t.Context(), store) // listed before later files arrive
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,14 +110,14 @@ func (r *Replayed) Replay(t Tester, store storage.Store) {
 		r.pages = Resize(r.pages, int64(h.Commit)*int64(h.PageSize))
 		r.States = append(r.States, sha256.Sum256(r.pages))
 	}
-	for _, f := range files { // of levels, too, if the test takes long
+	for _, f := range files { // files of levels, too, if the test takes long
 		if f.MaxTXID > format.TXID(len(r.States)) {
 			t.Fatalf("the replica has TXID %s, without a gap only those up to %d", f.MaxTXID, len(r.States))
 		}
 	}
 }
 
-// RequireTip fails unless the replica's newest state is what the database holds.
+// RequireTip fails unless the replica's newest state equals the database.
 func (r *Replayed) RequireTip(t Tester, store storage.Store, path, label string) {
 	t.Helper()
 	r.Replay(t, store)
@@ -133,7 +134,7 @@ func (r *Replayed) RequireTip(t Tester, store storage.Store, path, label string)
 	}
 }
 
-// RequireCommits fails unless every TXID is a committed state, and later ones
+// RequireCommits fails unless every TXID is a committed state, and later TXIDs
 // are later states.
 func (r *Replayed) RequireCommits(t Tester, commits []Digest, label string) {
 	t.Helper()

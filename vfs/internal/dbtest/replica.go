@@ -21,7 +21,7 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// Flush is [vfs.DB.Flush] of the database of that path.
+// Flush calls [vfs.DB.Flush] of the database at a path.
 func Flush(ctx context.Context, path string) error {
 	db, err := vfs.Lookup(path)
 	if err != nil {
@@ -30,7 +30,7 @@ func Flush(ctx context.Context, path string) error {
 	return db.Flush(ctx)
 }
 
-// Compact is [vfs.DB.Compact] of the database of that path.
+// Compact calls [vfs.DB.Compact] of the database at a path.
 func Compact(ctx context.Context, path string) error {
 	db, err := vfs.Lookup(path)
 	if err != nil {
@@ -39,7 +39,8 @@ func Compact(ctx context.Context, path string) error {
 	return db.Compact(ctx)
 }
 
-// Status is [vfs.DB.Status] of the database of that path, false if it is not replicated.
+// Status calls [vfs.DB.Status] of the database at a path. It reports false if the
+// database is not replicated.
 func Status(path string) (shipper.Status, bool) {
 	db, err := vfs.Lookup(path)
 	if err != nil {
@@ -48,8 +49,7 @@ func Status(path string) (shipper.Status, bool) {
 	return db.Status(), true
 }
 
-// Settled waits until the replica has everything that was committed, and returns
-// its tip.
+// Settled waits until the replica has all commits, and returns its tip.
 func Settled(t *testing.T, path string) format.TXID {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -62,7 +62,7 @@ func Settled(t *testing.T, path string) format.TXID {
 	return st.Tip.TXID
 }
 
-// Restored restores a TXID, 0 for the newest, and opens it.
+// Restored restores a TXID, 0 for the newest, and opens the restored database.
 func Restored(t *testing.T, store storage.Store, txid format.TXID) (string, *sqlite3.Conn) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "restored.db")
@@ -84,9 +84,8 @@ func ReplicaRows(t *testing.T, store storage.Store) string {
 	return Query(t, conn, "SELECT count(*) FROM t")
 }
 
-// RequireEqual fails unless the replica restores to the same bytes as the database
-// file has, after everything in its WAL was checkpointed into it, and they pass
-// integrity_check.
+// RequireEqual fails unless the replica restores to the same bytes as the database file,
+// after its whole WAL was checkpointed, and they pass integrity_check.
 func RequireEqual(t *testing.T, store storage.Store, path string) {
 	t.Helper()
 	if _, err := os.Stat(path + "-wal"); err == nil {
@@ -174,7 +173,7 @@ func RequireReplicated(t *testing.T, store *storagetest.Memory, rows int) {
 	}
 }
 
-// Hurried is [Settled] for a replica that fails now and then: it waits for no
+// Hurried is [Settled] for a replica that fails now and then. It does not wait for a
 // backoff.
 func Hurried(t *testing.T, path, label string) {
 	t.Helper()

@@ -13,12 +13,12 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A Disk is what a database's files hold at one moment.
+// A Disk holds the content of a database's files at one moment.
 type Disk map[string][]byte
 
 var suffixes = []string{"", "-wal", statefile.Suffix}
 
-// Save reads the files as they are.
+// Save reads the current content of the files.
 func Save(t *testing.T, path string) Disk {
 	t.Helper()
 	d := Disk{}
@@ -35,8 +35,8 @@ func Save(t *testing.T, path string) Disk {
 	return d
 }
 
-// Crash closes the connections without a chance for the replica, and puts the
-// files back as they were when they were saved, as if the process had died then.
+// Crash closes the connections while the replica fails, and restores the saved files, as
+// if the process had died when they were saved.
 func (d Disk) Crash(t *testing.T, store *storagetest.Memory, path string, conns ...*sqlite3.Conn) {
 	t.Helper()
 	store.SetBefore(func(context.Context, string, string) error { return ErrInjected })
@@ -47,7 +47,7 @@ func (d Disk) Crash(t *testing.T, store *storagetest.Memory, path string, conns 
 	d.Write(t, path)
 }
 
-// Write puts the files back.
+// Write restores the files.
 func (d Disk) Write(t *testing.T, path string) {
 	t.Helper()
 	for _, suffix := range append(suffixes, "-shm") {
@@ -56,7 +56,7 @@ func (d Disk) Write(t *testing.T, path string) {
 			os.Remove(path + suffix)
 			continue
 		}
-		// In place: the database keeps its inode.
+		// Write in place: the database keeps its inode.
 		f, err := os.OpenFile(path+suffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 		if err == nil {
 			_, err = f.Write(b)
@@ -68,8 +68,8 @@ func (d Disk) Write(t *testing.T, path string) {
 	}
 }
 
-// A Run is a database of 500 rows on some 70 pages that was shipped, and what it
-// takes to go on with it.
+// A Run is a shipped database of 500 rows on some 70 pages, with the means to continue
+// it.
 type Run struct {
 	T     *testing.T
 	Store *storagetest.Memory
@@ -77,7 +77,7 @@ type Run struct {
 	Conn  *sqlite3.Conn
 }
 
-// NewRun returns a run that is open.
+// NewRun returns an open run.
 func NewRun(t *testing.T) *Run {
 	r := &Run{T: t, Store: NewReplica(t), Path: filepath.Join(MemoryDir(t), "app.db")}
 	r.Open()
@@ -94,8 +94,8 @@ func (r *Run) Open() {
 	r.Conn = Open(r.T, URI(r.Path, r.Store, "close_timeout=1ms"))
 }
 
-// RequireShips reopens the database and fails unless the replica becomes equal to
-// it with at most so many pages of uploads.
+// RequireShips reopens the database and fails unless the replica becomes equal to it with
+// uploads of at most so many pages.
 func (r *Run) RequireShips(most uint64) {
 	r.T.Helper()
 	before := LastTXID(r.T, r.Store)
@@ -109,8 +109,8 @@ func (r *Run) RequireShips(most uint64) {
 	RequireIntact(r.T, r.Store)
 }
 
-// MemoryDir returns a directory in memory where there is one, for tests that commit
-// much and lose power only in so far as they make it up: syncing takes its time.
+// MemoryDir returns a directory in memory if the system has one, for tests that commit
+// much and only simulate power losses: syncing takes its time.
 func MemoryDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "walvfs-")

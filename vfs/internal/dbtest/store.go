@@ -17,8 +17,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// Memories are the replicas of memory:// URLs, by the host of their URL, or by its
-// host and path.
+// Memories holds the replicas of memory:// URLs, by the host of their URL, or by its host
+// and path.
 var Memories sync.Map
 
 func init() {
@@ -42,8 +42,8 @@ func NewReplica(t *testing.T) *storagetest.Memory {
 	return m
 }
 
-// Alias is a replica as another machine sees it. In one process, each database
-// needs a URL of its own.
+// Alias is a replica as another machine sees it. In one process, each database needs a
+// URL of its own.
 type Alias struct {
 	storage.Store
 	URL string
@@ -60,13 +60,13 @@ func NewAlias(t *testing.T, store storage.Store) Alias {
 	return a
 }
 
-// ReplicaURL is a replica as [URI] wants it.
+// ReplicaURL is a replica's URL, as a parameter of [URI].
 type ReplicaURL string
 
 func (u ReplicaURL) String() string { return string(u) }
 
 // URI returns the URI of a database with a replica and more parameters. Without an
-// interval among them, uploads follow each other.
+// interval parameter, uploads follow each other without a pause.
 func URI(path string, replica fmt.Stringer, params ...string) string {
 	u := "file:" + path + "?vfs=replicated&replica=" + url.QueryEscape(replica.String())
 	if !strings.Contains("&"+strings.Join(params, "&"), "&interval=") {
@@ -75,8 +75,8 @@ func URI(path string, replica fmt.Stringer, params ...string) string {
 	return strings.Join(append([]string{u}, params...), "&")
 }
 
-// Hold makes uploads to a replica wait, from now on. It commits something and
-// returns once that is cut and on its way. Release lets it and all others through.
+// Hold makes uploads to a replica wait, from now on. It commits a transaction and returns
+// once its upload has begun. Release lets all uploads through.
 func Hold(t *testing.T, m *storagetest.Memory, conn *sqlite3.Conn) (release func()) {
 	t.Helper()
 	held, started := make(chan struct{}), make(chan struct{})
@@ -99,7 +99,7 @@ func Hold(t *testing.T, m *storagetest.Memory, conn *sqlite3.Conn) (release func
 	return release
 }
 
-// ErrInjected is what fails where a test has something fail.
+// ErrInjected is the error of injected faults.
 var ErrInjected = errors.New("injected fault")
 
 // Down makes a store fail from now on.
@@ -107,7 +107,7 @@ func Down(store *storagetest.Memory) {
 	store.SetBefore(func(context.Context, string, string) error { return ErrInjected })
 }
 
-// CountRequests returns a [storagetest.Memory.Before] that counts.
+// CountRequests returns a [storagetest.Memory.Before] that counts requests.
 func CountRequests(n *atomic.Int64) func(context.Context, string, string) error {
 	return func(context.Context, string, string) error {
 		n.Add(1)

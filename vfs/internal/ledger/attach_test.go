@@ -12,8 +12,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// Another process commits after the look at the files, before the WAL index is open, and
-// then checkpoints and truncates the WAL: the index tells of no commit since it was
+// Another process commits after the files were looked at, before the WAL index is open,
+// and then checkpoints and truncates the WAL: the index shows no commit since it was
 // opened.
 func TestAttachToAnotherWAL(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -35,8 +35,8 @@ func TestAttachToAnotherWAL(t *testing.T) {
 	}
 }
 
-// After a reset whose write failed, what the epoch has beyond its last commit is not
-// taken for scanned: SQLite's recovery may have commits follow the last one.
+// After a reset whose write failed, frames of the epoch after its last commit are not
+// taken for scanned: after SQLite's recovery, new commits may follow the last commit.
 func TestFailedResetIsNotScanned(t *testing.T) {
 	uncommitted := walOf(saltA, []uint32{1, 2, 3}, 0, 50)
 	l := clean(saltA, 2)

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// What the replica lacks is never negative, and never nothing while pages are dirty,
-// whatever the WAL index says and has said before.
+// The lag is never negative, and never zero while pages are dirty, whatever the WAL index
+// shows and has shown before.
 func TestBehind(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "app.db")
 	header := make([]byte, 5*1024)

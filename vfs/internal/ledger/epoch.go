@@ -12,18 +12,19 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// Reset does what makes the WAL start over, and follows it. No cut may see one
-// without the other: it would take this reset for another process's.
+// Reset calls do, which makes the WAL start over, and follows the reset. A cut must not
+// see one without the other: it would take this reset for another process's.
 func (l *Ledger) Reset(log io.ReaderAt, next format.Salt, do func() error) error {
 	return l.reset(log, next, (*Ledger).closedByWAL, do)
 }
 
-// reset is Reset, with how to look at the database file if the WAL is to be empty.
+// reset is Reset with a function that looks at the database file if the WAL becomes
+// empty.
 func (l *Ledger) reset(log io.ReaderAt, next format.Salt, look func(*Ledger) *statefile.Closed, do func() error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.resetsMade++
-	committed, checksum := l.scanned, l.checksum // what fold adds to them may not be
+	committed, checksum := l.scanned, l.checksum // fold adds frames that may not be committed
 	salt, pageSize, err := wal.Salt(log)
 	switch {
 	case err != nil:
@@ -37,15 +38,15 @@ func (l *Ledger) reset(log io.ReaderAt, next format.Salt, look func(*Ledger) *st
 	l.beginTally()
 	l.closed = nil
 	if next.IsZero() {
-		// SQLite has checkpointed and synced the database, and keeps everybody
-		// else from doing so, until the WAL is empty.
+		// SQLite has checkpointed and synced the database, and lets no other connection
+		// do so until the WAL is empty.
 		l.closed = look(l)
 	}
 	if l.epoch.IsZero() || l.index == nil || l.committedUnseen() {
 		l.resets++
 	}
-	// What is told holds both ways: until the WAL has the new salts, it has the
-	// previous ones.
+	// The state is true both before the reset and after: until the WAL has the new salts,
+	// it has the previous salts.
 	s := l.outline()
 	s.Epoch, s.Scanned, s.Checksum, s.Closed, s.Trail = next, 0, [2]uint32{}, l.closed, nil
 	if next != l.epoch {
@@ -84,7 +85,7 @@ type broken struct{ err error }
 
 func (b broken) ReadAt([]byte, int64) (int, error) { return 0, b.err }
 
-// begin begins an epoch, of which no frame is scanned. l.mu must be held.
+// begin begins an epoch without scanned frames. l.mu must be held.
 func (l *Ledger) begin(epoch format.Salt) {
 	l.epoch, l.scanned, l.checksum, l.trail, l.folded = epoch, 0, [2]uint32{}, nil, folded{}
 }
@@ -98,8 +99,8 @@ func closedNow(path string) *statefile.Closed {
 	return statefile.ClosedAs(info, now)
 }
 
-// closedByWAL is closedNow for a WAL that is emptied and goes on. With synchronous=off,
-// what was checkpointed may still be lost. l.mu must be held.
+// closedByWAL is closedNow for a WAL that becomes empty and stays in use. With
+// synchronous=off, checkpointed pages may still be lost. l.mu must be held.
 func (l *Ledger) closedByWAL() *statefile.Closed {
 	if l.unsynced {
 		return nil
@@ -107,9 +108,10 @@ func (l *Ledger) closedByWAL() *statefile.Closed {
 	return closedNow(l.path)
 }
 
-// closedForGood is closedNow for the last close, while SQLite keeps everybody out. It
-// waits until a write changes the file's time: else one in the same tick of the clock
-// would go unnoticed. What SQLite did not sync is synced. l.mu must be held.
+// closedForGood is closedNow for the last close, while SQLite keeps all other connections
+// out. It waits until a write changes the file's time: otherwise a write in the same tick
+// of the clock would go unnoticed. It syncs the file if SQLite did not. l.mu must be
+// held.
 func (l *Ledger) closedForGood() *statefile.Closed {
 	if l.unsynced && syncFile(l.path) != nil {
 		return nil
@@ -141,9 +143,8 @@ func (l *Ledger) settle() {
 	}
 }
 
-// seenEmpty remembers how many commits there have been when the WAL is empty. One
-// empty WAL is like another: only this tells that it was not empty in between.
-// l.mu must be held.
+// seenEmpty notes the number of commits when the WAL is empty. All empty WALs look alike:
+// only this number shows that the WAL was not empty in between. l.mu must be held.
 func (l *Ledger) seenEmpty() {
 	if l.index == nil {
 		return
@@ -155,18 +156,18 @@ func (l *Ledger) seenEmpty() {
 	}
 }
 
-// committedUnseen reports whether there was a commit since the WAL was seen empty.
-// l.mu must be held.
+// committedUnseen reports whether a commit came since the WAL was seen empty. l.mu must
+// be held.
 func (l *Ledger) committedUnseen() bool {
 	if l.index == nil {
-		return false // its opening will tell
+		return false // Attach will find out
 	}
 	at, err := wal.Boundary(l.index)
 	return err != nil || at.Change != l.change
 }
 
-// Attach follows the WAL index, which keeps others from deleting the WAL from now
-// on. What happened before is told by the files.
+// Attach follows the WAL index. From now on, the open index keeps other connections from
+// deleting the WAL. The files show earlier changes.
 func (l *Ledger) Attach(index io.ReaderAt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -182,18 +183,17 @@ func (l *Ledger) Attach(index io.ReaderAt) {
 	if now := closedNow(l.path); !l.all() && (l.closed == nil || now == nil || !l.closed.Proves(now)) {
 		l.resync("the database may have been written to while it was being opened")
 	}
-	if at.MxFrame > 0 { // the WAL began after the look at it: seenEmpty would count its commits as seen
+	if at.MxFrame > 0 { // the WAL began after it was looked at: seenEmpty would count its commits as seen
 		l.resync(wal.ErrReset.Error())
 	}
 	l.seenEmpty()
 }
 
-// sizeOf returns the size of the database in pages, 0 if it is not known. l.mu must be
-// held.
+// sizeOf returns the size of the database in pages, 0 if unknown. l.mu must be held.
 func (l *Ledger) sizeOf(at format.WALIndex) uint32 {
 	if at.NPage != 0 {
 		return at.NPage
 	}
-	_, pages := fileSize(l.path) // the WAL was empty when the index was made
+	_, pages := fileSize(l.path) // the WAL was empty when the index was created
 	return pages
 }

@@ -8,21 +8,21 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// folded is an epoch all of whose frames are dirty, as of a number of commits: folding it
-// once more would make dirty what has been shipped since.
+// folded is an epoch all of whose frames are dirty, at a number of commits: folding the
+// epoch again would make shipped pages dirty.
 type folded struct {
 	known  bool
 	epoch  format.Salt
-	change uint32 // the index's
+	change uint32 // the index's commit counter
 }
 
-// foldedAt reports whether the epoch was folded to its end, and nothing was committed
-// since. l.mu must be held.
+// foldedAt reports whether the epoch was folded to its end, and no commit came since.
+// l.mu must be held.
 func (l *Ledger) foldedAt(change uint32) bool {
 	return l.folded == folded{true, l.epoch, change}
 }
 
-// foldedToEnd is foldedAt for now. l.mu must be held.
+// foldedToEnd is foldedAt for the current count. l.mu must be held.
 func (l *Ledger) foldedToEnd() bool {
 	if l.index == nil {
 		return false
@@ -31,9 +31,9 @@ func (l *Ledger) foldedToEnd() bool {
 	return err == nil && l.foldedAt(at.Change)
 }
 
-// fold makes dirty every page that has a frame in the epoch after those scanned,
-// committed or not: which ones are committed is not known here, and a page too
-// many is harmless. l.mu must be held.
+// fold makes dirty every page that has an unscanned frame in the epoch, committed or not:
+// which frames are committed is not known here, and a page too many is harmless. l.mu
+// must be held.
 func (l *Ledger) fold(log io.ReaderAt, pageSize uint32) {
 	if l.epoch.IsZero() || !l.follows() {
 		return
@@ -48,9 +48,9 @@ func (l *Ledger) fold(log io.ReaderAt, pageSize uint32) {
 			l.resync("the WAL cannot be read: " + err.Error())
 			return
 		}
-		// Committed frames have the epoch's salts. The first frame without them
-		// is left from an epoch before, or from a spill that never became a
-		// commit, which has zeros: no committed frame follows it.
+		// Committed frames have the epoch's salts. The first frame without them remains
+		// from an epoch before, or from a spill that never became a commit, which has
+		// zeros: no committed frame follows it.
 		f := format.ParseFrame(b[:])
 		if f.Salt != l.epoch {
 			return
@@ -60,13 +60,13 @@ func (l *Ledger) fold(log io.ReaderAt, pageSize uint32) {
 }
 
 // foldIndex is fold from the WAL index, which lists the page of each frame: one read
-// instead of a thousand. It does not list the sizes that commits made, and reports
-// false, having done nothing, if some are not known to be this process's. Those of the
-// epoch that a cut has seen count again: a few pages too many are harmless.
+// instead of a thousand. The index does not list the sizes that commits made. If a commit
+// may be another process's, foldIndex does nothing and reports false. Sizes of the epoch
+// that a cut has seen count again: a few pages too many are harmless.
 //
-// It must be called by a writer that begins the WAL anew: until its first frame, the
-// index, whose header has the next salts already, lists what the epoch had. l.mu must be
-// held.
+// It must be called by a writer that restarts the WAL: until the first frame, the index
+// still lists the frames of the epoch, although its header has the next salts already.
+// l.mu must be held.
 //
 // https://sqlite.org/walformat.html#the_wal_index_file_format
 func (l *Ledger) foldIndex(log io.ReaderAt, pageSize uint32, next format.Salt) bool {
@@ -82,7 +82,7 @@ func (l *Ledger) foldIndex(log io.ReaderAt, pageSize uint32, next format.Salt) b
 	for n := l.scanned + 1; ; {
 		offset, listed := format.WALIndexPages(n)
 		if n > l.scanned+1 && listed == format.WALIndexBlock {
-			// What a longer WAL has left there is cleared only with the first frame.
+			// The first frame clears the remains of a longer WAL here, and only then.
 			var b [format.FrameHeaderSize]byte
 			if _, err := log.ReadAt(b[:], format.FrameOffset(pageSize, n)); err != nil || format.ParseFrame(b[:]).Salt != l.epoch {
 				break
@@ -111,8 +111,8 @@ func (l *Ledger) foldIndex(log io.ReaderAt, pageSize uint32, next format.Salt) b
 	return true
 }
 
-// beginTally looks how many commits there are, at a reset, and how large they have made
-// the database. l.mu must be held.
+// beginTally notes, at a reset, how many commits there are, and how large the database
+// is. l.mu must be held.
 func (l *Ledger) beginTally() {
 	l.own.least.Store(0)
 	l.tally = tally{}
@@ -120,13 +120,13 @@ func (l *Ledger) beginTally() {
 		return
 	}
 	if at, err := wal.Boundary(l.index); err == nil {
-		l.own.size.Store(l.sizeOf(at)) // else the next commit's would pass for a smaller one
+		l.own.size.Store(l.sizeOf(at)) // otherwise the next commit would pass for a smaller one
 		l.tally = tally{true, at.Change, l.own.count.Load()}
 	}
 }
 
-// add makes a page dirty. One that is dirty already is in the state file, or is
-// fresh. l.mu must be held.
+// add makes a page dirty. A page that is dirty already is in the state file, or is fresh.
+// l.mu must be held.
 func (l *Ledger) add(page uint32) {
 	for _, w := range l.watches {
 		w.current.Remove(page)

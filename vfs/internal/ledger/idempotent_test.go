@@ -9,8 +9,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// indexOf returns a WAL index with the page numbers of frames, of which the first
-// mxFrame are its own.
+// indexOf returns a WAL index with the page numbers of frames, the first mxFrame of which
+// are its own.
 func indexOf(salt format.Salt, mxFrame, nPage, change uint32, pageSize uint16, pages ...uint32) *bytes.Reader {
 	h := make([]byte, 0, 136)
 	h = binary.NativeEndian.AppendUint32(h, 3007000)
@@ -33,9 +33,9 @@ func indexOf(salt format.Salt, mxFrame, nPage, change uint32, pageSize uint16, p
 	return bytes.NewReader(h)
 }
 
-// The WAL index says that the WAL is empty, and the WAL has the frames of before: after a
-// checkpoint, until the next commit. Following it again makes nothing dirty that a cut
-// has taken, and neither does the reset that the next commit is.
+// After a checkpoint, until the next commit, the WAL index says that the WAL is empty,
+// but the WAL still has its frames. Following it again does not make pages dirty that a
+// cut has taken, nor does the reset by the next commit.
 func TestFollowingIsIdempotent(t *testing.T) {
 	log := bytes.NewReader(walOf(saltA, []uint32{1, 2, 3}, 0, 0, 50))
 	empty := format.WALIndex{PageSize: 512, Salt: saltB, Change: 7, NPage: 50}
@@ -57,7 +57,7 @@ func TestFollowingIsIdempotent(t *testing.T) {
 	l.Reset(log, saltB, done)
 	requireDirty(t, l)
 
-	// What was committed in between counts.
+	// Commits in between count.
 	l = clean(saltA, 1)
 	l.index = indexOf(saltB, 0, 50, 7, 512)
 	l.Scan(log, empty, x)
@@ -74,7 +74,7 @@ func TestFollowingIsIdempotent(t *testing.T) {
 	requireDirty(t, l, 1, 2, 3)
 }
 
-// The first commit after an open is not taken for a smaller database.
+// The first commit after an open does not pass for a smaller database.
 func TestFirstSizeAfterOpen(t *testing.T) {
 	l := clean(saltA, 0)
 	l.pageSize, l.floor = 512, 50
@@ -90,7 +90,7 @@ func TestFirstSizeAfterOpen(t *testing.T) {
 	}
 }
 
-// The index lists the pages of an epoch only to a writer that has begun the next one.
+// The index lists the pages of an epoch only to a writer that has begun the next epoch.
 func TestFoldIndexOfAnotherReset(t *testing.T) {
 	log := bytes.NewReader(walOf(saltA, []uint32{4, 5}, 50, 50))
 	for name, test := range map[string]struct {

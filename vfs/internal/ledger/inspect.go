@@ -15,26 +15,26 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// An Inspection is what the state file and the files of a database tell about it, before
-// anybody writes to them.
+// An Inspection is the information that the state file and the files of a database give,
+// before any connection writes to them.
 type Inspection struct {
 	Found  wal.Found
 	Record continuity.Record
 	Proof  continuity.Proof
 	Why    error // why Proof is not [continuity.Proven], nil if it is
-	Err    error // why the state file cannot be read, nil if it can, or if there is none
+	Err    error // why the state file is unreadable, nil if it can be read or does not exist
 
 	Restored, Rewound bool
-	OwnChanges        bool // it has, or may have, what the newest file of the state file lacks
+	OwnChanges        bool // the database has, or may have, commits that the newest file of the state file lacks
 
 	path   string
-	lacked []statefile.Mark // intents that the WAL ends before
+	lacked []statefile.Mark // intents whose end the WAL does not reach
 	id     statefile.FileID
 	side   statefile.Record
 	at     place
 }
 
-// A place is a frame of an epoch, from which on frames are to be scanned.
+// A place is a frame of an epoch, after which scanning continues.
 type place struct {
 	epoch    format.Salt
 	scanned  uint32
@@ -69,8 +69,8 @@ func Inspect(path, replica string) (i Inspection, err error) {
 	return i, nil
 }
 
-// whose says whose the state file is. One of a database that was deleted and begun anew
-// may name the new file's inode.
+// whose returns which file the state file belongs to. After a database was deleted and
+// created again, its old state file may name the new file's inode.
 func (i *Inspection) whose(replica string) continuity.Record {
 	switch {
 	case i.side.Replica != replica || i.Found.Size == 0:
@@ -83,13 +83,13 @@ func (i *Inspection) whose(replica string) continuity.Record {
 	return continuity.Copied
 }
 
-// lacks reports whether the WAL ends before what was to be uploaded. On a disk that keeps
-// what it called durable, the upload did not begin. On another one, the file is not to
-// pass for what this database holds.
+// lacks reports whether the WAL ends before the end of an intended upload. If the disk
+// keeps what it called durable, the upload did not begin. Otherwise, the file must not
+// pass for the content of this database.
 func (i *Inspection) lacks(intent statefile.Mark) bool {
 	f := i.Found
 	if f.Err != nil || intent.End.Number == 0 || intent.Epoch != f.WAL.Salt {
-		return false // another WAL tells nothing of it
+		return false // another WAL does not show it
 	}
 	if f.Last < intent.End.Number {
 		return true
@@ -98,7 +98,7 @@ func (i *Inspection) lacks(intent statefile.Mark) bool {
 	return err == nil && sum != intent.End.Checksum
 }
 
-// isGone reports whether a file is provably not where it was.
+// isGone reports whether a file is provably no longer at its path.
 func isGone(path string, file statefile.FileID) bool {
 	if path == "" {
 		return false
@@ -107,14 +107,14 @@ func isGone(path string, file statefile.FileID) bool {
 	return errors.Is(err, fs.ErrNotExist) || err == nil && now != file
 }
 
-// What prove finds.
+// The errors of prove.
 var (
 	errUnproven = errors.New("continuity with the last run is not proven")
 	errDiskLost = errors.New("the disk has lost commits that the replica may have")
 )
 
-// prove finds the place to go on from, if the WAL and the database file prove that
-// nothing else has happened to the database than what the WAL shows.
+// prove finds the place from which scanning continues, if the WAL and the database file
+// prove that the database has no changes besides those in the WAL.
 func (i *Inspection) prove() (place, continuity.Proof, error) {
 	at, err := i.tryProve()
 	switch {
@@ -136,8 +136,8 @@ func (i *Inspection) tryProve() (at place, err error) {
 	case s == nil:
 		return at, errors.New("the state file has no state")
 	case s.Unsynced && (s.Closed == nil || !i.Found.WAL.Salt.IsZero()):
-		// The WAL may have been emptied, and that be lost: then the database file may
-		// have pages that no WAL shows any more.
+		// The WAL may have been emptied, and this may have been lost: then the database
+		// file may have pages that no WAL shows any more.
 		return at, errors.New("synchronous was off")
 	case i.Found.Err != nil:
 		return at, i.Found.Err
@@ -158,8 +158,8 @@ func (i *Inspection) proveWAL(s *statefile.State) (at place, err error) {
 	case format.Salt{}:
 		return at, i.proveClosed(s)
 	case s.Previous:
-		// The reset that was about to be has not happened. What is scanned beyond
-		// the last commit will be overwritten.
+		// The announced reset has not happened. Frames scanned beyond the last commit
+		// will be overwritten.
 		at = place{epoch: s.Previous, scanned: min(s.PreviousScanned, f.Last)}
 	case s.Epoch:
 		at = place{epoch: s.Epoch, scanned: s.Scanned}
@@ -172,7 +172,7 @@ func (i *Inspection) proveWAL(s *statefile.State) (at place, err error) {
 	if at.checksum, err = wal.FrameChecksum(i.path, f.WAL, at.scanned); err != nil {
 		return at, err
 	}
-	// What the replica has was synced first: it is here, or the disk did not keep it. A
+	// All that the replica has was synced first: it is in the WAL, or the disk lost it. A
 	// frame's checksum covers all frames before it.
 	if at.epoch == s.Epoch && (f.Last < s.Scanned || at.checksum != s.Checksum) {
 		return at, errDiskLost
@@ -197,7 +197,7 @@ func (i *Inspection) proveClosed(s *statefile.State) error {
 	return nil
 }
 
-// allAcked reports whether the replica has acknowledged all that was ever committed.
+// allAcked reports whether the replica has acknowledged every commit.
 func (i *Inspection) allAcked() bool {
 	s := i.side.State
 	if s == nil {
@@ -215,15 +215,15 @@ func (i *Inspection) Acked() shipper.Position {
 	return shipper.Position{TXID: i.side.Acked.TXID, Checksum: i.side.Acked.Checksum}
 }
 
-// Names reports whether the state file names a file of the replica. On a disk that has lost
-// commits, that may be one whose upload the WAL does not show any more.
+// Names reports whether the state file names a file of the replica. If the disk has lost
+// commits, this includes a file whose upload the WAL does not show any more.
 func (i *Inspection) Names(pos shipper.Position) bool {
 	return find(&i.side, pos) != nil || i.Proof == continuity.DiskLost && find(&statefile.Record{Intents: i.lacked}, pos) != nil
 }
 
-// LostNothingElse reports, of a disk that has lost commits, whether the WAL ends with a
-// commit that a file of the replica was cut at: all that is in it, the replica has. What
-// was committed between two cuts is not told from what somebody committed after the loss.
+// LostNothingElse reports, for a disk that has lost commits, whether the WAL ends with a
+// commit at which a file of the replica was cut: then the replica has everything in the
+// WAL. A commit between two cuts looks like a commit made after the loss.
 func (i *Inspection) LostNothingElse() bool {
 	s, f := i.side.State, i.Found
 	if s == nil || i.side.DiskLost {
@@ -236,9 +236,9 @@ func (i *Inspection) LostNothingElse() bool {
 	return err == nil && slices.Contains(s.Trail, statefile.Frame{Number: f.Last, Checksum: sum})
 }
 
-// NoteLoss makes the state file name, instead of the file that holds what the disk has lost,
-// an older one that holds what is left: when a replacement is interrupted, nothing else
-// may show what was lost. Without such a file, it says that something was.
+// NoteLoss makes the state file name an older file that holds the remaining commits,
+// instead of the file that holds the lost commits: if a replacement is interrupted,
+// nothing else may show the loss. Without such a file, it notes that commits were lost.
 func (i *Inspection) NoteLoss(left shipper.Position) error {
 	r := i.side
 	r.Intents, r.State = nil, nil
@@ -248,8 +248,8 @@ func (i *Inspection) NoteLoss(left shipper.Position) error {
 	return r.Save(i.path)
 }
 
-// Same reports whether an earlier inspection found the same. If it was settled, nobody
-// wrote to the database in between.
+// Same reports whether an earlier inspection found the same. If it was settled, no
+// program wrote to the database in between.
 func (i *Inspection) Same(as Inspection) bool {
 	as.Found.Settled = i.Found.Settled
 	return i.Found.Err == nil && i.Found == as.Found && i.Record == as.Record && i.Proof == as.Proof && i.OwnChanges == as.OwnChanges &&

@@ -15,8 +15,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// While the WAL starts over, what was scanned beyond the last commit of the old
-// epoch is going to be overwritten.
+// While the WAL starts over, the frames scanned after the last commit of the old epoch
+// will be overwritten.
 func TestProvePrevious(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	conn, err := sqlite3.Open("file:" + path)
@@ -45,8 +45,8 @@ func TestProvePrevious(t *testing.T) {
 	}
 }
 
-// With synchronous=off, a power loss may undo that the WAL was emptied and keep some of
-// what was written to the database since.
+// With synchronous=off, a power loss may restore the frames of an emptied WAL and keep
+// some later writes to the database.
 func TestInspectUnsyncedReset(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	conn, err := sqlite3.Open("file:" + path)
@@ -76,7 +76,7 @@ func TestInspectUnsyncedReset(t *testing.T) {
 	}
 }
 
-// closedDatabase makes a database file without a WAL that was last written to long ago.
+// closedDatabase creates a database file without a WAL that was last written long ago.
 func closedDatabase(t *testing.T) (path string, closed statefile.Closed) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "app.db")
@@ -93,10 +93,10 @@ func closedDatabase(t *testing.T) (path string, closed statefile.Closed) {
 	return path, statefile.Closed{Size: int64(len(header)), MTime: mtime.UTC(), Settled: true}
 }
 
-// A state file proves that a closed database is what it was, only if nothing could have
-// been written to it unnoticed, and only if that was known of the replica then.
+// A state file proves that a closed database is unchanged only if no write can have gone
+// unnoticed, and only if the state of the replica was known then.
 func TestInspectClosed(t *testing.T) {
-	elsewhere := continuity.Moved // the other file is not where it was
+	elsewhere := continuity.Moved // the other file is no longer at its path
 	if statefile.MachineID() == "" {
 		elsewhere = continuity.Copied
 	}
@@ -157,8 +157,8 @@ func TestInspectClosed(t *testing.T) {
 	}
 }
 
-// What the WAL index tells settles a database file that was written to in the tick in which
-// the WAL became empty, unless there was a commit since.
+// The WAL index settles a database file that was written in the tick in which the WAL
+// became empty, unless a commit came since.
 func TestSettle(t *testing.T) {
 	for _, committed := range []bool{false, true} {
 		path, closed := closedDatabase(t)

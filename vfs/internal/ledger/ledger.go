@@ -1,27 +1,26 @@
-// Package ledger knows what the replica of a database does not have.
+// Package ledger tracks which pages of a database its replica does not have.
 //
 // It follows the WAL by epochs. An epoch is the life of a WAL between two resets,
 // identified by its salts; they count up, jump or repeat, so they are compared for
-// equality only. Within an epoch the WAL itself tells what changed. A reset
-// happens only after everything committed in the epoch was checkpointed, so that
-// from then on the content of those pages is in the database file, and only
-// their numbers need to be kept:
+// equality only. Within an epoch the WAL itself shows the changes. A reset happens only
+// after all commits of the epoch were checkpointed. From then on, the content of those
+// pages is in the database file, and the ledger keeps only their numbers:
 //
 //	epoch A                              epoch B
 //	frame 1 … scanned … last │ reset     frame 1 …
 //	          └ dirty at the reset ┘
 //
-// The numbers are in a dirty set, and the state file beside the database has a copy of
-// it, so that a restart or a crash need not begin anew:
+// The numbers are in a dirty set. The state file next to the database has a copy of it,
+// so that replication can continue after a restart or a crash:
 //
 //	application ─ Reset, Direct ─▶ ┌───────────┐ ─▶ state file
 //	cut ── Scan, Take ───────────▶ │ dirty set │
 //	     ◀─ Ack, Abandon ───────── └───────────┘
 //
-// Where pages are copied ahead of a cut, a [Watch] knows which of the copies are stale.
+// If pages are copied ahead of a cut, a [Watch] tracks which of the copies are stale.
 //
-// A Ledger is guarded by one mutex, which nothing outside of this package takes. It
-// calls no code of the application's: what is to be logged waits for [Ledger.News].
+// One mutex guards a Ledger, and no code outside of this package takes it. A Ledger calls
+// no code of the application: log messages wait for [Ledger.News].
 package ledger
 
 import (
@@ -37,44 +36,44 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// A Ledger knows which pages changed since the last acknowledged cut, and which file of
-// the replica that was. Its methods are safe for concurrent use.
+// A Ledger tracks which pages changed since the last acknowledged cut, and which file of
+// the replica holds that cut. Its methods are safe for concurrent use.
 type Ledger struct {
 	path string // of the database
 	own  ownCommits
 
 	mu         sync.Mutex
 	file       *statefile.File
-	record     statefile.Record  // but for its state, which is made of what follows
-	warned     bool              // that it cannot be written
-	warning    error             // that nobody has heard of
-	told       int               // states that were appended to the file
+	record     statefile.Record  // without its state, which the fields below make up
+	warned     bool              // the failure to write it was noted
+	warning    error             // not yet returned by News
+	told       int               // number of states appended to the file
 	pageSize   uint32            // bytes, 0 if not known yet
 	epoch      format.Salt       // of the WAL, zero if it is empty
 	scanned    uint32            // frames of the epoch whose pages were made dirty
-	checksum   [2]uint32         // of the last one
-	trail      []statefile.Frame // of the epoch that the replica was cut at
+	checksum   [2]uint32         // of the last of these frames
+	trail      []statefile.Frame // frames of the epoch at which the replica was cut
 	folded     folded            // an epoch that is dirty to its end
-	resets     int               // since the start, but for those of a WAL without a commit
-	resetsMade int               // by this process since the start, all of them
-	anew       chan struct{}     // closed when the WAL begins anew, nil if nobody waits for that
+	resets     int               // counted since the start, except resets of a WAL without a commit
+	resetsMade int               // all resets that this process made since the start
+	anew       chan struct{}     // closed at the next reset of the WAL, nil if no caller waits for it
 	tally      tally             // at the newest reset
 	index      io.ReaderAt       // the WAL index, nil until it is open
-	change     uint32            // the index's when the WAL was last seen empty
-	shipped    uint32            // the index's at the newest file, or when it was opened
-	closed     *statefile.Closed // the database file when the WAL became empty, nil if it has changed or is not known
+	change     uint32            // the index's commit counter when the WAL was last seen empty
+	shipped    uint32            // the index's commit counter at the newest file, or when it was opened
+	closed     *statefile.Closed // the database file when the WAL became empty, nil if it has changed or is unknown
 	dirty      *roaring.Bitmap   // pages changed since the last cut
-	fresh      *roaring.Bitmap   // of them, those that the state file does not have
-	floor      uint32            // the least size since the last cut, in pages: all above are dirty
-	assumed    bool              // the dirty set is right only if the database equals the replica as it was opened
-	goesOn     bool              // the database is known to go on from the replica: the record may say that it is this file's
+	fresh      *roaring.Bitmap   // dirty pages that are not in the state file
+	floor      uint32            // the smallest size since the last cut, in pages: all pages above are dirty
+	assumed    bool              // the dirty set is right only if the opened database equals the replica
+	goesOn     bool              // the database is known to continue the replica: the record may name this file
 	unsynced   bool              // a connection has, or had, synchronous=off
-	inFlight   *Taken            // what the cut under way took, nil if there is none
-	watches    []*Watch          // of copies that are made ahead of cuts
-	reason     string            // of a resync that nobody has heard of
+	inFlight   *Taken            // the pages of the cut under way, nil if there is none
+	watches    []*Watch          // watches of copies made ahead of cuts
+	reason     string            // of a resync, not yet returned by News
 }
 
-// newLedger knows nothing, so that every page is dirty.
+// newLedger returns a ledger without knowledge: every page is dirty.
 func newLedger(path string) *Ledger {
 	return &Ledger{path: path, file: statefile.Open(path), dirty: roaring.New(), fresh: roaring.New()}
 }
@@ -88,17 +87,16 @@ func (l *Ledger) resync(reason string) {
 	l.needAll(reason)
 }
 
-// needAll makes every page dirty, whatever is known of them. l.mu must be held.
+// needAll makes every page dirty, whatever the ledger knows of them. l.mu must be held.
 func (l *Ledger) needAll(reason string) {
 	if !l.all() {
 		l.floor, l.reason = 0, reason
 	}
 }
 
-// News returns what is to be logged and was not returned before: why every page became
-// dirty, "" if they did not, or if they may not be uploaded yet, and why the state file
-// cannot be written. The foreground does not ask: a logger is the application's code, and
-// may write to this very database.
+// News returns new events for the log: why every page became dirty, "" if they did not or
+// may not be uploaded yet, and why the state file cannot be written. The foreground does
+// not call it: a logger is the application's code, and may write to this very database.
 func (l *Ledger) News() (resync string, warning error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -109,7 +107,7 @@ func (l *Ledger) News() (resync string, warning error) {
 	return resync, warning
 }
 
-// Direct notes a write of n bytes to the database file that is not a checkpoint's.
+// Direct notes a write of n bytes to the database file by anything but a checkpoint.
 func (l *Ledger) Direct(off int64, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -125,7 +123,7 @@ func (l *Ledger) Direct(off int64, n int) {
 	l.fresh.AddRange(uint64(first), uint64(last)+1)
 }
 
-// DirectTruncate notes a truncation of the database file that is not a checkpoint's.
+// DirectTruncate notes a truncation of the database file by anything but a checkpoint.
 func (l *Ledger) DirectTruncate(size int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,17 +139,17 @@ func (l *Ledger) Clean() bool {
 	return !l.all() && !l.assumed && l.dirty.IsEmpty() && l.inFlight == nil
 }
 
-// NeedAll makes every page dirty for a reason that the replica gives, "" for one that
-// goes without saying.
+// NeedAll makes every page dirty for a reason that the replica gives, "" for an obvious
+// reason.
 func (l *Ledger) NeedAll(reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.floor, l.reason, l.assumed = 0, reason, false
 }
 
-// Holds says that the database, as it was opened, holds the replica's newest file: it
-// lacks no page but those that changed since. Which ones changed since an older file does
-// not tell that: the newest one may have undone what the older one has.
+// Holds notes that the database, as it was opened, holds the replica's newest file: the
+// replica lacks only pages that changed since. The changes since an older file do not
+// show that: the newest file may have undone changes of the older file.
 func (l *Ledger) Holds() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -162,8 +160,8 @@ func (l *Ledger) Holds() {
 	l.appendState()
 }
 
-// SameWAL reports whether the WAL at a boundary is the one that the database was opened
-// with, or the first one since if there was none.
+// SameWAL reports whether the WAL at a boundary is the WAL with which the database was
+// opened, or the first WAL since if there was none.
 func (l *Ledger) SameWAL(found wal.Found, at format.WALIndex) bool {
 	if found.Last > 0 {
 		return at.MxFrame >= found.Last && at.Salt == found.WAL.Salt
@@ -176,9 +174,8 @@ func (l *Ledger) SameWAL(found wal.Found, at format.WALIndex) bool {
 	return l.resets <= 1 && at.Salt == l.epoch
 }
 
-// SetPageSize is told the page size of the database, and of the replica's newest
-// file, 0 for none. It changes only outside of WAL mode, where nobody follows which
-// pages change.
+// SetPageSize sets the page size of the database, and of the replica's newest file, 0 for
+// none. It changes only outside of WAL mode, where the changed pages are not tracked.
 func (l *Ledger) SetPageSize(size, replica uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -192,7 +189,7 @@ func (l *Ledger) SetPageSize(size, replica uint32) {
 	l.pageSize = size
 }
 
-// Distrust notes that what is written may not be synced. It reports whether that is new.
+// Distrust notes that writes may not be synced. It reports whether that is new.
 func (l *Ledger) Distrust() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -216,7 +213,7 @@ func (l *Ledger) Behind() (commits, pages, bytes int64) {
 			return 0, 0, 0
 		}
 	}
-	if at.NPage == 0 { // nothing was written to the WAL: the file is the database
+	if at.NPage == 0 { // the WAL was never written: the file is the database
 		at.PageSize, at.NPage = fileSize(l.path)
 	}
 	pages = int64(l.dirty.GetCardinality())
@@ -232,7 +229,7 @@ func (l *Ledger) Behind() (commits, pages, bytes int64) {
 	commits = int64(int32(at.Change - l.shipped))
 	switch {
 	case commits >= 0:
-	case pages > 0: // SQLite's recovery of the index began to count anew
+	case pages > 0: // SQLite's recovery of the index restarted its count
 		commits = max(1, int64(at.Change))
 	default:
 		commits = 0
@@ -240,8 +237,8 @@ func (l *Ledger) Behind() (commits, pages, bytes int64) {
 	return commits, pages, pages * int64(cmp.Or(l.pageSize, at.PageSize))
 }
 
-// Boundary returns the end of the newest committed transaction. It reports false if that
-// is not known.
+// Boundary returns the end of the newest committed transaction. It reports false if it is
+// unknown.
 func (l *Ledger) Boundary() (at format.WALIndex, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -252,7 +249,7 @@ func (l *Ledger) Boundary() (at format.WALIndex, ok bool) {
 	return at, err == nil
 }
 
-// Unscanned reports whether the WAL that a database was opened with has commits that no
+// Unscanned reports whether the WAL with which a database was opened has commits that no
 // cut has seen.
 func (l *Ledger) Unscanned(found wal.Found) bool {
 	l.mu.Lock()
@@ -260,15 +257,15 @@ func (l *Ledger) Unscanned(found wal.Found) bool {
 	return found.Last > l.scanned
 }
 
-// A Taken is what a cut took from the dirty set.
+// A Taken holds the pages that a cut took from the dirty set.
 type Taken struct {
 	pages *roaring.Bitmap
 	floor uint32
 }
 
-// Pages returns the pages that a cut must hold: those that changed, and every page
-// between the least size since the last cut and the new one, which may have grown
-// without a frame.
+// Pages returns the pages that a cut must hold: the changed pages, and every page between
+// the smallest size since the last cut and the new size, since the database may have
+// grown without a frame.
 func (t Taken) Pages(pageSize, nPage uint32) *roaring.Bitmap {
 	pages := t.pages.Clone()
 	if t.floor < nPage {
@@ -280,7 +277,7 @@ func (t Taken) Pages(pageSize, nPage uint32) *roaring.Bitmap {
 	return pages
 }
 
-// Whole reports whether nothing is known of what changed.
+// Whole reports whether the changes are unknown.
 func (t Taken) Whole() bool { return t.floor == 0 }
 
 // Lacks returns the pages that the replica lacks of a database of nPage pages, as far as
@@ -304,14 +301,14 @@ func (l *Ledger) Take(nPage uint32) *Taken {
 	return l.inFlight
 }
 
-// Drop ends a cut that holds nothing.
+// Drop ends a cut without changes.
 func (l *Ledger) Drop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inFlight = nil
 }
 
-// Abandon ends a cut that the replica does not have. What it took is dirty again.
+// Abandon ends a cut that the replica does not have. Its pages are dirty again.
 func (l *Ledger) Abandon() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -14,8 +14,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// walOf returns a WAL with one frame for each page; commits are the sizes in its
-// frames.
+// walOf returns a WAL with one frame for each page; commits are the sizes in its frames.
 func walOf(salt format.Salt, pages []uint32, commits ...uint32) []byte {
 	header := format.WALHeader{PageSize: 512, Salt: salt}
 	b := header.AppendTo(nil)
@@ -46,9 +45,8 @@ func requireDirty(t *testing.T, l *Ledger, want ...uint32) {
 
 var saltA, saltB = format.Salt{1}, format.Salt{2}
 
-// A checkpoint that truncates resets the WAL index before the WAL. What is
-// committed in the epoch and not scanned is in the database file then, and
-// nothing but the WAL tells what it is.
+// A checkpoint that truncates resets the WAL index before the WAL. Then the unscanned
+// commits of the epoch are in the database file, and only the WAL shows their pages.
 func TestBoundaryOfResetIndex(t *testing.T) {
 	log := bytes.NewReader(walOf(saltA, []uint32{1, 2, 3, 4}))
 	l := clean(saltA, 2)
@@ -58,7 +56,7 @@ func TestBoundaryOfResetIndex(t *testing.T) {
 	requireDirty(t, l, 3, 4)
 }
 
-// The same, where the epoch is another's: nothing tells what changed.
+// The same, but the epoch is another process's: nothing shows the changes.
 func TestBoundaryOfUnseenReset(t *testing.T) {
 	for name, log := range map[string][]byte{
 		"other epoch": walOf(saltB, []uint32{1}),
@@ -76,8 +74,8 @@ func TestBoundaryOfUnseenReset(t *testing.T) {
 	}
 }
 
-// A reset folds every frame of the epoch, committed or not, and none of an older
-// one's.
+// A reset folds every frame of the epoch, committed or not, and no frame of an older
+// epoch.
 func TestFold(t *testing.T) {
 	log := walOf(saltA, []uint32{1, 2, 3, 4, 5}, 0, 50, 0, 9)
 	log = append(log, walOf(saltB, []uint32{6})[format.WALHeaderSize:]...)
@@ -102,7 +100,7 @@ func TestFailedReset(t *testing.T) {
 	requireDirty(t, l, 2, 3)
 }
 
-// A reset between two batches of a scan makes the rest dirty.
+// A reset between two batches of a scan makes the remaining pages dirty.
 func TestResetDuringScan(t *testing.T) {
 	pages := make([]uint32, scanBatch+10)
 	for i := range pages {
@@ -124,8 +122,8 @@ func TestResetDuringScan(t *testing.T) {
 	requireDirty(t, l, pages...)
 }
 
-// A cut holds every page between the least size since the last one and its own,
-// and neither the lock page nor what is beyond its end.
+// A cut holds every page between the smallest size since the last cut and its own size,
+// but neither the lock page nor pages beyond its end.
 func TestSet(t *testing.T) {
 	lock := format.LockPage(65536)
 	for _, test := range []struct {
@@ -161,12 +159,12 @@ func TestDirect(t *testing.T) {
 	}
 }
 
-// A large cut begins when the WAL has just begun anew, if that is soon.
+// A large cut waits for a reset of the WAL, if the reset comes soon.
 func TestAwaitCut(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		pages uint64
-		reset time.Duration // from when on, 0 for none
+		reset time.Duration // time of the reset, 0 for none
 		want  time.Duration
 	}{
 		{"small", largeCut/512 - 1, time.Millisecond, 0},

@@ -8,8 +8,8 @@ import (
 	"github.com/walvfs/walvfs/shipper"
 )
 
-// find returns what is known of a file of the replica, nil if this copy neither
-// wrote it nor was restored from it.
+// find returns the mark of a file of the replica, nil if this copy neither wrote it nor
+// was restored from it.
 func find(r *statefile.Record, pos shipper.Position) *statefile.Mark {
 	is := func(mark statefile.Mark) bool { return mark.TXID == pos.TXID && mark.Checksum == pos.Checksum }
 	if r.Acked != nil && is(*r.Acked) {
@@ -21,8 +21,8 @@ func find(r *statefile.Record, pos shipper.Position) *statefile.Mark {
 	return nil
 }
 
-// Find returns what is known of a file of the replica. It reports false if this copy
-// neither wrote it nor was restored from it.
+// Find returns the mark of a file of the replica. It reports false if this copy neither
+// wrote it nor was restored from it.
 func (l *Ledger) Find(pos shipper.Position) (mark statefile.Mark, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -32,7 +32,7 @@ func (l *Ledger) Find(pos shipper.Position) (mark statefile.Mark, ok bool) {
 	return mark, false
 }
 
-// NodeID is this copy's.
+// NodeID returns this copy's node ID.
 func (l *Ledger) NodeID() uint64 { return l.record.NodeID } // it never changes
 
 // Newest returns the position of the newest file that the replica is known to have, zero
@@ -46,12 +46,12 @@ func (l *Ledger) Newest() shipper.Position {
 	return shipper.Position{TXID: l.record.Acked.TXID, Checksum: l.record.Acked.Checksum}
 }
 
-// know remembers the newest file that the replica has. l.mu must be held.
+// know notes the newest file that the replica has. l.mu must be held.
 func (l *Ledger) know(acked statefile.Mark) {
 	l.record.Acked, l.record.Intents = &acked, statefile.After(l.record.Intents, acked)
 }
 
-// Recognized remembers the replica's tip, which the database goes on from.
+// Recognized notes the replica's tip, from which the database continues.
 func (l *Ledger) Recognized(tip statefile.Mark) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -63,20 +63,20 @@ func (l *Ledger) Recognized(tip statefile.Mark) {
 	l.appendState()
 }
 
-// Keep writes the state file. What a comparison proved is worth it: it took a download, and
-// proves nothing any more once something was committed and checkpointed.
+// Keep writes the state file. The result of a comparison is worth it: it took a download,
+// and proves nothing any more after a commit and a checkpoint.
 func (l *Ledger) Keep() { l.save() }
 
-// Forget remembers that the replica has nothing.
+// Forget notes that the replica is empty.
 func (l *Ledger) Forget() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.goesOn = true
 	l.record.Acked, l.record.Intents = nil, nil
-	l.file.Close() // its first line says more
+	l.file.Close() // its first line still has the marks
 }
 
-// Decided forgets that the disk has lost commits.
+// Decided clears the note that the disk has lost commits.
 func (l *Ledger) Decided() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,13 +86,13 @@ func (l *Ledger) Decided() {
 	}
 }
 
-// mostIntents bounds the state file: so many runs in a row were ended during an
-// upload of one TXID.
+// mostIntents bounds the state file: so many runs in a row ended during an upload of one
+// TXID.
 const mostIntents = 100
 
-// Intend remembers durably what is about to be uploaded, cut at a boundary. The disk need
-// not have the WAL up to there yet. A state that is appended takes half the time of a
-// file that is written as a whole.
+// Intend durably notes the file that is about to be uploaded, cut at a boundary. The disk
+// need not have the WAL up to there yet. Appending a state takes half the time of writing
+// a whole file.
 func (l *Ledger) Intend(mark statefile.Mark, at format.WALIndex) {
 	if at.MxFrame > 0 {
 		mark.Epoch, mark.End = at.Salt, statefile.Frame{Number: at.MxFrame, Checksum: at.FrameChecksum}
@@ -118,7 +118,7 @@ func (l *Ledger) Intend(mark statefile.Mark, at format.WALIndex) {
 // mostTrail bounds the state file.
 const mostTrail = 16
 
-// Ack ends a cut that the replica has, and remembers that.
+// Ack ends a cut that the replica has, and notes it.
 func (l *Ledger) Ack(mark statefile.Mark, at format.WALIndex) {
 	l.mu.Lock()
 	if at.MxFrame > 0 && at.Salt == l.epoch {
@@ -131,11 +131,11 @@ func (l *Ledger) Ack(mark statefile.Mark, at format.WALIndex) {
 	l.record.Restored, l.record.Rewind = false, false
 	l.mu.Unlock()
 	if restored {
-		l.save() // the file says so in its first line
+		l.save() // the first line of the file says that it was restored
 	}
 }
 
-// cutAt notes a frame that the replica was cut at. l.mu must be held.
+// cutAt notes a frame at which the replica was cut. l.mu must be held.
 func (l *Ledger) cutAt(end statefile.Frame) {
 	l.trail = append(l.trail[max(0, len(l.trail)+1-mostTrail):], end)
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/continuity"
 )
 
-// Open returns the ledger of a database, which must not be written to before. It goes on
-// from the state file if the inspection proves that it can. If not, it notes what changes
-// from now on, in case that the replica proves to hold the database as it is.
+// Open returns the ledger of a database that has no writers yet. It continues from the
+// state file if the inspection proves that it can. If not, it notes the changes from now
+// on, in case the replica proves to hold the database as it was opened.
 func Open(i Inspection, replica string) *Ledger {
 	l := newLedger(i.path)
 	l.record = i.side
@@ -24,7 +24,7 @@ func Open(i Inspection, replica string) *Ledger {
 		l.resume(i)
 	case continuity.DiskLost:
 		l.assume(i)
-		// The application's next commits make it hard to tell.
+		// The application's next commits would hide the loss.
 		if !l.record.DiskLost {
 			l.record.DiskLost = true
 			l.save()
@@ -33,17 +33,17 @@ func Open(i Inspection, replica string) *Ledger {
 		l.assume(i)
 	}
 	if len(i.lacked) > 0 && i.Record == continuity.OwnFile {
-		l.save() // once the WAL has begun anew, nothing tells any more
+		l.save() // after a reset of the WAL, no file shows it any more
 	}
 	return l
 }
 
-// resume goes on from the state that an earlier run left.
+// resume continues from the state that an earlier run left.
 func (l *Ledger) resume(i Inspection) {
 	s := i.side.State
 	l.goesOn = true
 	l.epoch, l.scanned, l.checksum = i.at.epoch, i.at.scanned, i.at.checksum
-	l.dirty, _ = s.Pages() // which the inspection has decoded
+	l.dirty, _ = s.Pages() // the inspection has decoded them
 	l.floor, l.pageSize = s.Floor, s.PageSize
 	if l.epoch == s.Epoch {
 		l.trail = s.Trail
@@ -56,8 +56,8 @@ func (l *Ledger) resume(i Inspection) {
 	}
 }
 
-// assume begins with what the files hold: all frames of the WAL are dirty, and what
-// changes from now on. If they cannot be read, every page is.
+// assume begins with the content of the files: all frames of the WAL and later changes
+// are dirty. If the files cannot be read, every page is dirty.
 func (l *Ledger) assume(i Inspection) {
 	f := i.Found
 	pageSize := f.WAL.PageSize
@@ -74,7 +74,7 @@ func (l *Ledger) assume(i Inspection) {
 }
 
 // fileSize reads the page size and the number of pages of a database file, zeros if it is
-// none.
+// not a database.
 func fileSize(path string) (pageSize, pages uint32) {
 	f, err := os.Open(path)
 	if err != nil {

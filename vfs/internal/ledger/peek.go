@@ -2,7 +2,7 @@ package ledger
 
 import "github.com/RoaringBitmap/roaring/v2"
 
-// A Peek is what a ledger knows. It is for tests.
+// A Peek is a ledger's state, for tests.
 type Peek struct {
 	Dirty       *roaring.Bitmap
 	Floor       uint32 // 0: every page is dirty
@@ -11,7 +11,7 @@ type Peek struct {
 	Watches     int
 }
 
-// Peek takes no lock, so that a test can look from within a reset, which holds it.
+// Peek takes no lock, so that a test can call it during a reset, which holds the lock.
 func (l *Ledger) Peek() Peek {
 	return Peek{l.dirty, l.floor, l.scanned, l.own.size.Load(), l.own.least.Load(), len(l.watches)}
 }

@@ -10,16 +10,15 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/wal"
 )
 
-// A cut of so many bytes takes more than a moment to read. It had better begin when the
-// WAL has just begun anew: a writer that never pauses fills it in some 10 ms, and the
-// cut is read before that.
+// A cut of so many bytes takes more than a moment to read. It should begin just after a
+// reset of the WAL: a writer that never pauses fills the WAL in some 10 ms, and the cut
+// is read before that.
 const (
 	largeCut   = 2 << 20
 	anewWithin = 15 * time.Millisecond
 )
 
-// AwaitCut waits a moment for the WAL to begin anew, if the next cut is known to be
-// large.
+// AwaitCut waits a moment for a reset of the WAL, if the next cut is known to be large.
 func (l *Ledger) AwaitCut(ctx context.Context) {
 	l.mu.Lock()
 	large := l.dirty.GetCardinality()*uint64(l.pageSize) >= largeCut
@@ -29,7 +28,7 @@ func (l *Ledger) AwaitCut(ctx context.Context) {
 	}
 }
 
-// AwaitAnew waits a moment for the WAL to begin anew.
+// AwaitAnew waits a moment for a reset of the WAL.
 func (l *Ledger) AwaitAnew(ctx context.Context) {
 	l.mu.Lock()
 	if l.anew == nil {
@@ -44,12 +43,11 @@ func (l *Ledger) AwaitAnew(ctx context.Context) {
 	}
 }
 
-// scanBatch is how many frames are looked at while a reset has to wait.
+// scanBatch is how many frames are read while a reset must wait.
 const scanBatch = 1024
 
-// Scan makes dirty what was committed up to the boundary, and brings the frame
-// index there. It must be called in a read transaction that began before the
-// boundary was read.
+// Scan makes dirty the pages committed up to the boundary, and extends the frame index to
+// it. It must be called in a read transaction that began before the boundary was read.
 func (l *Ledger) Scan(log io.ReaderAt, to format.WALIndex, x *wal.FrameIndex) error {
 	done, err := l.adopt(log, to, x)
 	for !done && err == nil {
@@ -58,8 +56,8 @@ func (l *Ledger) Scan(log io.ReaderAt, to format.WALIndex, x *wal.FrameIndex) er
 	return err
 }
 
-// adopt compares the epoch with the boundary's. It reports true if there are no
-// frames to scan.
+// adopt compares the epoch with the boundary's. It reports true if there are no frames to
+// scan.
 func (l *Ledger) adopt(log io.ReaderAt, to format.WALIndex, x *wal.FrameIndex) (done bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -68,8 +66,8 @@ func (l *Ledger) adopt(log io.ReaderAt, to format.WALIndex, x *wal.FrameIndex) (
 		return false, err
 	}
 	if to.MxFrame == 0 {
-		// All that the WAL ever held is in the database file. Its header may be
-		// the epoch's still: the next commit rewrites it.
+		// All content of the WAL is in the database file. The WAL's header may still be
+		// the epoch's: the next commit rewrites it.
 		switch {
 		case salt != l.epoch, salt.IsZero() && to.Change != l.change:
 			l.resync(wal.ErrReset.Error())
@@ -86,7 +84,7 @@ func (l *Ledger) adopt(log io.ReaderAt, to format.WALIndex, x *wal.FrameIndex) (
 		return false, wal.ErrMoved
 	}
 	if l.epoch != salt {
-		// Every page is dirty, so nothing depends on which ones the frames name.
+		// Every page is dirty, so it does not matter which pages the frames name.
 		l.resync(wal.ErrReset.Error())
 		l.closed = nil
 		l.begin(salt)
@@ -98,15 +96,15 @@ func (l *Ledger) adopt(log io.ReaderAt, to format.WALIndex, x *wal.FrameIndex) (
 	return x.UpTo >= to.MxFrame, nil
 }
 
-// scanSome looks at the next frames up to the boundary.
+// scanSome reads the next frames up to the boundary.
 func (l *Ledger) scanSome(log io.ReaderAt, to format.WALIndex, x *wal.FrameIndex) (done bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var b [format.FrameHeaderSize]byte
 	for range scanBatch {
 		if x.UpTo >= to.MxFrame || l.epoch != to.Salt {
-			// Another epoch means that a reset came in between: it has made the
-			// rest dirty, and everything is in the database file.
+			// Another epoch means that a reset came in between: it has made the remaining
+			// pages dirty, and all content is in the database file.
 			return true, nil
 		}
 		n := x.UpTo + 1

@@ -6,7 +6,7 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile"
 )
 
-// state describes what the replica may not have. l.mu must be held.
+// state describes the pages that the replica may not have. l.mu must be held.
 func (l *Ledger) state() statefile.State {
 	dirty := l.dirty
 	if l.inFlight != nil {
@@ -15,7 +15,7 @@ func (l *Ledger) state() statefile.State {
 	return withPages(l.outline(), dirty)
 }
 
-// outline is the state but for its pages. l.mu must be held.
+// outline returns the state without its pages. l.mu must be held.
 func (l *Ledger) outline() statefile.State {
 	s := statefile.State{
 		Acked:    l.record.Acked,
@@ -52,8 +52,8 @@ func withPages(s statefile.State, dirty *roaring.Bitmap) statefile.State {
 	return s
 }
 
-// appendState adds the whole state to the state file, not durably: what cannot be
-// written is not matched by the WAL at the next open. l.mu must be held.
+// appendState adds the whole state to the state file, not durably: if the write fails,
+// the WAL does not match the file at the next open. l.mu must be held.
 func (l *Ledger) appendState() {
 	l.settle()
 	l.told++
@@ -61,7 +61,7 @@ func (l *Ledger) appendState() {
 	l.fresh.Clear()
 }
 
-// appendMore adds a state that has the pages of the one before, and some more: an
+// appendMore adds a state that has the pages of the state before, and more pages: the
 // application waits for it, and the set may be large. l.mu must be held.
 func (l *Ledger) appendMore(s statefile.State) {
 	l.told++
@@ -75,11 +75,11 @@ func (l *Ledger) appendMore(s statefile.State) {
 	l.fresh.Clear()
 }
 
-// draftTries is how often a draft is made beside an application that resets its
-// WAL meanwhile, before it is made to wait.
+// draftTries is how many drafts are made while the application keeps resetting its WAL,
+// before the application must wait.
 const draftTries = 3
 
-// save writes the state file durably as a whole. Without it, replication resumed, but a
+// save writes the whole state file durably. Without it, replication would continue, but a
 // crash would make the replica a stranger's. l.mu must not be held.
 func (l *Ledger) save() {
 	for try := range draftTries + 1 {
@@ -97,7 +97,7 @@ func (l *Ledger) save() {
 	}
 }
 
-// warn has the first failure be logged. l.mu must not be held.
+// warn keeps the first failure for the log. l.mu must not be held.
 func (l *Ledger) warn(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -107,7 +107,7 @@ func (l *Ledger) warn(err error) {
 }
 
 // trySave reports false if a state was appended meanwhile, as at each reset of the WAL:
-// the one that was written is not the newest.
+// then the written state is not the newest.
 func (l *Ledger) trySave(locked bool) (done bool, err error) {
 	l.mu.Lock()
 	l.settle()
@@ -131,9 +131,9 @@ func (l *Ledger) trySave(locked bool) (done bool, err error) {
 	return true, draft.Publish()
 }
 
-// Close writes down how the database was left, and closes the state file. If nobody has
-// judged that the database goes on from the replica, the file stays as it was found: a
-// record of this file with the marks of another one would let a copy pass for it.
+// Close saves the final state of the database, and closes the state file. If the database
+// was not judged to continue the replica, the file stays unchanged: a record of this file
+// with the marks of another file would let a copy pass for it.
 func (l *Ledger) Close() {
 	l.mu.Lock()
 	known := l.goesOn && (l.record.Acked != nil || len(l.record.Intents) > 0)
@@ -144,7 +144,7 @@ func (l *Ledger) Close() {
 	l.Discard()
 }
 
-// Discard closes the state file as it is.
+// Discard closes the state file without writing to it.
 func (l *Ledger) Discard() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -8,17 +8,17 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// A Watch knows which pages of a copy are as the database has them. The copy is made
-// ahead of a cut, in slices that have a boundary each:
+// A Watch tracks which pages of a copy still equal the database. The copy is made ahead
+// of a cut, in slices that have a boundary each:
 //
 //	slice    Resets ─ boundary ─ Scan ─ Copying(pages) ─ read
 //	ledger   a frame, a smaller size, a write past the WAL, a reset by others ─▶ stale
-//	cut      boundary ─ Scan ─ Stale(pages) ─ read those again
+//	cut      boundary ─ Scan ─ Stale(pages) ─ read them again
 //
 // A frame that is never committed makes its page stale, too, which is harmless.
 type Watch struct {
 	l       *Ledger
-	current *roaring.Bitmap // pages that nobody wrote since their slice; l.mu guards it
+	current *roaring.Bitmap // pages without a write since their slice; l.mu guards it
 }
 
 // Watch begins a watch of a copy that has no pages. It ends with [Watch.Close].
@@ -37,18 +37,18 @@ func (w *Watch) Close() {
 	w.l.watches = slices.DeleteFunc(w.l.watches, func(other *Watch) bool { return other == w })
 }
 
-// Resets counts the resets that this process made. [Watch.Copying] is told the count from
-// before the boundary was read.
+// Resets counts the resets that this process made. Pass the count from before the
+// boundary was read to [Watch.Copying].
 func (l *Ledger) Resets() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.resetsMade
 }
 
-// Copying tells that pages are about to be read at a boundary that [Ledger.Scan] has
-// reached. It reports false, and nothing has changed, unless the boundary is where the
-// ledger is: what it noted beyond that, it does not note again. Then the slice needs
-// another boundary.
+// Copying notes that pages are about to be read at a boundary that [Ledger.Scan] has
+// reached. It reports false, and changes nothing, unless the ledger is at the boundary:
+// the ledger does not note changes again that it noted beyond the boundary. Then the
+// slice needs another boundary.
 func (w *Watch) Copying(pages []uint32, at format.WALIndex, resets int) bool {
 	l := w.l
 	l.mu.Lock()
@@ -60,7 +60,7 @@ func (w *Watch) Copying(pages []uint32, at format.WALIndex, resets int) bool {
 	return true
 }
 
-// Missed tells that pages were not read after all.
+// Missed notes that pages were not read after all.
 func (w *Watch) Missed(pages []uint32) {
 	w.l.mu.Lock()
 	defer w.l.mu.Unlock()
@@ -69,19 +69,19 @@ func (w *Watch) Missed(pages []uint32) {
 	}
 }
 
-// Stale returns those of some pages that the copy does not have as the database has them:
-// a cut at a boundary that [Ledger.Scan] has reached must read them.
+// Stale returns the pages of a set whose copies may differ from the database: a cut at a
+// boundary that [Ledger.Scan] has reached must read them.
 func (w *Watch) Stale(pages *roaring.Bitmap) *roaring.Bitmap {
 	w.l.mu.Lock()
 	defer w.l.mu.Unlock()
 	return roaring.AndNot(pages, w.current)
 }
 
-// follows reports whether it matters which pages change. l.mu must be held.
+// follows reports whether the ledger must track which pages change. l.mu must be held.
 func (l *Ledger) follows() bool { return !l.all() || len(l.watches) > 0 }
 
-// sized notes that the database had so many pages. What it had beyond them, it may have
-// again without a frame. l.mu must be held.
+// sized notes that the database had so many pages. Pages beyond them may come back
+// without a frame. l.mu must be held.
 func (l *Ledger) sized(pages uint32) {
 	l.floor = min(l.floor, pages)
 	for _, w := range l.watches {
@@ -89,8 +89,7 @@ func (l *Ledger) sized(pages uint32) {
 	}
 }
 
-// lost makes every copy stale: something was written that nobody followed. l.mu must be
-// held.
+// lost makes every copy stale: the ledger missed a write. l.mu must be held.
 func (l *Ledger) lost() {
 	for _, w := range l.watches {
 		w.current.Clear()

@@ -21,7 +21,7 @@ type watched struct {
 	log   []byte
 }
 
-// watch returns a ledger that is at the end of a WAL of two commits, of pages 1 and 2.
+// watch returns a ledger at the end of a WAL of two commits, of pages 1 and 2.
 func watch(t *testing.T) *watched {
 	w := &watched{Ledger: clean(saltA, 0), t: t, log: walOf(saltA, []uint32{1, 2}, 100, 100)}
 	w.pageSize = 512
@@ -56,7 +56,7 @@ func (w *watched) scan(frames uint32) {
 	}
 }
 
-// commit appends frames of pages, the last of which makes the database so large.
+// commit appends frames of pages. The last frame sets the size of the database.
 func (w *watched) commit(size uint32, pages ...uint32) {
 	salt, _, _ := wal.Salt(bytes.NewReader(w.log))
 	sizes := make([]uint32, len(pages))
@@ -64,7 +64,7 @@ func (w *watched) commit(size uint32, pages ...uint32) {
 	w.log = append(w.log, walOf(salt, pages, sizes...)[format.WALHeaderSize:]...)
 }
 
-// reset has the WAL begin anew, as this process does that.
+// reset restarts the WAL, as this process does it.
 func (w *watched) reset(next format.Salt) {
 	w.t.Helper()
 	if err := w.Reset(bytes.NewReader(w.log), next, done); err != nil {
@@ -73,7 +73,7 @@ func (w *watched) reset(next format.Salt) {
 	w.log = walOf(next, nil)
 }
 
-// requireStale fails unless these pages of the copy are stale, and no other ones.
+// requireStale fails unless exactly these pages of the copy are stale.
 func (w *watched) requireStale(want ...uint32) {
 	w.t.Helper()
 	all := roaring.New()
@@ -90,11 +90,12 @@ func (w *watched) requireAllStale() {
 	w.requireStale(all.ToArray()...)
 }
 
-// What is committed after a slice is stale, whether a scan finds it or a reset does.
+// Pages committed after a slice are stale, whether a scan finds the commit or a reset
+// does.
 func TestWatchFrames(t *testing.T) {
 	w := watch(t)
 	w.commit(100, 7, 8)
-	w.requireStale() // nobody has scanned that
+	w.requireStale() // the commit is not scanned yet
 	w.scan(4)
 	w.requireStale(7, 8)
 	w.commit(100, 9)
@@ -105,7 +106,7 @@ func TestWatchFrames(t *testing.T) {
 	w.requireStale(7, 8, 9, 10)
 }
 
-// Where every page is dirty, it still matters which ones change.
+// While every page is dirty, the watch still tracks which pages change.
 func TestWatchWhileAllIsDirty(t *testing.T) {
 	w := watch(t)
 	w.NeedAll("")
@@ -114,19 +115,19 @@ func TestWatchWhileAllIsDirty(t *testing.T) {
 	w.requireStale(7)
 }
 
-// A reset that comes between a slice's boundary and its pages has noted what was
-// committed in between: the slice must find another boundary.
+// A reset between a slice's boundary and its pages has noted the commits in between: the
+// slice must find another boundary.
 func TestWatchResetDuringSlice(t *testing.T) {
 	w := watch(t)
 	resets, before := w.Resets(), w.log
 	w.commit(100, 7)
 	w.reset(saltB)
-	w.log = before // where the boundary was read
+	w.log = before // the boundary was read here
 	pages, at := []uint32{7, 8}, w.at(2)
 	if w.watch.Copying(pages, at, resets) {
 		t.Error("a slice of the epoch before")
 	}
-	// The same, where the new epoch is as long as the boundary says.
+	// The same, but the new epoch is as long as the boundary says.
 	w = watch(t)
 	w.reset(saltB)
 	w.commit(100, 7, 8)
@@ -138,7 +139,7 @@ func TestWatchResetDuringSlice(t *testing.T) {
 	w.requireStale()
 }
 
-// A scan beyond a slice's boundary has noted what the slice does not have.
+// A scan beyond a slice's boundary has noted pages that the slice does not have.
 func TestWatchScanDuringSlice(t *testing.T) {
 	w := watch(t)
 	resets := w.Resets()
@@ -150,7 +151,7 @@ func TestWatchScanDuringSlice(t *testing.T) {
 	w.requireStale(7)
 }
 
-// What a smaller database did not have may be there again without a frame.
+// Pages that a smaller database did not have may come back without a frame.
 func TestWatchShrinkAndRegrowth(t *testing.T) {
 	shrink := func(w *watched) {
 		w.commit(97, 1)
@@ -166,14 +167,14 @@ func TestWatchShrinkAndRegrowth(t *testing.T) {
 	w.reset(saltB)
 	w.requireStale(1, 2, 98, 99, 100)
 
-	// A checkpoint truncates the file to what it has anyway.
+	// A checkpoint truncates the file to its current size.
 	w = watch(t)
 	w.DirectTruncate(100 * 512)
 	w.requireStale()
 	w.DirectTruncate(98 * 512)
 	w.requireStale(99, 100)
 
-	// The WAL index lists no sizes: this process's commits tell.
+	// The WAL index lists no sizes: this process's commits do.
 	w = watch(t)
 	w.Attach(indexOf(saltA, 2, 100, 7, 512))
 	w.beginTally()
@@ -185,7 +186,7 @@ func TestWatchShrinkAndRegrowth(t *testing.T) {
 	w.requireStale(1, 2, 98, 99, 100)
 }
 
-// After a reset by another process, nobody knows what has changed.
+// After a reset by another process, the changes are unknown.
 func TestWatchForeignReset(t *testing.T) {
 	w := watch(t)
 	w.log = walOf(saltB, []uint32{5}, 100)
@@ -193,7 +194,7 @@ func TestWatchForeignReset(t *testing.T) {
 	w.requireAllStale()
 
 	w = watch(t)
-	w.NeedAll("") // which is no reason to overlook it
+	w.NeedAll("") // the reset must still be noticed
 	w.log = walOf(saltB, []uint32{5}, 100)
 	w.scan(1)
 	w.requireAllStale()
@@ -204,7 +205,7 @@ func TestWatchForeignReset(t *testing.T) {
 	w.requireAllStale()
 }
 
-// The same if the WAL cannot be read, or is not all that was written.
+// The same holds if the WAL is unreadable or incomplete.
 func TestWatchIsLost(t *testing.T) {
 	for name, lose := range map[string]func(w *watched){
 		"unreadable":   func(w *watched) { w.Reset(broken{errors.New("no")}, saltB, done) },
@@ -231,7 +232,7 @@ func (b brokenFrames) ReadAt(p []byte, off int64) (int, error) {
 	return b.ReaderAt.ReadAt(p, off)
 }
 
-// Nothing is noted for a copy that is done with.
+// A closed watch notes nothing.
 func TestWatchClose(t *testing.T) {
 	w := watch(t)
 	other := w.Watch()
@@ -245,7 +246,7 @@ func TestWatchClose(t *testing.T) {
 	}
 }
 
-// What a slice had no time for is stale.
+// Pages that a slice had no time for are stale.
 func TestWatchMissed(t *testing.T) {
 	w := watch(t)
 	w.watch.Missed([]uint32{7, 50})

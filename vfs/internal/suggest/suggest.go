@@ -1,4 +1,4 @@
-// Package suggest finds the word that a misspelt one was meant to be.
+// Package suggest finds the word that a misspelt word was meant to be.
 package suggest
 
 // Nearest returns the word that a misspelt word probably stands for, or "".
@@ -12,8 +12,8 @@ func Nearest(word string, words []string) string {
 	return best
 }
 
-// distance counts the edits that lead from a to b: a byte that is inserted, removed,
-// replaced, or swapped with the next one.
+// distance counts the edits that lead from a to b: each inserts, removes or replaces a
+// byte, or swaps it with the next one.
 func distance(a, b string) int {
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {

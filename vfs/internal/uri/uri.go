@@ -1,5 +1,5 @@
-// Package uri has what the VFSes share in reading the URI of a database: the parameters
-// that others read, and how to answer one that is not known.
+// Package uri helps the VFSes to read the URI of a database: it lists the parameters of
+// other readers, and suggests a fix for an unknown parameter.
 package uri
 
 import (
@@ -11,24 +11,23 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/suggest"
 )
 
-// Parameters that others read.
+// Parameters that SQLite, its driver and other VFSs read.
 var (
 	SQLite = []string{"vfs", "mode", "cache", "psow", "nolock", "immutable", "modeof"}
 	Driver = []string{"_pragma", "_txlock", "_timefmt"}
 	Keys   = []string{"key", "hexkey", "textkey"} // of encrypting VFSs, and their pragmas
 
-	// storage are those of the storage drivers, which belong to the replica URL.
+	// storage lists the parameters of storage drivers, which belong to the replica URL.
 	storage = []string{"endpoint", "region", "forcePathStyle", "force-path-style", "sse", "sse-kms-key-id", "sse-customer-key-path", "storage-class", "request-payer"}
 )
 
-// Known is a parameter of a VFS, and the words that it may have as a value, nil if it
-// may have any text.
+// Known is a parameter of a VFS, with its possible values, nil if it accepts any text.
 type Known struct {
 	Name   string
 	Values []string
 }
 
-// Hint says what an unknown parameter was meant to be.
+// Hint suggests what an unknown parameter was meant to be.
 func Hint(name string, known []Known) string {
 	if slices.Contains(storage, name) {
 		return fmt.Sprintf("%s belongs to the replica URL: replica=s3://bucket/app%%3F%s=...", name, name)
@@ -63,7 +62,7 @@ func Hint(name string, known []Known) string {
 	return "walvfs has " + strings.Join(names, ", ")
 }
 
-// One returns the value of a parameter that a URI has, which must be one.
+// One returns the single value of a parameter of a URI.
 func One(name string, values []string) (string, error) {
 	for _, v := range values {
 		if v != values[0] {
@@ -76,7 +75,7 @@ func One(name string, values []string) (string, error) {
 	return values[0], nil
 }
 
-// IsTrue reports whether SQLite takes a value for true. In doubt it does.
+// IsTrue reports whether SQLite takes a value for true. In doubt it returns true.
 //
 // https://sqlite.org/c3ref/uri_boolean.html
 func IsTrue(value string) bool {
@@ -87,7 +86,7 @@ func IsTrue(value string) bool {
 	return value != "" && '0' <= value[0] && value[0] <= '9' && strings.Trim(value, "0") != ""
 }
 
-// Shown makes text fit to be part of an error.
+// Shown shortens and quotes text for an error message.
 func Shown(text string) string {
 	const most = 60
 	short := text

@@ -1,5 +1,5 @@
-// Package wal reads SQLite's write-ahead log beside the connections that write it:
-// what it holds when a database is opened ([Look]), the end of the newest commit
+// Package wal reads SQLite's write-ahead log while connections write to it:
+// its content when a database is opened ([Look]), the end of the newest commit
 // ([Boundary]), a read transaction without SQLite ([Mark]), and the content of pages at
 // a boundary ([Snapshot]).
 //
@@ -15,13 +15,13 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// ErrMoved: the WAL was reset after its boundary was read, which a read mark of 0
-// allows. There is another boundary to cut at.
+// ErrMoved means that the WAL was reset after its boundary was read, which a read mark of
+// 0 allows. The cut needs a new boundary.
 var ErrMoved = errors.New("the WAL was reset during a cut")
 
-// Boundary reads the end of the newest committed transaction from the WAL index.
-// It includes commits by other processes and excludes failed ones, which no write in
-// the WAL can tell apart.
+// Boundary reads the end of the newest committed transaction from the WAL index. It
+// includes commits by other processes and excludes failed commits, which look the same in
+// the WAL.
 //
 // https://sqlite.org/walformat.html#the_wal_index_file_format
 func Boundary(index io.ReaderAt) (format.WALIndex, error) {
@@ -62,7 +62,7 @@ func Salt(wal io.ReaderAt) (format.Salt, uint32, error) {
 // rebuilt at any time.
 type FrameIndex struct {
 	Epoch  format.Salt
-	UpTo   uint32            // frames in it
+	UpTo   uint32            // frames indexed
 	Newest map[uint32]uint32 // page to frame
 }
 

@@ -2,9 +2,9 @@ package wal
 
 import "encoding/binary"
 
-// fillChecksum does to a page what its checkpoint will do: go-sqlite3 takes 8 reserved
-// bytes a page for checksums, and fills them in when a page reaches the database file,
-// so that those in the WAL are stale.
+// fillChecksum changes a page as its checkpoint will: go-sqlite3 uses 8 reserved bytes of
+// each page for a checksum, and fills them in when the page reaches the database file, so
+// the checksums in the WAL are stale.
 //
 // https://sqlite.org/cksumvfs.html
 func fillChecksum(page []byte) {

@@ -7,18 +7,18 @@ import (
 	"sync"
 )
 
-// A Comparison finds out at which boundary a database held the pages that it is told of:
+// A Comparison finds out at which boundary a database held the pages passed to Page:
 // before the first frame of its WAL, or at one of the commits in it. Its methods are safe
 // for concurrent use.
 //
-// A page with frames 3 and 7 had three contents. If the second one is what was told, the
+// A page with frames 3 and 7 had three contents. If Page is passed the second content, the
 // boundary is at frame 3 to 6:
 //
 //	frame       0  1  2  3  4  5  6  7  8
 //	content     ─ file ─ ─── 3 ───── ─ 7 ─
 //	agree                +           -
 //
-// A boundary at which all pages agree is one that the database was at.
+// The database was at a boundary if all pages agree there.
 type Comparison struct {
 	print     *Fingerprint
 	filePages uint32              // size of the database before the first frame
@@ -26,13 +26,13 @@ type Comparison struct {
 	frames    map[uint32][]uint32 // by page, ascending
 
 	mu      sync.Mutex
-	agree   []int32 // by frame: how many more pages agree from there on
-	told    int32   // pages with frames
-	differs string  // why no boundary is left, "" if one may be
+	agree   []int32 // by frame: how many more pages agree from this frame on
+	told    int32   // compared pages that have frames
+	differs string  // why no boundary remains, "" if one may
 }
 
-// Compare begins a comparison. Boundaries from one frame up to another one count; 0 is that
-// of the database file, which has filePages pages.
+// Compare begins a comparison with the boundaries from frame first to frame last.
+// Boundary 0 is the database file, which has filePages pages.
 func (f *Fingerprint) Compare(first, last, filePages uint32) *Comparison {
 	last = min(last, uint32(len(f.frames)))
 	c := &Comparison{print: f, filePages: filePages, first: int(first), frames: map[uint32][]uint32{}, agree: make([]int32, last+2)}
@@ -42,7 +42,7 @@ func (f *Fingerprint) Compare(first, last, filePages uint32) *Comparison {
 	return c
 }
 
-// boundaries yields those at which the database had a size.
+// boundaries yields the boundaries at which the database had a size.
 func (c *Comparison) boundaries(pages uint32) func(yield func(frame int) bool) {
 	return func(yield func(int) bool) {
 		if c.first == 0 && c.filePages == pages && !yield(0) {
@@ -56,7 +56,7 @@ func (c *Comparison) boundaries(pages uint32) func(yield func(frame int) bool) {
 	}
 }
 
-// Page tells the content of a page. It reports false as soon as no boundary is left.
+// Page compares the content of a page. It reports false as soon as no boundary remains.
 func (c *Comparison) Page(pgno uint32, page []byte) bool {
 	hash := maphash.Bytes(c.print.seed, page)
 	frames := c.frames[pgno]
@@ -91,7 +91,7 @@ func (c *Comparison) Page(pgno uint32, page []byte) bool {
 	return any
 }
 
-// note has a page agree from a frame up to, and without, another one.
+// note makes a page agree from a frame up to, but excluding, another frame.
 func (c *Comparison) note(agrees bool, from, to uint32) {
 	last := uint32(len(c.agree) - 1)
 	if !agrees || from >= last {
@@ -105,8 +105,8 @@ func (c *Comparison) differ(pgno uint32) {
 	c.differs = fmt.Sprintf("page %d differs", pgno)
 }
 
-// Differs says how the database differs from one of so many pages, all of which were
-// told; "" if it was that at some boundary.
+// Differs describes how the database differs from one with so many pages, all of which
+// were compared; it returns "" if the database equaled it at some boundary.
 func (c *Comparison) Differs(pages uint32) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,8 +128,8 @@ func (c *Comparison) Differs(pages uint32) string {
 	return "it is not what the database was at any one commit in its WAL"
 }
 
-// overwritten reports whether what the file has of a page with frames may have been copied
-// from one of them. SQLite's recovery says of all frames that they may have been.
+// overwritten reports whether a checkpoint may have copied the file's content of a page
+// from one of its frames. After a recovery by SQLite, that is possible for all frames.
 func (f *Fingerprint) overwritten(pgno uint32, frames []uint32) bool {
 	return slices.ContainsFunc(frames, func(n uint32) bool {
 		return n <= f.copied && f.fileHas(pgno, f.frames[n-1].hash)

@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// A history is a database and what its WAL does to it.
+// A history is a database and the changes in its WAL.
 type history struct {
 	print  *Fingerprint
 	states map[int][]string // by boundary: the content of each page
 }
 
-// randomHistory has a database file of some pages and a WAL of some transactions.
+// randomHistory returns a database file of some pages and a WAL of some transactions.
 func randomHistory(rng *rand.Rand) history {
 	f := &Fingerprint{seed: maphash.MakeSeed()}
 	hash := func(s string) uint64 { return maphash.String(f.seed, s) }
@@ -29,7 +29,7 @@ func randomHistory(rng *rand.Rand) history {
 		state = all[:size]
 		for n := 1 + rng.IntN(3); n > 0; n-- {
 			page := rng.IntN(size)
-			state[page] = fmt.Sprint("content ", rng.IntN(3)) // some come back
+			state[page] = fmt.Sprint("content ", rng.IntN(3)) // some contents come back
 			fr := frame{page: uint32(page + 1), hash: hash(state[page])}
 			if n == 1 {
 				fr.commit = uint32(size)
@@ -49,7 +49,7 @@ func (h history) checkpoint(rng *rand.Rand) {
 		return
 	}
 	f.copied = uint32(rng.IntN(len(f.frames) + 1))
-	skip := uint32(rng.IntN(3)) // pages that it has not come to
+	skip := uint32(rng.IntN(3)) // pages that it has not reached
 	for _, fr := range f.frames[:f.copied] {
 		if skip > 0 && fr.page%3 == skip {
 			continue
@@ -88,8 +88,7 @@ func compare(f *Fingerprint, content []string, last, filePages int) string {
 	return c.Differs(uint32(len(content)))
 }
 
-// A database is found equal to what it was at each of its boundaries, and to nothing
-// that it never was.
+// A database equals each of its states at a boundary, and no other state.
 func TestComparison(t *testing.T) {
 	equal, hidden, differ := 0, 0, 0
 	for seed := range uint64(20000) {
@@ -108,7 +107,7 @@ func TestComparison(t *testing.T) {
 			} else {
 				equal++
 			}
-			// Two boundaries mixed, or one page changed.
+			// Mix two boundaries, or change one page.
 			mixed := append([]string(nil), state...)
 			for m := range h.states {
 				if i := rng.IntN(len(mixed)); i < len(h.states[m]) && rng.IntN(2) == 0 {
@@ -130,8 +129,8 @@ func TestComparison(t *testing.T) {
 	}
 }
 
-// What a checkpoint may have overwritten proves nothing, and commits after the last one
-// that counts do not count.
+// Pages that a checkpoint may have overwritten prove nothing, and commits after the last
+// boundary do not count.
 func TestComparisonBounds(t *testing.T) {
 	f := &Fingerprint{seed: maphash.MakeSeed()}
 	hash := func(s string) uint64 { return maphash.String(f.seed, s) }
@@ -154,7 +153,7 @@ func TestComparisonBounds(t *testing.T) {
 		{"ab", 0, 1, 2, []string{"a", "c"}, true},
 		{"ab", 0, 2, 2, []string{"a", "c"}, false},
 		{"ab", 0, 2, 2, []string{"d", "c"}, true},
-		{"ab", 2, 0, 2, []string{"a", "b"}, true}, // as after a recovery: nothing was copied
+		{"ab", 2, 0, 2, []string{"a", "b"}, true}, // as after a recovery: no frame was copied
 		{"ac", 1, 0, 2, []string{"a", "b"}, false},
 		{"ac", 1, 0, 2, []string{"a", "c"}, true},
 		{"ac", 1, 0, 0, []string{"a", "c"}, false},

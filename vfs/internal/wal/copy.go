@@ -10,24 +10,24 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile"
 )
 
-// copyBuffer is what a [Copy] reads at once, at most, in bytes.
+// copyBuffer is the number of bytes that a [Copy] reads at once, at most.
 const copyBuffer = 1 << 20
 
 var copyBuffers = sync.Pool{New: func() any { return new([copyBuffer]byte) }}
 
-// ErrNoRoom: the disk has less than twice the room that a copy needs. The application's
-// commits go first.
+// ErrNoRoom means that the disk has less than twice the room that a copy needs. The
+// application's commits have priority.
 var ErrNoRoom = errors.New("the disk has no room for a copy of the pages")
 
-// A Copy holds pages of a database in a file without a name, each one where the database
-// file has it. It is used by one goroutine at a time.
+// A Copy holds pages of a database in an unnamed file, each at its offset in the database
+// file. It is used by one goroutine at a time.
 type Copy struct {
 	PageSize uint32 // bytes
 	file     *os.File
 }
 
-// NewCopy returns a copy without pages, which is to hold so many bytes, in a file beside
-// the database. It ends with [Copy.Close].
+// NewCopy returns a copy without pages, in a file next to the database, with room for so
+// many bytes. It ends with [Copy.Close].
 func NewCopy(dir string, pageSize uint32, bytes int64) (*Copy, error) {
 	f, err := statefile.Temp(dir)
 	if err != nil {
@@ -39,8 +39,8 @@ func NewCopy(dir string, pageSize uint32, bytes int64) (*Copy, error) {
 	return &Copy{PageSize: pageSize, file: f}, nil
 }
 
-// Take copies pages, which are in ascending order, from a snapshot until a time, and some
-// of them in any case. It returns how many it copied.
+// Take copies pages from a snapshot, in ascending order, until a time, but at least one
+// run of pages. It returns how many it copied.
 func (c *Copy) Take(s *Snapshot, pages []uint32, until time.Time) (n int, err error) {
 	size := int(c.PageSize)
 	buffer := copyBuffers.Get().(*[copyBuffer]byte)
@@ -62,7 +62,7 @@ func (c *Copy) Take(s *Snapshot, pages []uint32, until time.Time) (n int, err er
 	return n, nil
 }
 
-// ReadPages reads consecutive pages that the copy has, as many as p has room for.
+// ReadPages reads consecutive pages of the copy, as many as fit into p.
 func (c *Copy) ReadPages(first uint32, p []byte) error {
 	if _, err := c.file.ReadAt(p, c.offset(first)); err != nil {
 		return fmt.Errorf("copy of page %d: %w", first, err)

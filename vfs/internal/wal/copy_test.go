@@ -29,8 +29,8 @@ func (n numbered) ReadAt(p []byte, off int64) (int, error) {
 
 func (numbered) Sync(vfs.SyncFlag) error { return nil }
 
-// A copy has each page that it was told to take, however long the runs are, and takes
-// some even if there is no time. Its file has no name, where the system allows that.
+// A copy has each page that it took, however long the runs are, and takes some pages even
+// without time. Its file has no name, where the system allows that.
 func TestCopy(t *testing.T) {
 	for _, size := range []uint32{512, 4096, 65536} {
 		dir := t.TempDir()

@@ -14,14 +14,14 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// A Fingerprint has a hash of each page of a database as it was at the commits that its
-// WAL holds, for comparing it with a replica however long that takes to download. It
-// takes 8 bytes of memory a page, and 16 a frame.
+// A Fingerprint has a hash of each page of a database at each commit in its WAL. It can
+// be compared with a replica however long the download takes. It needs 8 bytes of memory
+// for each page, and 16 for each frame.
 type Fingerprint struct {
 	At format.WALIndex
 
 	seed   maphash.Seed
-	file   []uint64 // by page number - 1: what the database file has
+	file   []uint64 // by page number - 1: page hashes of the database file
 	zero   uint64   // hash of a page that was never written
 	frames []frame  // of the WAL, up to the boundary
 	copied uint32   // frames that checkpoints may have copied to the database file
@@ -32,8 +32,8 @@ type frame struct {
 	hash         uint64
 }
 
-// Fingerprint reads a whole database at the snapshot's boundary. It needs the mark for
-// that time. The index tells how far checkpoints have come.
+// Fingerprint reads a whole database at the snapshot's boundary. The mark must be held
+// meanwhile. The index shows how far checkpoints have come.
 func (s *Snapshot) Fingerprint(ctx context.Context, index io.ReaderAt) (*Fingerprint, error) {
 	f := &Fingerprint{At: s.At, seed: maphash.MakeSeed()}
 	f.zero = maphash.Bytes(f.seed, make([]byte, s.At.PageSize))
@@ -47,7 +47,7 @@ func (s *Snapshot) Fingerprint(ctx context.Context, index io.ReaderAt) (*Fingerp
 }
 
 // readBackfill finds out how far checkpoints have come. If the WAL was reset meanwhile,
-// which a mark of 0 allows, they had come to its end, and the index does not say so.
+// which a mark of 0 allows, they had come to its end, but the index does not show it.
 func (f *Fingerprint) readBackfill(index io.ReaderAt) (err error) {
 	if f.copied, err = backfillAttempted(index); err != nil {
 		return err
@@ -59,8 +59,8 @@ func (f *Fingerprint) readBackfill(index io.ReaderAt) (err error) {
 	return err
 }
 
-// FingerprintFound is [Snapshot.Fingerprint] of a database that nobody has open, as it
-// was found.
+// FingerprintFound is [Snapshot.Fingerprint] of a database that no connection has open,
+// as Look found it.
 func FingerprintFound(ctx context.Context, database string, found Found) (*Fingerprint, error) {
 	main, err := os.Open(database)
 	if err != nil {
@@ -91,7 +91,7 @@ func FingerprintFound(ctx context.Context, database string, found Found) (*Finge
 	return f, f.readFile(ctx, s)
 }
 
-// boundary is what the index of the WAL would have.
+// boundary returns the boundary that the WAL index would have.
 func (f Found) boundary(main io.ReaderAt) (at format.WALIndex, err error) {
 	if f.Err != nil {
 		return at, f.Err
@@ -110,7 +110,7 @@ func (f Found) boundary(main io.ReaderAt) (at format.WALIndex, err error) {
 	return at, nil
 }
 
-// closedFile is a file that is not written to.
+// closedFile is a file without writers.
 type closedFile struct{ *os.File }
 
 func (closedFile) Sync(vfs.SyncFlag) error { return nil }
@@ -156,8 +156,8 @@ func (f *Fingerprint) readFile(ctx context.Context, s *Snapshot) error {
 	}
 }
 
-// backfillAttempted reads the number of frames that checkpoints have copied, or
-// begun to copy, to the database file.
+// backfillAttempted reads the number of frames that checkpoints have copied, or begun to
+// copy, to the database file.
 //
 // https://sqlite.org/walformat.html#the_walckptinfo_object
 func backfillAttempted(index io.ReaderAt) (uint32, error) {

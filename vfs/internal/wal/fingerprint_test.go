@@ -10,7 +10,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// readHook runs something before the first read.
+// readHook calls a function before the first read.
 type readHook struct {
 	io.ReaderAt
 	before func()
@@ -22,8 +22,8 @@ func (r *readHook) ReadAt(p []byte, off int64) (int, error) {
 	return r.ReaderAt.ReadAt(p, off)
 }
 
-// What a checkpoint has overwritten proves nothing, also if the WAL is reset before the
-// index is asked for it.
+// Pages that a checkpoint has overwritten prove nothing, even if the WAL is reset before
+// the index is read.
 func TestFingerprintAcrossReset(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.db")
 	conn, err := sqlite3.Open("file:" + path)

@@ -11,8 +11,8 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile"
 )
 
-// Found is what the files of a database hold when it is opened, before anybody
-// writes to them.
+// Found describes the files of a database when it is opened, before any connection writes
+// to them.
 type Found struct {
 	WAL   format.WALHeader // zero if there is no WAL, or an empty one
 	Last  uint32           // frames of it up to the last commit
@@ -24,7 +24,7 @@ type Found struct {
 	Settled bool
 }
 
-// Look reads a WAL through.
+// Look reads a whole WAL.
 func Look(database string) (f Found) {
 	var info fs.FileInfo
 	now := time.Now()
@@ -41,17 +41,17 @@ func Look(database string) (f Found) {
 		f.WAL, f.Last, _, err = format.LastCommit(wal)
 	}
 	if errors.Is(err, format.ErrWALHeader) {
-		return Found{Size: f.Size, MTime: f.MTime, Settled: f.Settled} // to SQLite, too, it is empty
+		return Found{Size: f.Size, MTime: f.MTime, Settled: f.Settled} // SQLite takes it for empty, too
 	}
 	f.Err = err
 	return f
 }
 
-// ErrReset: the WAL started over, and this process did not see it.
+// ErrReset means that the WAL started over, and this process did not see it.
 var ErrReset = errors.New("the WAL was reset outside of this VFS")
 
-// FrameChecksum reads the checksum of frame n of a WAL, zeros if the WAL ends before
-// it. It fails with [ErrReset] if the WAL is another one by now.
+// FrameChecksum reads the checksum of frame n of a WAL, zeros if the WAL ends before it.
+// It fails with [ErrReset] if the WAL has been reset.
 func FrameChecksum(database string, h format.WALHeader, n uint32) (sum [2]uint32, err error) {
 	wal, err := os.Open(database + "-wal")
 	if err != nil {
@@ -68,8 +68,8 @@ func FrameChecksum(database string, h format.WALHeader, n uint32) (sum [2]uint32
 	return format.ParseFrame(b[:]).Checksum, nil
 }
 
-// CutFrames returns the number of frames of a WAL up to the boundary that a file was
-// cut at. It reports false if the file was cut from another WAL.
+// CutFrames returns the number of frames of a WAL up to the boundary at which a file was
+// cut. It reports false if the file was cut from another WAL.
 func CutFrames(h format.LTXHeader, wal format.WALHeader) (frames int64, ok bool) {
 	if wal.Salt.IsZero() || h.WALSalt1 != wal.Salt.Salt1() || h.WALSalt2 != wal.Salt.Salt2() {
 		return 0, false

@@ -13,20 +13,19 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// A Mark is a read transaction of the WAL without SQLite: a shared lock on
-// one of the WAL index's five read marks. While a mark of slots 1 to 4 is locked,
-// checkpoints stop at its frame, and the WAL is not reset. Slot 0 is for when
-// everything is checkpointed: it stops checkpoints, but not a reset.
+// A Mark is a read transaction of the WAL without SQLite: a shared lock on one of the WAL
+// index's five read marks. While a mark of slots 1 to 4 is locked, checkpoints stop at
+// its frame, and the WAL is not reset. Slot 0 is used when everything is checkpointed: it
+// stops checkpoints, but not a reset.
 //
-// SQLite's own way to begin a read transaction takes the write lock for a moment
-// when it meets a commit that is just writing the index (walIndexReadHdr): of
-// 15,000 commits beside 400 cuts, one then failed with SQLITE_BUSY. This way
-// never does.
+// SQLite itself takes the write lock for a moment if it begins a read transaction while a
+// commit writes the index (walIndexReadHdr): of 15,000 commits during 400 cuts, one then
+// failed with SQLITE_BUSY. A Mark never takes that lock.
 //
 // https://sqlite.org/walformat.html#wal_locks
 type Mark struct {
 	shm    *os.File     // the lock belongs to this open file
-	repair func() error // has SQLite mend an index that gives no mark
+	repair func() error // makes SQLite repair an index that gives no mark
 	held   int64        // the locked byte, 0 for none
 }
 
@@ -43,28 +42,28 @@ func NewMark(db Database) (*Mark, error) {
 const (
 	shmBackfill = 96  // frames checkpointed
 	shmMarks    = 100 // five read marks
-	shmLocks    = 120 // eight lock bytes, of which the marks' begin at 3
+	shmLocks    = 120 // eight lock bytes; those of the marks begin at byte 3
 	shmReadLock = shmLocks + 3
-	shmDeadMan  = shmLocks + 8 // locked by everybody who has the index open
+	shmDeadMan  = shmLocks + 8 // locked by every connection that has the index open
 	shmMarkEnd  = shmMarks + 5*4
 )
 
-// markTries is how often a mark is tried, over some 200 ms. Whoever holds one
-// exclusively does so for microseconds, but for a checkpoint that truncates.
+// markTries is how often Begin tries to lock a mark, over some 200 ms. Another process
+// holds a mark exclusively only for microseconds, except for a checkpoint that truncates.
 const markTries = 200
 
-// ErrNoMark: every read mark is taken exclusively, or none is usable.
+// ErrNoMark means that every read mark is locked exclusively, or none is usable.
 var ErrNoMark = errors.New("no read mark of the WAL index can be locked")
 
-// Begin locks the best mark. It fails with ErrNoMark if none can be had.
+// Begin locks the best mark. It fails with ErrNoMark if it cannot lock any.
 func (m *Mark) Begin() error {
 	for try := range markTries {
 		if ok, err := m.try(); ok || err != nil {
 			return err
 		}
-		// A writer that died between the two copies of the index's header leaves
-		// one that only SQLite's recovery mends, and an index that was just made
-		// has no mark. A read of SQLite's own sees to both.
+		// A writer that died between the two copies of the index's header leaves an index
+		// that only SQLite's recovery repairs, and a new index has no mark. A read by
+		// SQLite itself fixes both.
 		if try == markTries/2 {
 			if err := m.repair(); err != nil {
 				return err
@@ -82,14 +81,14 @@ func (m *Mark) try() (ok bool, err error) {
 	}
 	index, err := format.ParseWALIndex(b[:])
 	if err != nil {
-		return false, nil // a commit is writing it
+		return false, nil // a commit is writing the index
 	}
 	if binary.NativeEndian.Uint32(b[shmBackfill:]) == index.MxFrame {
 		if ok, err := m.lock(0); !ok || err != nil {
 			return false, err
 		}
-		// The database file is all there is, if nothing was committed,
-		// checkpointed or reset before the lock.
+		// The database file holds everything, unless a commit, checkpoint or reset came
+		// before the lock.
 		if err := m.read(&after); err != nil || !bytes.Equal(after[:shmMarks], b[:shmMarks]) {
 			return false, errors.Join(err, m.End())
 		}
@@ -108,10 +107,10 @@ func (m *Mark) try() (ok bool, err error) {
 	return true, nil
 }
 
-// holds reports whether a locked mark stops checkpoints. One that passed the slot
-// before the lock has raised the mark to where it goes, or dropped it. A reader
-// that was overtaken by a reset may have set it to a frame of the epoch before:
-// beyond the end of this one, it stops nothing.
+// holds reports whether a locked mark stops checkpoints. A checkpoint that passed the
+// slot before the lock has raised the mark to its target, or dropped it. A reader that a
+// reset overtook may have set the mark to a frame of the epoch before: beyond the end of
+// this epoch, it stops no checkpoint.
 func holds(b *[shmMarkEnd]byte, slot int) bool {
 	index, err := format.ParseWALIndex(b[:])
 	return err == nil && mark(b, slot) <= index.MxFrame
@@ -163,14 +162,14 @@ func (m *Mark) End() error {
 // Close releases the mark for good.
 func (m *Mark) Close() error { return m.shm.Close() }
 
-// LockDeadMan takes SQLite's dead man's switch of a WAL index, which keeps the next
-// connection from making the index anew while no connection has it open.
+// LockDeadMan takes SQLite's dead man's switch of a WAL index. It keeps the next
+// connection from creating the index again while no connection has it open.
 //
 // https://sqlite.org/wal.html, and UNIX_SHM_DMS in os_unix.c
 func LockDeadMan(index *os.File) error { return setLock(index, unix.F_RDLCK, shmDeadMan) }
 
-// setLock sets an open file description lock, as go-sqlite3 does: it conflicts
-// with those of the other connections of this process, too.
+// setLock sets an open file description lock, as go-sqlite3 does: it also conflicts with
+// the locks of other connections of this process.
 func setLock(f *os.File, kind int16, offset int64) error {
 	conn, err := f.SyscallConn()
 	if err != nil {

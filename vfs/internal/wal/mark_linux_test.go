@@ -10,8 +10,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// index returns the WAL index of a database with some frames, none of which is
-// checkpointed, and the connection that has it open.
+// index returns the WAL index of a database with some frames and no checkpoint, and the
+// connection that has it open.
 func index(t *testing.T) (*os.File, *sqlite3.Conn) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -64,8 +64,8 @@ func TestReadMark(t *testing.T) {
 	}
 }
 
-// A mark that stops no checkpoint is not taken for one, even if it was set after
-// it was chosen.
+// Begin does not take a mark that stops no checkpoint, even if the mark was set after
+// Begin chose it.
 func TestStaleMark(t *testing.T) {
 	shm, conn := index(t)
 	m := &Mark{shm: shm, repair: func() error { return conn.Exec("PRAGMA schema_version") }}
@@ -85,7 +85,7 @@ func TestStaleMark(t *testing.T) {
 	for slot := 1; slot < 5; slot++ {
 		setMark(t, shm, slot, math.MaxUint32)
 	}
-	if err := m.Begin(); err != nil { // has SQLite set one
+	if err := m.Begin(); err != nil { // makes SQLite set one
 		t.Error(err)
 	}
 	if err := m.End(); err != nil {
@@ -93,7 +93,7 @@ func TestStaleMark(t *testing.T) {
 	}
 }
 
-// The header that a writer left half written is mended by SQLite, not waited for.
+// SQLite repairs a header that a writer left half written; Begin does not wait for it.
 func TestTornIndex(t *testing.T) {
 	shm, conn := index(t)
 	if _, err := shm.WriteAt([]byte{0xff}, 16); err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// A Mark is a read transaction of the WAL. Here, it is SQLite's own.
+// A Mark is a read transaction of the WAL. On this system, it is SQLite's own.
 type Mark struct {
 	conn *sqlite3.Conn
 }
@@ -25,7 +25,7 @@ func NewMark(db Database) (*Mark, error) {
 	return &Mark{conn}, nil
 }
 
-// Begin begins the transaction: BEGIN is deferred, so that nothing takes the
+// Begin begins the transaction: BEGIN is deferred, so that it does not take the
 // application's write lock, and the statement after it takes the read mark.
 func (m *Mark) Begin() error {
 	if err := m.conn.Exec("BEGIN DEFERRED; PRAGMA schema_version"); err != nil {

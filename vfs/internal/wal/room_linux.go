@@ -7,7 +7,7 @@ import (
 )
 
 // roomBeside returns how many bytes the file system of a file has left for this process.
-// It reports false if it does not tell.
+// It reports false if the file system does not say.
 func roomBeside(f *os.File) (bytes int64, ok bool) {
 	var s unix.Statfs_t
 	if err := unix.Fstatfs(int(f.Fd()), &s); err != nil || s.Blocks == 0 {

@@ -4,5 +4,5 @@ package wal
 
 import "os"
 
-// roomBeside tells nothing here.
+// roomBeside reports false: the room is unknown on this system.
 func roomBeside(*os.File) (bytes int64, ok bool) { return 0, false }

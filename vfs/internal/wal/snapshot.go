@@ -9,25 +9,25 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// A File is what a snapshot needs of a file.
+// A File is a file from which a snapshot reads.
 type File interface {
 	io.ReaderAt
 	Sync(flags vfs.SyncFlag) error
 }
 
 // A Snapshot is the content of a database at a boundary, read under a [Mark]. While the
-// mark is held, checkpoints stop at it, so that neither the frames up to the boundary
-// nor the pages without one change. The one exception is a read mark of 0, everything
-// being checkpointed: it stops checkpoints altogether, but not a reset. Then all content
-// is in the database file, which stays still.
+// mark is held, checkpoints stop at it, so neither the frames up to the boundary nor the
+// pages without a frame change. The one exception is a read mark of 0, when everything is
+// checkpointed: it stops checkpoints altogether, but not a reset. Then all content is in
+// the database file, which does not change.
 //
-// It is read by one goroutine at a time.
+// A Snapshot is read by one goroutine at a time.
 type Snapshot struct {
 	At       format.WALIndex
-	Newest   map[uint32]uint32 // page to frame, of those up to the boundary
+	Newest   map[uint32]uint32 // page to frame, up to the boundary
 	WAL      File
 	Main     File // the database file
-	ReadMain bool // some page came from the database file
+	ReadMain bool // pages were read from the database file
 
 	checksums bool // pages end in a checksum that WAL frames do not have yet
 	reset     bool
@@ -41,14 +41,14 @@ func (s *Snapshot) Begin() (err error) {
 		return err
 	}
 	s.checksums = page[20] == 8
-	s.ReadMain = false // page 1 may not be asked for
+	s.ReadMain = false // the caller may not need page 1
 	return nil
 }
 
 // WasReset reports whether the WAL was found to be reset since the boundary.
 func (s *Snapshot) WasReset() bool { return s.reset }
 
-// ReadPages reads consecutive pages, as many as p has room for.
+// ReadPages reads consecutive pages, as many as fit into p.
 func (s *Snapshot) ReadPages(first uint32, p []byte) error {
 	for size := int(s.At.PageSize); len(p) > 0; {
 		n, err := s.readSome(first, p)
@@ -61,8 +61,8 @@ func (s *Snapshot) ReadPages(first uint32, p []byte) error {
 	return nil
 }
 
-// readSome reads a page from its frame, or at once all pages before the next one with a
-// frame. It returns how many pages it read.
+// readSome reads one page from its frame, or all pages before the next page with a frame
+// at once. It returns how many pages it read.
 func (s *Snapshot) readSome(first uint32, p []byte) (n int, err error) {
 	size := int(s.At.PageSize)
 	if frame := s.frame(first); frame != 0 {
@@ -107,9 +107,9 @@ func (s *Snapshot) readMain(first uint32, p []byte) error {
 	return nil
 }
 
-// readFrame reads the page of a frame. It reports false if the WAL was reset
-// meanwhile: the header changes before any frame does, so it is looked at after
-// the read.
+// readFrame reads the page of a frame. It reports false if the WAL was reset meanwhile: a
+// reset changes the header before any frame, so readFrame checks the header after the
+// read.
 func (s *Snapshot) readFrame(n uint32, p []byte) (bool, error) {
 	_, err := s.WAL.ReadAt(p, format.FrameOffset(s.At.PageSize, n)+format.FrameHeaderSize)
 	if err != nil && err != io.EOF {
@@ -122,9 +122,10 @@ func (s *Snapshot) readFrame(n uint32, p []byte) (bool, error) {
 	return err == nil && s.salt == s.At.Salt, nil
 }
 
-// Sync returns what makes durable what was read until now, but for the WAL if that is known
-// to be durable up to the boundary. It may run beside later reads. The mark may be gone
-// then, and the WAL have been reset: what was in its frames is in the database file.
+// Sync returns a function that makes the pages read until now durable, except for the WAL
+// if durable says that it is durable up to the boundary. The function may run
+// concurrently with later reads. By then the mark may be released and the WAL reset: the
+// content of its frames is in the database file.
 func (s *Snapshot) Sync(durable bool) func() error {
 	main := s.ReadMain
 	return func() error {
