@@ -71,8 +71,8 @@ type FileInfo struct {
 	Level   int       // 0 raw, 1 to 8 compacted, 9 snapshots
 	MinTXID TXID      // first TXID that the file holds
 	MaxTXID TXID      // last TXID that the file holds
-	Size    int64     // when MaxTXID was cut; zero if unknown
-	Time    time.Time // when MaxTXID was cut; zero where it is not known
+	Size    int64     // bytes
+	Time    time.Time // when MaxTXID was cut; zero if unknown
 }
 
 // String names the file without its directory: "level/min-max".

@@ -168,7 +168,7 @@ func (x *Index) run(i int) iter.Seq[format.PageEntry] {
 	}
 }
 
-// indexBuilder makes an Index of bytes as they come.
+// indexBuilder builds an Index from bytes as they arrive.
 type indexBuilder struct {
 	parser format.PageIndexParser
 	left   []byte // unused bytes of the last piece

@@ -41,7 +41,7 @@ func (p Plan) Without(out format.FileInfo) (Plan, error) {
 
 // Target is the state to restore. The zero value is the newest TXID.
 type Target struct {
-	TXID      format.TXID // at which a file ends
+	TXID      format.TXID // a TXID at which a file ends
 	Timestamp time.Time   // the newest TXID at or before it; excludes TXID
 }
 

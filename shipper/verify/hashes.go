@@ -63,7 +63,7 @@ func readHashes(ctx context.Context, from *replica.Replica, f format.FileInfo) *
 	}
 }
 
-// readAhead yields the hashes of files in order, while the next ones are read.
+// readAhead yields the hashes of files in order, while it reads the next files.
 func readAhead(ctx context.Context, from *replica.Replica, files []format.FileInfo) iter.Seq[*fileHashes] {
 	const ahead = 8
 	return func(yield func(*fileHashes) bool) {
