@@ -11,10 +11,10 @@ import (
 	"github.com/superfly/ltx"
 )
 
-// Encoder writes one LTX file, page by page, as a replica holds it: the bytes are those
-// that github.com/superfly/ltx writes. It keeps about 3 bytes of memory per page for the
-// index, 8 MiB for a database of 10 GiB, and needs no temporary file. It ends with
-// [Encoder.Close] or [Encoder.Abort].
+// Encoder writes one LTX file, page by page, as a replica holds it:
+// github.com/superfly/ltx writes the same bytes. It keeps about 3 bytes of memory per
+// page for the index, 8 MiB for a database of 10 GiB, and needs no temporary file. It
+// ends with [Encoder.Close] or [Encoder.Abort].
 type Encoder struct {
 	w     io.Writer
 	order pageOrder

@@ -48,7 +48,7 @@ func PageIndexSize(tail []byte, size int64) (int64, error) {
 // The index is a run of entries, each three varints (page, offset, size), and a zero:
 // https://github.com/superfly/ltx
 type PageIndexParser struct {
-	last  PageEntry // zero before the first
+	last  PageEntry // zero before the first entry
 	size  int64     // bytes
 	ended bool
 }

@@ -109,9 +109,9 @@ type Missing struct {
 func (e *Missing) Error() string { return e.Err.Error() }
 func (e *Missing) Unwrap() error { return e.Err }
 
-// FileError gives an error of reading one file its type: what wraps [format.ErrCorrupt]
-// becomes a [*Damaged], what wraps [storage.ErrNotExist] a [*Missing]. Others name the
-// file.
+// FileError gives an error of reading one file its type: an error that wraps
+// [format.ErrCorrupt] becomes a [*Damaged], an error that wraps [storage.ErrNotExist] a
+// [*Missing]. Other errors name the file.
 func (r *Replica) FileError(f format.FileInfo, err error) error {
 	if err == nil {
 		return nil

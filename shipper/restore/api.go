@@ -160,7 +160,7 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
 	opts.Parallelism = cmp.Or(max(opts.Parallelism, 0), 64)
 
-	// First what costs nothing: the download may take an hour.
+	// Check first what costs nothing: the download may take an hour.
 	place, err := openPlace(target, opts)
 	if err != nil {
 		return Result{}, err

@@ -18,7 +18,7 @@ type database struct {
 	name      string
 	startSync func() // makes the disk begin to write; nil: it begins when it must
 	waiting   atomic.Int64
-	runSize   func() int // bytes of a page; known before the first one is written
+	runSize   func() int // bytes of a page; known before the first write
 
 	// Known at the end.
 	pageSize uint32

@@ -72,7 +72,7 @@ func (p *place) check() error {
 		return nil
 	case presence == Present:
 		if info, err := os.Stat(p.path); err == nil && info.Size() == 0 {
-			return p.checkBesides() // those are the problem
+			return p.checkBesides() // those files prevent the restore
 		}
 		return &Error{"restore to", p.path, ErrExists, "to replace the database, force it"}
 	}

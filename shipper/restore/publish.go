@@ -35,13 +35,13 @@ func (t *temp) discard() {
 // with all its parts:
 //
 //	sync      the new database is durable under its temporary name
-//	lock      nobody has the old one open, and nobody can open it
-//	confirm   the caller may say no
-//	settle    the old one is whole without its logs: what they hold is in its main file
-//	keep      the old one has a second name
-//	clear     its logs go; they are empty
-//	remember  what the replica has of the new one is beside it, keyed by the new file
-//	rename    the new one is in the old one's place
+//	lock      no connection has the old database open, and none can open it
+//	confirm   the caller may refuse
+//	settle    the old main file holds the content of its logs, and is complete without them
+//	keep      the old database has a second name
+//	clear     its logs, now empty, are removed
+//	remember  the record of the new database is next to it, keyed by the new file
+//	rename    the new database replaces the old one
 //
 // An application may open the new database as soon as it has its name: publish touches no
 // file next to it after that.

@@ -6,12 +6,12 @@
 // [Run] restores the newest state, and then updates that copy. Each step takes it from
 // one TXID to another:
 //
-//	poll      is there the file that comes next? then one listing, from the copy's own on
+//	poll      does the next file exist? then one listing, from the copy's own file on
 //	fetch     the changed pages, once each -> app.db-walvfs-apply
 //	lock      as a SQLite writer does: SHARED, RESERVED, EXCLUSIVE
 //	commit    app.db-walvfs-apply is renamed to app.db-journal
 //	apply     its pages are written to app.db, and synced
-//	done      app.db-journal is removed, the locks go
+//	done      app.db-journal is removed, the locks are released
 //
 // The file of pages is a rollback journal, byte for byte, except for its content: it
 // holds the pages not as they were, but as they will be. SQLite's recovery writes a
@@ -97,7 +97,7 @@ type Status struct {
 	Tip    format.TXID   // the replica's newest known TXID
 	Behind time.Duration // age of the oldest file that the copy lacks; 0 if it lacks none
 
-	// Of the last step. Files is 0 if there was none.
+	// The last step. Files is 0 if no step was needed.
 	Files    int
 	Bytes    int64
 	Duration time.Duration
