@@ -7,7 +7,7 @@ import (
 
 const (
 	memory = "/dev/shm"
-	// enough is enough room for the largest databases of several packages' tests, in bytes.
+	// enough is the room for the largest databases of several packages' tests, in bytes.
 	enough = 4 << 30
 )
 
