@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// The sums of parts give the sum of the whole, which is the standard library's.
+// The sums of parts combine into the sum of the whole, which equals the standard
+// library's.
 func TestCRC(t *testing.T) {
 	b := make([]byte, 3000)
 	rand.NewChaCha8([32]byte{}).Read(b)
@@ -26,7 +27,7 @@ func TestCRC(t *testing.T) {
 	}
 }
 
-// Lengths beyond any that a test can write.
+// Sums work for lengths beyond any that a test can write.
 func TestCRCOfZeros(t *testing.T) {
 	var s crcSum
 	s.write(make([]byte, 1<<10))

@@ -1,7 +1,7 @@
 package format
 
 // DatabasePageSize reads the page size, in bytes, from the first 100 bytes of a database
-// file. It is not checked.
+// file. It does not check the value.
 //
 // https://sqlite.org/fileformat2.html#page_size
 func DatabasePageSize(header []byte) uint32 {

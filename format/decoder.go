@@ -6,22 +6,21 @@ import (
 	"io"
 )
 
-// decodeBuffer is how many bytes Decode asks its reader for. The buffer grows, up to
-// [MaxPageFrame] more, for a file whose pages need it.
+// decodeBuffer is the bytes that Decode requests from its reader at once. The buffer
+// grows, by up to [MaxPageFrame], for a file whose pages need it.
 const decodeBuffer = 64 << 10
 
-// Decode reads one LTX file through, calling fn for each page in ascending
-// order, and verifies the page index, the trailer and the file checksum. It
-// reads what this package and Litestream write, files with database checksums
-// and with pages in the older frame encoding included. r must end where the
-// file does. The page is only valid until fn returns, and fn may be nil.
+// Decode reads a whole LTX file, calls fn for each page in ascending order, and verifies
+// the page index, the trailer and the file checksum. It reads the files that this package
+// and Litestream write, including files with database checksums and with pages in the
+// older frame encoding. r must end where the file does. The page is only valid until fn
+// returns, and fn may be nil.
 //
-// Pages reach fn before the checksum is known: do not trust them until Decode
-// has returned nil. It fails with [ErrCorrupt] if the bytes are at fault, and
-// with r's or fn's own error otherwise. Memory is bounded whatever the bytes
-// say.
+// Pages reach fn before the checksum is known: do not trust them until Decode has
+// returned nil. It fails with [ErrCorrupt] if the bytes are damaged, and with r's or fn's
+// own error otherwise. Memory is bounded whatever the bytes contain.
 //
-// It is a [Scanner] and a [PageDecoder] in one goroutine.
+// Decode is a [Scanner] and a [PageDecoder] in one goroutine.
 func Decode(r io.Reader, fn func(h LTXHeader, pgno uint32, page []byte) error) (LTXHeader, LTXTrailer, error) {
 	d := &decoding{fn: fn}
 	d.scanner = NewScanner(d.frame)
@@ -38,7 +37,7 @@ func Decode(r io.Reader, fn func(h LTXHeader, pgno uint32, page []byte) error) (
 type decoding struct {
 	scanner *Scanner
 	pages   PageDecoder
-	page    []byte // nil before the first one
+	page    []byte // nil before the first page
 	sum     PageSum
 	fn      func(h LTXHeader, pgno uint32, page []byte) error
 }
@@ -58,13 +57,14 @@ func (d *decoding) run(r io.Reader) error {
 			return d.end(held)
 		case err != nil:
 			return fmt.Errorf("format: decode LTX: %w", err)
-		case held == len(buf): // the scanner refuses what is larger than a frame can be
+		case held == len(buf): // the scanner refuses more bytes than a frame can have
 			buf = append(buf, make([]byte, decodeBuffer)...)
 		}
 	}
 }
 
-// end is called where the reader ends. Bytes that are left begin what is not all there.
+// end is called where the reader ends. Bytes left over are the beginning of an incomplete
+// part.
 func (d *decoding) end(left int) error {
 	if err := d.scanner.Close(); err != nil || left == 0 {
 		return err

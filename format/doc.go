@@ -1,7 +1,7 @@
-// Package format reads and writes the bytes that walvfs handles: SQLite's WAL and
-// WAL index, LTX files, the keys of a replica's files, and the plan by which these
-// files become a database again. All I/O goes through the io.Reader, io.ReaderAt and
-// io.Writer that a caller passes. The package links neither SQLite nor a network client.
+// Package format reads and writes the bytes that walvfs handles: SQLite's WAL and WAL
+// index, LTX files, the keys of a replica's files, and the plan that turns these files
+// into a database again. All I/O goes through the io.Reader, io.ReaderAt and io.Writer
+// that a caller passes. The package links neither SQLite nor a network client.
 //
 // # The write-ahead log
 //

@@ -11,29 +11,29 @@ import (
 	"github.com/superfly/ltx"
 )
 
-// Encoder writes one LTX file, page by page, as a replica holds it: the bytes are those
-// that github.com/superfly/ltx writes. It keeps some 3 bytes of memory a page for the
-// index, 8 MiB for a database of 10 GiB, and needs no temporary file. It ends with
-// [Encoder.Close] or [Encoder.Abort].
+// Encoder writes one LTX file, page by page, as a replica holds it:
+// github.com/superfly/ltx writes the same bytes. It keeps about 3 bytes of memory per
+// page for the index, 8 MiB for a database of 10 GiB, and needs no temporary file. It
+// ends with [Encoder.Close] or [Encoder.Abort].
 type Encoder struct {
 	w     io.Writer
 	order pageOrder
-	n     int64 // bytes encoded, those in the buffer included
+	n     int64 // bytes encoded, including those in the buffer
 	crc   crcSum
-	sum   Checksum // of the file, once it is whole
+	sum   Checksum // of the file, once it is complete
 	index pageSizes
 	space *workspace // nil once the encoder has ended
-	ended error      // why it takes no more
+	ended error      // why it accepts no more pages
 }
 
-// workspace is what encoding needs, and what is too large to allocate for each of the
-// small files that most commits are.
+// workspace is the memory that encoding needs. It is pooled because it is too large to
+// allocate for each of the small files that most commits are.
 type workspace struct {
 	lz4 lz4.Compressor
-	buf []byte // what the writer has not got
+	buf []byte // bytes that the writer has not received
 }
 
-// encoderBuffer is how many bytes the writer gets at once. It holds 15 pages of the
+// encoderBuffer is the bytes that the writer gets at once. It holds 15 pages of the
 // default size.
 const encoderBuffer = 64 << 10
 
@@ -41,11 +41,10 @@ var workspaces = sync.Pool{New: func() any {
 	return &workspace{buf: make([]byte, 0, encoderBuffer+MaxPageFrame)}
 }}
 
-// NewEncoder starts an LTX file with header h. It sets what is the same in all
-// files of a replica: the version, the flags, which say that database checksums
-// are not kept, and those checksums. It fails if a field has a value that it
-// cannot have; a database of 0 pages is one. Writes to w are buffered, so that
-// w's errors may come with a later call.
+// NewEncoder starts an LTX file with header h. It sets the fields that are the same in
+// all files of a replica: the version, the flags, which say that database checksums are
+// not kept, and those checksums. It fails if a field has an invalid value, such as a
+// database of 0 pages. Writes to w are buffered, so a later call may return w's errors.
 func NewEncoder(w io.Writer, h LTXHeader) (*Encoder, error) {
 	h.Version = ltx.Version
 	h.Flags = ltx.HeaderFlagNoChecksum
@@ -67,11 +66,10 @@ func NewEncoder(w io.Writer, h LTXHeader) (*Encoder, error) {
 	return e, nil
 }
 
-// Page adds a page, whose data is not kept. Pages come in ascending order. It
-// fails if one does not, is beyond the database's end or the lock page, has
-// another length than the page size, or, in a file that starts at TXID 1, if a
-// page is left out. Such an error leaves the file as it was; an error of the
-// writer ends it.
+// Page adds a page and does not keep its data. Pages come in ascending order. Page fails
+// if a page is out of order, is beyond the database's end, is the lock page, differs in
+// length from the page size, or, in a file that starts at TXID 1, does not follow the
+// page before. Such an error leaves the file unchanged; an error of the writer ends it.
 func (e *Encoder) Page(pgno uint32, data []byte) error {
 	order, err := e.order, e.ended
 	if err == nil {
@@ -93,9 +91,9 @@ func (e *Encoder) Page(pgno uint32, data []byte) error {
 }
 
 // frame writes a page's header, the size of its LZ4 block, and the block. The checksum
-// is of the page as it was before it was compressed.
+// covers the page before compression.
 func (e *Encoder) frame(pgno uint32, data []byte) error {
-	const size = ltx.PageHeaderSize // where it stands
+	const size = ltx.PageHeaderSize // offset of the size
 	buf := e.space.buf
 	head := buf[len(buf) : len(buf)+size+4]
 	binary.BigEndian.PutUint32(head, pgno)
@@ -113,14 +111,14 @@ func (e *Encoder) frame(pgno uint32, data []byte) error {
 	return e.flush(encoderBuffer)
 }
 
-// add encodes bytes that the checksum covers as they are. They must fit into the buffer.
+// add encodes bytes that the checksum covers unchanged. They must fit into the buffer.
 func (e *Encoder) add(b []byte) {
 	e.crc.write(b)
 	e.n += int64(len(b))
 	e.space.buf = append(e.space.buf, b...)
 }
 
-// flush gives the writer what the buffer has, if that is at least so many bytes.
+// flush writes the buffer to the writer, if the buffer has at least that many bytes.
 func (e *Encoder) flush(least int) error {
 	buf := e.space.buf
 	if len(buf) < least {
@@ -134,8 +132,8 @@ func (e *Encoder) flush(least int) error {
 	return err
 }
 
-// N returns the bytes encoded so far, those still in the buffer included; after
-// Close, the size of the file.
+// N returns the bytes encoded so far, including those still in the buffer; after Close,
+// the size of the file.
 func (e *Encoder) N() int64 { return e.n }
 
 // Close writes the page index and the trailer, and returns the file's checksum.
@@ -160,7 +158,7 @@ func (e *Encoder) Close() (Checksum, error) {
 	return e.sum, nil
 }
 
-// finish writes what follows the pages: [PageEndSize] zeros, an entry of the index for
+// finish writes the parts after the pages: [PageEndSize] zeros, an entry of the index for
 // each page, a zero, the index's size, and the trailer.
 func (e *Encoder) finish() error {
 	e.add(make([]byte, PageEndSize))
@@ -187,7 +185,7 @@ func (e *Encoder) finish() error {
 	return e.flush(0)
 }
 
-// end has the encoder take no more, and returns the error.
+// end makes the encoder accept no more pages, and returns the error.
 func (e *Encoder) end(err error) error {
 	if e.ended == nil {
 		e.ended = ltx.ErrEncoderAborted
@@ -197,5 +195,5 @@ func (e *Encoder) end(err error) error {
 	return err
 }
 
-// Abort gives the file up. After Close it does nothing, so that it can be deferred.
+// Abort abandons the file. After Close it does nothing, so it can be deferred.
 func (e *Encoder) Abort() { e.end(nil) }

@@ -61,7 +61,8 @@ func TestEncoderWritesTheSpecification(t *testing.T) {
 	}
 }
 
-// Files of several encoders at once, so that each has what others have left in its buffers.
+// Several encoders write files at once, so that each reuses buffers with data from
+// others.
 func TestEncoderWritesWhatTheLibraryWrites(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		size := rapid.SampledFrom([]int{512, 1024, 4096, 65536}).Draw(t, "page size")
@@ -99,7 +100,7 @@ func TestEncoderWritesWhatTheLibraryWrites(t *testing.T) {
 	})
 }
 
-// somePage has n bytes that do not compress, and others that do.
+// somePage returns a page with n incompressible bytes; the others compress.
 func somePage(size int, seed uint64, n int) []byte {
 	data := bytes.Repeat([]byte("a page "), size/7+1)[:size]
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -109,7 +110,7 @@ func somePage(size int, seed uint64, n int) []byte {
 	return data
 }
 
-// An index takes a few bytes a page, however large the file is.
+// An index takes a few bytes per page, however large the file is.
 func TestEncoderKeepsLittle(t *testing.T) {
 	const pages = 1 << 18
 	enc, err := format.NewEncoder(io.Discard, header(512, pages, 2, 2))
@@ -258,7 +259,7 @@ func TestEncoderGoesOnAfterARefusedPage(t *testing.T) {
 	}
 }
 
-// failingWriter fails once it was given more than n bytes.
+// failingWriter fails once it has received more than n bytes.
 type failingWriter struct{ n int }
 
 func (w *failingWriter) Write(b []byte) (int, error) {
@@ -307,7 +308,7 @@ func TestAbortedEncoderDoesNotComplete(t *testing.T) {
 	}
 }
 
-// A database that reaches beyond 1 GiB has the lock page amid its snapshot.
+// The snapshot of a database of more than 1 GiB skips the lock page.
 func TestSnapshotSkipsTheLockPage(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		t.Skip("hashes 1 GiB twice")

@@ -9,7 +9,7 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// An LTX file written and read back.
+// This example writes an LTX file and reads it back.
 func Example() {
 	var file bytes.Buffer
 	enc, err := format.NewEncoder(&file, format.LTXHeader{
@@ -71,7 +71,7 @@ func ExampleLastCommit() {
 	// Output: 2 frames are committed, the database has 2 pages
 }
 
-// exampleWAL makes a WAL of one transaction that writes two pages.
+// exampleWAL returns a WAL with one transaction that writes two pages.
 func exampleWAL() []byte {
 	h := format.WALHeader{PageSize: 512, Salt: format.Salt{1, 2, 3, 4, 5, 6, 7, 8}}
 	wal := h.AppendTo(nil)

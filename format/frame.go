@@ -5,14 +5,14 @@ import "encoding/binary"
 // Frame is the header of a WAL frame, 24 bytes before a page.
 type Frame struct {
 	Page     uint32    // number of the page that follows
-	Commit   uint32    // database size in pages after the commit that this frame ends; 0 if it ends none
-	Salt     Salt      // the WAL's, or another's if the frame is left over from it
+	Commit   uint32    // database size in pages after the commit that ends with this frame; 0 if no commit does
+	Salt     Salt      // the WAL's, or an earlier WAL's if the frame is left over from it
 	Checksum [2]uint32 // of everything up to and including this frame's page
 }
 
-// ParseFrame parses the first [FrameHeaderSize] bytes of b and panics if there
-// are fewer. It checks nothing: any 24 bytes are a frame header, and which of
-// them belong to the log, [ScanWAL] tells.
+// ParseFrame parses the first [FrameHeaderSize] bytes of b and panics if there are fewer.
+// It checks nothing: any 24 bytes are a frame header, and [ScanWAL] finds the frames that
+// belong to the log.
 func ParseFrame(b []byte) Frame {
 	_ = b[FrameHeaderSize-1]
 	return Frame{
@@ -23,7 +23,7 @@ func ParseFrame(b []byte) Frame {
 	}
 }
 
-// AppendTo appends the frame header's 24 bytes to b, its checksum as it is.
+// AppendTo appends the frame header's 24 bytes to b, with its checksum unchanged.
 func (f Frame) AppendTo(b []byte) []byte {
 	b = binary.BigEndian.AppendUint32(b, f.Page)
 	b = binary.BigEndian.AppendUint32(b, f.Commit)
@@ -32,9 +32,9 @@ func (f Frame) AppendTo(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, f.Checksum[1])
 }
 
-// Chain returns the checksum that frame f with this page must have when the
-// checksum before it was sum: that of the previous frame, or the header's. It
-// covers the page number, the commit size and the page, but not the salts.
+// Chain returns the checksum that frame f with this page must have after the checksum sum
+// of the previous frame or the header. It covers the page number, the commit size and the
+// page, but not the salts.
 func (h WALHeader) Chain(sum [2]uint32, f Frame, page []byte) [2]uint32 {
 	var b [8]byte
 	binary.BigEndian.PutUint32(b[:], f.Page)

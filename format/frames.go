@@ -11,30 +11,29 @@ import (
 	"github.com/superfly/ltx"
 )
 
-// PageFrame is a page as it stands in an LTX file: its header and its
-// compressed content.
+// PageFrame is a page in its form in an LTX file: its header and its compressed content.
 type PageFrame struct {
 	Number uint32
 	raw    []byte
-	head   int // bytes of raw that the file's checksum covers as they are
+	head   int // bytes of raw that the file's checksum covers unchanged
 }
 
-// Size returns the bytes that the frame has in the file.
+// Size returns the frame's size in the file, in bytes.
 func (f PageFrame) Size() int { return len(f.raw) }
 
-// MaxPageFrame is more than the bytes of any page frame that a [Scanner]
-// accepts: 64 KiB that do not compress, and the headers around them.
+// MaxPageFrame is more than the bytes of any page frame that a [Scanner] accepts: 64 KiB
+// of incompressible data, and the headers around it.
 const MaxPageFrame = 65536 + 1024
 
-// PageDecoder decompresses page frames. The zero value is ready; it is for one
-// goroutine.
+// PageDecoder decompresses page frames. The zero value is ready. Only one goroutine may
+// use it.
 type PageDecoder struct {
-	zr *lz4.Reader // of the older encoding
+	zr *lz4.Reader // for the older encoding
 }
 
-// Decode decompresses a frame into page, which has the file's page size, and
-// adds both to the sum, unless it is nil. It fails with [ErrCorrupt] if the frame
-// holds anything but exactly one page.
+// Decode decompresses a frame into page, which has the file's page size, and adds both to
+// the sum, unless the sum is nil. It fails with [ErrCorrupt] if the frame holds anything
+// but exactly one page.
 func (d *PageDecoder) Decode(f PageFrame, page []byte, sum *PageSum) error {
 	if err := d.decompress(f, page); err != nil {
 		return corrupt(fmt.Errorf("page %d: %w", f.Number, err))
@@ -71,11 +70,11 @@ func (d *PageDecoder) decompressFrame(b, page []byte) error {
 	return nil
 }
 
-// PageSum is what consecutive pages contribute to a file's checksum. Pages are
-// added by [PageDecoder.Decode], and [Scanner.Verify] compares the sums.
+// PageSum is the part of a file's checksum that consecutive pages contribute.
+// [PageDecoder.Decode] adds pages, and [Scanner.Verify] compares the sums.
 type PageSum struct {
 	crc      crcSum
-	database bool     // the database's own checksum is wanted, too
+	database bool     // the database's own checksum is computed, too
 	pages    Checksum // of the database
 }
 
@@ -88,8 +87,9 @@ func (s *PageSum) add(f PageFrame, page []byte) {
 }
 
 // CutPageFrame returns the frame that b begins with, of a page of pageSize bytes, for a
-// ranged read. It is part of b, and has a size of 0 if b holds only a part of it, and a
-// number of 0 where the pages end. It fails with [ErrCorrupt] if b begins with no frame.
+// ranged read. The frame is a part of b. It has a size of 0 if b holds only a part of it,
+// and a number of 0 where the pages end. CutPageFrame fails with [ErrCorrupt] if b begins
+// with no frame.
 func CutPageFrame(b []byte, pageSize uint32) (PageFrame, error) {
 	f, err := cutFrame(b, pageSize)
 	if err != nil {
@@ -98,8 +98,8 @@ func CutPageFrame(b []byte, pageSize uint32) (PageFrame, error) {
 	return f, nil
 }
 
-// maxBlock returns the most bytes that n bytes have as an LZ4 block:
-// LZ4_compressBound in https://github.com/lz4/lz4/blob/dev/lib/lz4.h.
+// maxBlock returns the largest size of n bytes as an LZ4 block: LZ4_compressBound in
+// https://github.com/lz4/lz4/blob/dev/lib/lz4.h.
 func maxBlock(n uint32) uint32 { return n + n/255 + 16 }
 
 // cutFrame returns the frame that b begins with, of a page of pageSize bytes.
@@ -131,8 +131,8 @@ func cutFrame(b []byte, pageSize uint32) (f PageFrame, err error) {
 	return PageFrame{h.Pgno, b[:head+n], head}, nil
 }
 
-// cutBlock returns the size of a page header and of the LZ4 block that follows
-// it, 0 if b is too short to tell.
+// cutBlock returns the size of a page header and of the LZ4 block that follows it, or 0
+// if b is too short.
 func cutBlock(b []byte, pageSize uint32) (head, n int, err error) {
 	head = ltx.PageHeaderSize + 4
 	if len(b) < head {
@@ -148,8 +148,8 @@ func cutBlock(b []byte, pageSize uint32) (head, n int, err error) {
 	return head, int(size), nil
 }
 
-// lz4FrameSize returns the size of the LZ4 frame that b begins with, 0 if it is
-// not all there. See https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md.
+// lz4FrameSize returns the size of the LZ4 frame that b begins with, or 0 if b holds only
+// a part of it. See https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md.
 func lz4FrameSize(b []byte) (int, error) {
 	const magic, version = 0x184D2204, 0b01
 	if len(b) < 7 {
@@ -170,7 +170,7 @@ func lz4FrameSize(b []byte) (int, error) {
 			}
 			break
 		}
-		size &= 1<<31 - 1 // the highest bit says that it is not compressed
+		size &= 1<<31 - 1 // the highest bit means that it is not compressed
 		if size > MaxPageFrame || n+int(size) > MaxPageFrame-64 {
 			return 0, errors.New("compressed to more than a page can need")
 		}

@@ -10,8 +10,9 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// golden compares bytes with a file in testdata. UPDATE_GOLDEN=1 writes the file anew, which is
-// right only if the format was meant to change: buckets have files of the old one.
+// golden compares bytes with a file in testdata. UPDATE_GOLDEN=1 writes the file again,
+// which is right only after an intended change of the format: buckets hold files in the
+// old one.
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	name = "testdata/" + name
@@ -29,14 +30,14 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// The files of a replica stay as they are, byte for byte.
+// The encoder writes the same files as before, byte for byte.
 func TestGoldenLTX(t *testing.T) {
 	golden(t, "snapshot.ltx", encode(t, header(512, 3, 1, 7), somePages(512, 1, 2, 3)))
 	golden(t, "level0.ltx", encode(t, header(4096, 30, 8, 8), somePages(4096, 2, 3, 29)))
 }
 
-// testdata/sqlite.wal is SQLite's: two transactions after a checkpoint, in a WAL that began over,
-// with frames of the time before behind them.
+// testdata/sqlite.wal is SQLite's: two transactions after a checkpoint, in a WAL that
+// started over, followed by frames from before.
 func TestGoldenWAL(t *testing.T) {
 	f, err := os.Open("testdata/sqlite.wal")
 	if err != nil {

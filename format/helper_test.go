@@ -38,8 +38,8 @@ func exec(t testing.TB, db *sql.DB, query string, args ...any) {
 	}
 }
 
-// liveWAL opens a database that keeps all its commits in its WAL: some small,
-// one large, a rolled back one in between, and one that is not committed yet.
+// liveWAL opens a database that keeps all its commits in its WAL: some small, one large,
+// a rolled back one in between, and one not committed yet.
 func liveWAL(t testing.TB, pageSize uint32) (db *sql.DB, path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "live.db")
@@ -79,7 +79,7 @@ func writeFile(t testing.TB, path string, b []byte) {
 	}
 }
 
-// contents returns what is in a database, after an integrity check.
+// contents returns the contents of a database, after an integrity check.
 func contents(t testing.TB, db *sql.DB) string {
 	t.Helper()
 	var check, all string
@@ -92,7 +92,7 @@ func contents(t testing.TB, db *sql.DB) string {
 	return all
 }
 
-// reencodeWAL returns a WAL's valid frames in a WAL of the other checksum order.
+// reencodeWAL returns a WAL's valid frames in a WAL with the other checksum order.
 func reencodeWAL(t testing.TB, wal []byte) []byte {
 	t.Helper()
 	var h format.WALHeader
@@ -133,7 +133,7 @@ func somePages(pageSize uint32, numbers ...uint32) []page {
 	return a
 }
 
-// libraryHeader returns the header as the library has it.
+// libraryHeader converts the header to the library's type.
 func libraryHeader(h format.LTXHeader) *ltx.Header {
 	return &ltx.Header{
 		Version: h.Version, Flags: h.Flags, PageSize: h.PageSize, Commit: h.Commit,
@@ -144,8 +144,8 @@ func libraryHeader(h format.LTXHeader) *ltx.Header {
 	}
 }
 
-// specLTX writes an LTX file from its specification alone, to have a second
-// opinion on the encoder and files that no encoder writes. legacy uses the older
+// specLTX writes an LTX file from its specification alone, to check the encoder
+// independently and to make files that no encoder writes. legacy selects the older
 // encoding of pages.
 func specLTX(t testing.TB, h format.LTXHeader, pages []page, legacy bool) []byte {
 	t.Helper()
@@ -221,7 +221,7 @@ func decode(b []byte) (h format.LTXHeader, pages []page, err error) {
 	return h, pages, err
 }
 
-// header returns one of a file that holds TXIDs lo to hi.
+// header returns the header of a file that holds TXIDs lo to hi.
 func header(pageSize, commit uint32, lo, hi format.TXID) format.LTXHeader {
 	return format.LTXHeader{
 		Version:   ltx.Version,

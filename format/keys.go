@@ -18,14 +18,14 @@ func (t TXID) String() string { return hex16(uint64(t)) }
 // MarshalText returns the text form.
 func (t TXID) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
-// UnmarshalText parses the text form. 0 is the TXID of nothing.
+// UnmarshalText parses the text form. 0 stands for no TXID.
 func (t *TXID) UnmarshalText(b []byte) (err error) {
 	*(*uint64)(t), err = parseHex16(b, "a TXID")
 	return err
 }
 
 // A Checksum is a CRC-64 with its highest bit set. Its text form is 16 lowercase
-// hexadecimal digits. The zero value is none.
+// hexadecimal digits. The zero value means no checksum.
 type Checksum uint64
 
 const checksumFlag = Checksum(ltx.ChecksumFlag)
@@ -72,16 +72,16 @@ type FileInfo struct {
 	MinTXID TXID      // first TXID that the file holds
 	MaxTXID TXID      // last TXID that the file holds
 	Size    int64     // bytes
-	Time    time.Time // when MaxTXID was cut; zero where it is not known
+	Time    time.Time // when MaxTXID was cut; zero if unknown
 }
 
-// String names the file without its place: "level/min-max".
+// String names the file without its directory: "level/min-max".
 func (f FileInfo) String() string {
 	return fmt.Sprintf("%d/%s-%s", f.Level, f.MinTXID, f.MaxTXID)
 }
 
-// Layout is how a storage backend spells the keys of a replica, relative to the
-// replica's root. The two exist because Litestream has two.
+// Layout is how a storage backend spells the keys of a replica, relative to the replica's
+// root. There are two because Litestream has two.
 type Layout int
 
 const (
@@ -97,8 +97,8 @@ func (l Layout) Dir(level int) string {
 	return fmt.Sprintf("%04x/", level)
 }
 
-// Prefix returns what the keys of all levels begin with: one listing of it tells
-// everything about a replica, in the order of levels.
+// Prefix returns the common prefix of the keys of all levels: one listing of it returns
+// the files of the replica, in the order of levels.
 func (l Layout) Prefix() string {
 	if l == LayoutDecimal {
 		return "ltx/"
@@ -111,8 +111,8 @@ func (l Layout) Key(level int, minTXID, maxTXID TXID) string {
 	return l.Dir(level) + minTXID.String() + "-" + maxTXID.String() + ".ltx"
 }
 
-// Parse reports the file that a key names. Only the exact spelling that
-// [Layout.Key] gives is one; any other key is something else's.
+// Parse reports the file that a key names. It accepts only the exact spelling of
+// [Layout.Key]; any other key is not a replica's.
 func (l Layout) Parse(key string) (f FileInfo, ok bool) {
 	dir, name, ok := cutLast(key, "/")
 	if !ok {

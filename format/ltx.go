@@ -12,35 +12,35 @@ import (
 // github.com/superfly/ltx is its specification.
 type LTXHeader struct {
 	Version          int      // of the format: 3
-	Flags            uint32   // 2: there is no checksum of the database
+	Flags            uint32   // 2: no checksum of the database
 	PageSize         uint32   // bytes
 	Commit           uint32   // size of the database after the file, in pages
-	MinTXID, MaxTXID TXID     // that the file holds
+	MinTXID, MaxTXID TXID     // the range that the file holds
 	Timestamp        int64    // of MaxTXID, Unix time in milliseconds
-	PreApplyChecksum Checksum // of the database before the file, 0 if there is none
+	PreApplyChecksum Checksum // of the database before the file, 0 if absent
 
-	// Of a level 0 file: the part of the WAL that it was made from, in bytes, and the WAL's
-	// salts. All are 0 if it is not known.
+	// For a level 0 file: the part of the WAL that it was made from, in bytes, and the WAL's
+	// salts. All are 0 if unknown.
 	WALOffset, WALSize int64
 	WALSalt1, WALSalt2 uint32
 
-	NodeID uint64 // of the copy of the database that wrote it, 0 if it is not known
+	NodeID uint64 // of the copy of the database that wrote it, 0 if unknown
 }
 
 // An LTXTrailer is the last 16 bytes of an LTX file.
 type LTXTrailer struct {
-	PostApplyChecksum Checksum // of the database after the file, 0 if there is none
+	PostApplyChecksum Checksum // of the database after the file, 0 if absent
 	FileChecksum      Checksum // of the file's content and structure
 }
 
 // IsSnapshot reports whether the file holds every page of the database: it starts at TXID 1.
 func (h LTXHeader) IsSnapshot() bool { return h.MinTXID == 1 }
 
-// NoChecksum reports whether the file has no checksum of the database, as those that walvfs
-// and Litestream write.
+// NoChecksum reports whether the file has no checksum of the database, as is the case for
+// the files of walvfs and Litestream.
 func (h LTXHeader) NoChecksum() bool { return h.Flags&ltx.HeaderFlagNoChecksum != 0 }
 
-// library returns the header as the library has it, which encodes and validates it.
+// library converts the header to the library's type, which encodes and validates it.
 func (h LTXHeader) library() *ltx.Header {
 	return &ltx.Header{
 		Version: h.Version, Flags: h.Flags, PageSize: h.PageSize, Commit: h.Commit,
@@ -61,7 +61,7 @@ func headerOf(h *ltx.Header) LTXHeader {
 	}
 }
 
-// validate fails if a field of the trailer has a value that it cannot have in a file with
+// validate fails if a field of the trailer has a value that is invalid in a file with
 // that header.
 func (t LTXTrailer) validate(h LTXHeader) error {
 	lib := ltx.Trailer{PostApplyChecksum: ltx.Checksum(t.PostApplyChecksum), FileChecksum: ltx.Checksum(t.FileChecksum)}
@@ -74,18 +74,18 @@ const (
 	LTXTrailerSize = ltx.TrailerSize
 )
 
-// ErrCorrupt says that bytes are not a whole and unharmed LTX file. Reading
-// them again gives the same: an error of the reader itself does not wrap it.
+// ErrCorrupt means that bytes are not a complete, intact LTX file. Reading them again
+// gives the same result: an error of the reader itself does not wrap it.
 var ErrCorrupt = errors.New("corrupt LTX file")
 
-// LockPage returns the number of the page at byte 1 GiB, which SQLite's locks
-// lie on. It is never written and never part of an LTX file.
-// See https://sqlite.org/fileformat2.html#the_lock_byte_page.
+// LockPage returns the number of the page at byte 1 GiB, which holds SQLite's locks. It
+// is never written and never part of an LTX file. See
+// https://sqlite.org/fileformat2.html#the_lock_byte_page.
 func LockPage(pageSize uint32) uint32 { return ltx.LockPgno(pageSize) }
 
-// ParseLTXHeader parses the first [LTXHeaderSize] bytes of an LTX file, for a
-// ranged read of one. It fails with [ErrCorrupt] if b has fewer or a field has
-// a value that it cannot have. Nothing covers the header alone with a checksum.
+// ParseLTXHeader parses the first [LTXHeaderSize] bytes of an LTX file, for a ranged
+// read. It fails with [ErrCorrupt] if b has fewer or a field has an invalid value. No
+// checksum covers the header alone.
 func ParseLTXHeader(b []byte) (LTXHeader, error) {
 	var h ltx.Header
 	if err := h.UnmarshalBinary(b); err != nil {
@@ -97,8 +97,8 @@ func ParseLTXHeader(b []byte) (LTXHeader, error) {
 	return headerOf(&h), nil
 }
 
-// ParseLTXTrailer parses the last [LTXTrailerSize] bytes of an LTX file, and
-// fails with [ErrCorrupt] if b has another length or they hold no file checksum.
+// ParseLTXTrailer parses the last [LTXTrailerSize] bytes of an LTX file, and fails with
+// [ErrCorrupt] if b has another length or no file checksum.
 func ParseLTXTrailer(b []byte) (LTXTrailer, error) {
 	if len(b) != LTXTrailerSize {
 		return LTXTrailer{}, fmt.Errorf("format: LTX trailer: %w: %d bytes", ErrCorrupt, len(b))
@@ -113,14 +113,14 @@ func ParseLTXTrailer(b []byte) (LTXTrailer, error) {
 	return t, nil
 }
 
-// pageOrder checks that pages come as an LTX file must hold them. It exists
-// because the library checks it in part when it writes and not when it reads.
+// pageOrder checks that pages come as an LTX file must hold them. The library checks the
+// order only in part when it writes, and not when it reads.
 type pageOrder struct {
 	header LTXHeader
-	last   uint32 // page before, 0 if there is none
+	last   uint32 // page before, 0 if none
 }
 
-// next accepts the page that comes after the one before.
+// next accepts the next page.
 func (o *pageOrder) next(pgno uint32) error {
 	lock := LockPage(o.header.PageSize)
 	switch {
@@ -137,7 +137,7 @@ func (o *pageOrder) next(pgno uint32) error {
 	return nil
 }
 
-// end accepts that no page follows.
+// end checks that no page is missing at the end.
 func (o *pageOrder) end() error {
 	if o.header.IsSnapshot() && o.following() <= o.header.Commit {
 		return fmt.Errorf("page %d is missing from a file that starts at TXID 1", o.following())
@@ -145,7 +145,7 @@ func (o *pageOrder) end() error {
 	return nil
 }
 
-// following returns the number of the next page that a database has.
+// following returns the number of the next page of a database.
 func (o *pageOrder) following() uint32 {
 	if o.last+1 == LockPage(o.header.PageSize) {
 		return o.last + 2

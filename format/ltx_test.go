@@ -104,8 +104,8 @@ func TestDecodeFindsEachTruncation(t *testing.T) {
 	}
 }
 
-// The file checksum covers the pages and not their compressed bytes, so a
-// flipped bit there may be harmless, but never gives another page.
+// The file checksum covers the pages and not their compressed bytes, so a flipped bit
+// there may be harmless, but never results in a different page.
 func TestDecodeFindsEachFlippedBit(t *testing.T) {
 	h, pages := header(512, 3, 1, 1), somePages(512, 1, 2, 3)
 	b := encode(t, h, pages)
@@ -142,7 +142,7 @@ func TestDecodeBoundsItsMemory(t *testing.T) {
 func TestDecodeTellsReadErrorsFromCorruption(t *testing.T) {
 	b := encode(t, header(512, 3, 1, 1), somePages(512, 1, 2, 3))
 	for _, size := range []int{0, 50, 100, 200, len(b) - 1, len(b)} {
-		for _, readErr := range []error{errDisk, io.ErrUnexpectedEOF} { // the latter as net/http has it
+		for _, readErr := range []error{errDisk, io.ErrUnexpectedEOF} { // net/http returns the latter
 			r := io.MultiReader(bytes.NewReader(b[:size]), iotest.ErrReader(readErr))
 			_, _, err := format.Decode(r, nil)
 			if !errors.Is(err, readErr) || errors.Is(err, format.ErrCorrupt) {
@@ -226,8 +226,7 @@ func FuzzDecode(f *testing.F) {
 		if !h.NoChecksum() || h.Commit == 0 {
 			return // read, but never written
 		}
-		// LZ4 has many spellings of one page, so it is the second encoding that
-		// must be that of the first.
+		// LZ4 has many encodings of one page, so compare the second encoding with the first.
 		once := encode(t, h, pages)
 		h2, pages2, err := decode(once)
 		if err != nil || h2 != h || !reflect.DeepEqual(pages2, pages) || !bytes.Equal(encode(t, h2, pages2), once) {

@@ -19,16 +19,16 @@ type PageEntry struct {
 // End returns where the next page's frame begins.
 func (e PageEntry) End() int64 { return e.Offset + e.Size }
 
-// PageIndexTail is the bytes at the end of an LTX file that tell where its page
-// index is: the index's size, before the trailer.
+// PageIndexTail is the bytes at the end of an LTX file that locate its page index: the
+// index's size, before the trailer.
 const PageIndexTail = 8 + LTXTrailerSize
 
 // PageEndSize is the bytes that end the pages, all zero, before the page index.
 const PageEndSize = ltx.PageHeaderSize
 
 // PageIndexSize returns the size of a file's page index in bytes, from the last
-// [PageIndexTail] bytes of the file, which has size bytes. The index stands right
-// before them. It fails with [ErrCorrupt] if the file cannot have such an index.
+// [PageIndexTail] bytes of the file, which has size bytes. The index is right before
+// them. It fails with [ErrCorrupt] if the file cannot have such an index.
 func PageIndexSize(tail []byte, size int64) (int64, error) {
 	if len(tail) != PageIndexTail {
 		return 0, corruptIndex(fmt.Errorf("%d bytes", len(tail)))
@@ -40,22 +40,22 @@ func PageIndexSize(tail []byte, size int64) (int64, error) {
 	return int64(n), nil
 }
 
-// PageIndexParser reads a page index, whose bytes it is fed as they come. Nothing but
-// the file's checksum covers an index. The parser checks that the page numbers ascend,
-// and that the frames follow each other without a gap from the header on, as every
-// encoder writes them.
+// PageIndexParser reads a page index from bytes fed piece by piece. Only the file's
+// checksum covers an index. The parser checks that the page numbers ascend, and that the
+// frames follow each other without a gap from the header on, as every encoder writes
+// them.
 //
 // The index is a run of entries, each three varints (page, offset, size), and a zero:
 // https://github.com/superfly/ltx
 type PageIndexParser struct {
-	last  PageEntry // zero before the first
+	last  PageEntry // zero before the first entry
 	size  int64     // bytes
 	ended bool
 }
 
-// Feed reads the index's next bytes, calls fn for each entry, and returns how many
-// bytes it used: the others begin an entry whose end is not there, and come again with
-// what follows them, or stand behind the index. It fails with [ErrCorrupt].
+// Feed reads the index's next bytes, calls fn for each entry, and returns how many bytes
+// it used. The other bytes begin an incomplete entry, and must be fed again with the
+// bytes that follow them, or are behind the index. Feed fails with [ErrCorrupt].
 func (p *PageIndexParser) Feed(b []byte, fn func(PageEntry)) (n int, err error) {
 	for !p.ended {
 		number, offset, size, m := cutEntry(b[n:])
@@ -82,7 +82,7 @@ func (p *PageIndexParser) Feed(b []byte, fn func(PageEntry)) (n int, err error) 
 // Ended reports whether the whole index was fed.
 func (p *PageIndexParser) Ended() bool { return p.ended }
 
-// Size returns the bytes that were used.
+// Size returns the bytes used.
 func (p *PageIndexParser) Size() int64 { return p.size }
 
 func (p *PageIndexParser) add(number, offset, size uint64) error {
@@ -115,10 +115,10 @@ func ParsePageIndex(b []byte, fn func(PageEntry)) error {
 	return nil
 }
 
-// CutPageEntry reads the entry of a page index that b begins with, of n bytes, for a
-// reader that begins in the middle of one: n is 0 if it is not all there, or if b
-// begins with the end of the index, and negative if b begins with no entry. What it
-// says is to be checked: any bytes look like an entry.
+// CutPageEntry reads the entry of a page index that b begins with, and returns its size n
+// in bytes. It is for a reader that begins in the middle of an index: n is 0 if the entry
+// is incomplete, or if b begins with the end of the index, and negative if b begins with
+// no entry. The caller checks the entry: any bytes look like one.
 func CutPageEntry(b []byte) (e PageEntry, n int) {
 	number, offset, size, n := cutEntry(b)
 	switch {
@@ -132,8 +132,8 @@ func CutPageEntry(b []byte) (e PageEntry, n int) {
 	return PageEntry{uint32(number), int64(offset), int64(size)}, n
 }
 
-// cutEntry returns the entry that b begins with, of n bytes: 0 if it is not all
-// there, fewer if it is none. A number of 0, which is alone, ends the index.
+// cutEntry returns the entry that b begins with and its size n in bytes: 0 if it is
+// incomplete, negative if it is no entry. A number of 0, which is alone, ends the index.
 func cutEntry(b []byte) (number, offset, size uint64, n int) {
 	for _, v := range []*uint64{&number, &offset, &size} {
 		var m int

@@ -9,7 +9,8 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// The page index names the pages, and nothing that is cut off or longer passes.
+// The page index names the pages, and the parser refuses an index that is truncated or
+// longer.
 func TestPageIndex(t *testing.T) {
 	var file bytes.Buffer
 	enc, err := format.NewEncoder(&file, format.LTXHeader{PageSize: 512, Commit: 100_000, MinTXID: 2, MaxTXID: 2})

@@ -5,14 +5,14 @@ import (
 	"iter"
 )
 
-// pageSizes keeps what a page index is made of, as small as it gets: frames follow each
-// other without a gap, so that an entry is a page number and a size. A page whose frame
-// has less than 16 KiB, and that follows the page before, takes 3 bytes.
+// pageSizes keeps the content of a page index compactly: frames follow each other without
+// a gap, so an entry is a page number and a size. A page whose frame has less than 16
+// KiB, and that follows the page before, takes 3 bytes.
 type pageSizes struct {
-	chunks [][]byte // of uvarints: how far the page number is from the one before; the size
+	chunks [][]byte // of uvarints: the step from the page number before; the size
 }
 
-// pageSizesChunk is how many bytes are allocated at once, but for the first of small
+// pageSizesChunk is the bytes allocated at once, except for the first chunk of small
 // files.
 const (
 	pageSizesChunk = 64 << 10

@@ -5,19 +5,18 @@ import (
 	"slices"
 )
 
-// Plan chooses the files that restore exactly TXID target, in the order in
-// which to apply them; target 0 is the newest TXID in files. The first file
-// holds a whole database: the newest snapshot at or before the target or, if
-// there is none, the file of any level from TXID 1 that reaches farthest.
-// Each next one, of any level, is the file that reaches farthest of those that
-// begin at or before the TXID after the previous file's, and the one of the
-// higher level where two reach equally far. Files may overlap: a file holds the
-// newest content at its MaxTXID of all pages that changed in its range.
+// Plan chooses the files that restore exactly TXID target, in the order in which to apply
+// them; target 0 is the newest TXID in files. The first file holds a whole database: the
+// newest snapshot at or before the target or, without a snapshot, the file of any level
+// from TXID 1 that reaches farthest. Each next file, of any level, begins at or before
+// the TXID after the previous file's last. Of these files Plan takes the one that reaches
+// farthest, and of two that reach equally far the one of the higher level. Files may
+// overlap: a file holds the newest content at its MaxTXID of all pages that changed in
+// its range.
 //
-// It fails with [ErrNoFiles] if there is nothing, with a [*GapError] if a TXID
-// on the way is in no file, and with a [*NotReachableError] if the target is
-// beyond the newest TXID or no file ends there any more. It never returns a
-// plan that ends elsewhere.
+// Plan fails with [ErrNoFiles] if there is no file, with a [*GapError] if a TXID on the
+// way is in no file, and with a [*NotReachableError] if the target is beyond the newest
+// TXID or no file ends at it any more. It never returns a plan that ends elsewhere.
 func Plan(files []FileInfo, target TXID) ([]FileInfo, error) {
 	files = valid(files)
 	newest := newestTXID(files)
@@ -32,18 +31,17 @@ func Plan(files []FileInfo, target TXID) ([]FileInfo, error) {
 		return nil, notReachable(files, target, FileInfo{})
 	}
 
-	// Going as far as possible from each file never misses a chain that another
-	// choice would find. Files end at or before the target, and whichever of
-	// them leads another chain past the TXID where this one stands begins at or
-	// before the TXID after it, so this one can take it too: step by step this
-	// chain is never behind. The same holds for where to start.
+	// Going as far as possible from each file never misses a chain that another choice would
+	// find. Files end at or before the target. If a file leads another chain past the TXID
+	// that this chain has reached, it begins at or before the next TXID, so this chain can
+	// take it too: this chain is never behind. The same holds for the start.
 	plan := []FileInfo{first}
 	for i := 0; ; {
 		cur := plan[len(plan)-1].MaxTXID
 		if cur == target {
 			return plan, nil
 		}
-		var next FileInfo // of those that can follow; each is looked at once
+		var next FileInfo // the best file that can follow; each file is examined once
 		for ; i < len(files) && files[i].MinTXID <= cur+1; i++ {
 			if files[i].MaxTXID <= target && better(files[i], next) {
 				next = files[i]
@@ -56,11 +54,11 @@ func Plan(files []FileInfo, target TXID) ([]FileInfo, error) {
 	}
 }
 
-// PlanFrom chooses the files that lead from TXID from, which there is already, to the
-// newest that follows it, but not beyond target if that is not 0. Each is the file that
-// reaches farthest of those that begin at or before the TXID after the previous one's
-// end, and of those the one with the fewest TXIDs. It returns nothing if none follows,
-// and less than all where a TXID is in no file.
+// PlanFrom chooses the files that lead from TXID from, which the caller has, to the
+// newest TXID that follows it, but not beyond target if that is not 0. Each file begins
+// at or before the TXID after the previous file's last. Of these files PlanFrom takes the
+// one that reaches farthest, and of several the one with the fewest TXIDs. It returns
+// nothing if no file follows, and stops before a TXID that is in no file.
 func PlanFrom(files []FileInfo, from, target TXID) (plan []FileInfo) {
 	files = valid(files)
 	for i := 0; ; {
@@ -95,8 +93,8 @@ func planStart(files []FileInfo, target TXID) (first FileInfo, ok bool) {
 	return first, ok
 }
 
-// better reports whether f takes a restore farther than g, or as far with fewer
-// files behind it.
+// better reports whether f takes a restore farther than g, or equally far with fewer
+// files after it.
 func better(f, g FileInfo) bool {
 	return cmp.Or(
 		cmp.Compare(f.MaxTXID, g.MaxTXID),

@@ -12,7 +12,7 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// files parses "level/min-max", in decimal to be readable.
+// files parses "level/min-max", in decimal for readability.
 func files(t testing.TB, spec string) (a []format.FileInfo) {
 	t.Helper()
 	for _, s := range strings.Fields(spec) {
@@ -25,7 +25,7 @@ func files(t testing.TB, spec string) (a []format.FileInfo) {
 	return a
 }
 
-// spec is the opposite of files.
+// spec is the inverse of files.
 func spec(a []format.FileInfo) string {
 	var s []string
 	for _, f := range a {
@@ -123,7 +123,7 @@ func TestPlanSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-// drawFiles draws what a replica never looks like too: random ranges.
+// drawFiles also draws lists that no replica has: random ranges.
 func drawFiles(t *rapid.T) []format.FileInfo {
 	top := rapid.Uint64Range(1, 14).Draw(t, "top")
 	return rapid.SliceOfNDistinct(rapid.Custom(func(t *rapid.T) format.FileInfo {
@@ -175,8 +175,8 @@ func TestPlanFindsAChainIfThereIsOne(t *testing.T) {
 			}
 			checkChain(rt, in, plan, target)
 			checkOnward(rt, in, plan, target)
-			// Starting at a snapshot may cost one file more than a start from a
-			// compacted file, and no more.
+			// Starting at a snapshot may cost at most one file more than a start from a compacted
+			// file.
 			if len(plan) > n+1 {
 				rt.Fatalf("TXID %d: %s, but %d files suffice", target, spec(plan), n)
 			}
@@ -210,8 +210,8 @@ func checkChain(t *rapid.T, in, plan []format.FileInfo, target format.TXID) {
 	}
 }
 
-// From where a plan begins, PlanFrom leads to where the plan does; without a target, on to
-// where nothing follows.
+// From the start of a plan, PlanFrom leads to the plan's end; without a target, it
+// continues until no file follows.
 func checkOnward(t *rapid.T, in, plan []format.FileInfo, target format.TXID) {
 	at := plan[0].MaxTXID
 	for _, to := range []format.TXID{target, 0} {
@@ -233,7 +233,7 @@ func checkOnward(t *rapid.T, in, plan []format.FileInfo, target format.TXID) {
 	}
 }
 
-// What an error offers instead must be there, and what it misses must not.
+// The alternatives in an error must exist, and the missing TXID must not.
 func checkPlanError(t *rapid.T, in []format.FileInfo, target format.TXID, err error) {
 	var gap *format.GapError
 	var not *format.NotReachableError

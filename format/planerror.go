@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// ErrNoFiles says that a replica has no LTX file.
+// ErrNoFiles means that a replica has no LTX file.
 var ErrNoFiles = errors.New("the replica has no LTX files")
 
-// GapError says that a restore cannot go on because a TXID is in no file.
+// GapError says that a restore cannot continue because a TXID is in no file.
 type GapError struct {
-	Target  TXID     // what was to be restored
+	Target  TXID     // the TXID to restore
 	Missing TXID     // first TXID that is in no file
 	After   FileInfo // last good file, whose MaxTXID can be restored; zero if none can
 	Next    FileInfo // first file beyond the gap
@@ -26,13 +26,13 @@ func (e *GapError) Error() string {
 		e.Missing, e.After, e.Next, e.After.MaxTXID)
 }
 
-// NotReachableError says that a replica cannot be restored to this very TXID:
-// it is beyond the newest one, or is only found inside a file that goes on past
-// it, since its own was removed once it was compacted or in a snapshot.
+// NotReachableError says that a replica cannot be restored to exactly this TXID: it is
+// beyond the newest TXID, or only inside a file that ends after it, because its own file
+// was removed after compaction or a snapshot.
 type NotReachableError struct {
-	Target TXID // what was to be restored
-	Before TXID // the nearest before it that can be, 0 if none
-	After  TXID // the nearest after it that can be, 0 if Target is beyond Newest
+	Target TXID // the TXID to restore
+	Before TXID // the nearest restorable TXID before it, 0 if none
+	After  TXID // the nearest restorable TXID after it, 0 if Target is beyond Newest
 	Newest TXID // the newest TXID in the replica
 }
 
@@ -46,10 +46,11 @@ func (e *NotReachableError) Error() string {
 	return fmt.Sprintf("no file ends at TXID %s any more: the nearest that can be restored are %s and %s", e.Target, e.Before, e.After)
 }
 
-// TooEarlyError says that a time is before all that a replica can be restored to.
+// TooEarlyError says that a time is before the oldest state that a replica can be
+// restored to.
 type TooEarlyError struct {
-	Time     time.Time // what was asked for
-	Earliest TXID      // the oldest that can be restored
+	Time     time.Time // the requested time
+	Earliest TXID      // the oldest restorable TXID
 	At       time.Time // the time of Earliest
 }
 
@@ -58,8 +59,8 @@ func (e *TooEarlyError) Error() string {
 		e.Time.UTC().Format(time.RFC3339Nano), e.Earliest, e.At.UTC().Format(time.RFC3339Nano))
 }
 
-// notReachable says why no plan ends at target. After is the file where the
-// chain broke off, zero if none starts it; files are sorted by MinTXID.
+// notReachable explains why no plan ends at target. After is the file where the chain
+// broke off, zero if none starts it; files are sorted by MinTXID.
 func notReachable(files []FileInfo, target TXID, after FileInfo) error {
 	newest := newestTXID(files)
 	if target <= newest {

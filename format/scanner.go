@@ -9,50 +9,50 @@ import (
 	"github.com/superfly/ltx"
 )
 
-// Scanner reads an LTX file without decompressing it: what a page needs can be
-// done elsewhere, at the same time as other pages. It takes the file's bytes as
-// they come, and hands out page frames.
+// Scanner reads an LTX file without decompressing it, so that other goroutines can
+// decompress its pages in parallel. It takes the file's bytes piece by piece, and returns
+// page frames.
 //
 //	Feed     bytes -> PageFrame ...      one after another: some GB/s
 //	Decode   PageFrame -> page, PageSum  in as many goroutines as there are
 //	Verify   all PageSums -> the file's checksum
 //
-// Every page number, size and offset, the page index and the checksums are checked:
-// what is wrong fails with [ErrCorrupt]. There is no other decoder: [Decode] is all of
-// it in one goroutine.
+// It checks every page number, size and offset, the page index and the checksums, and
+// fails with [ErrCorrupt] if one is wrong. There is no other decoder: [Decode] does all
+// of this in one goroutine.
 type Scanner struct {
 	page func(PageFrame) error
 
 	step    func(b []byte) (int, error) // reads the next part
 	order   pageOrder
-	run     uint32 // first page of those that came last without a gap
+	run     uint32 // first page of the last run without a gap
 	last    PageEntry
-	frames  uint64 // hash of where the pages are
-	indexed uint64 // hash of where the index says that they are
+	frames  uint64 // hash of the positions of pages
+	indexed uint64 // hash of their positions in the index
 	index   PageIndexParser
 	trailer LTXTrailer
 
 	head, tail crcSum // before and after the pages
 }
 
-// NewScanner returns a scanner of one file that calls fn for each page frame,
-// which is a part of the bytes that were fed.
+// NewScanner returns a scanner of one file that calls fn for each page frame. The frame
+// is a part of the bytes fed.
 func NewScanner(fn func(PageFrame) error) *Scanner {
 	s := &Scanner{page: fn}
 	s.step = s.scanHeader
 	return s
 }
 
-// Header returns the file's header, zero before it was fed. It can be trusted
+// Header returns the file's header, or a zero header before it was fed. It can be trusted
 // once [Scanner.Verify] has returned nil.
 func (s *Scanner) Header() LTXHeader { return s.order.header }
 
-// Trailer returns the file's trailer once it was fed.
+// Trailer returns the file's trailer, once it was fed.
 func (s *Scanner) Trailer() LTXTrailer { return s.trailer }
 
-// Feed reads the file's next bytes and returns how many. The others, fewer than
-// [MaxPageFrame], begin something whose end is not there: they come again, with
-// what follows them.
+// Feed reads the file's next bytes and returns how many. The other bytes, fewer than
+// [MaxPageFrame], begin an incomplete part: feed them again, with the bytes that follow
+// them.
 func (s *Scanner) Feed(b []byte) (n int, err error) {
 	for n < len(b) {
 		m, err := s.step(b[n:])
@@ -72,14 +72,14 @@ func (s *Scanner) Close() error {
 	return nil
 }
 
-// Sum returns the sum of no pages of this file.
+// Sum returns an empty sum for pages of this file.
 func (s *Scanner) Sum() PageSum {
 	h := s.order.header
 	return PageSum{database: h.IsSnapshot() && !h.NoChecksum()}
 }
 
-// Verify compares the checksums of a file that was closed. The sums are those of
-// all pages, in the order of the file.
+// Verify compares the checksums of a file after Close. The sums must cover all pages, in
+// the order of the file.
 func (s *Scanner) Verify(sums []PageSum) error {
 	crc, pages := s.head, Checksum(0)
 	for _, sum := range sums {
@@ -99,9 +99,9 @@ func (s *Scanner) Verify(sums []PageSum) error {
 	return nil
 }
 
-// Whole returns the lowest page number from which on the file holds every page
-// of the database but the lock page: 1 if it is a whole database, one more than
-// the header's commit if it lacks the last page.
+// Whole returns the lowest page number from which on the file holds every page of the
+// database but the lock page: 1 if the file holds a whole database, one more than the
+// header's commit if the file lacks the last page.
 func (s *Scanner) Whole() uint32 {
 	if s.order.last == 0 || s.order.following() <= s.order.header.Commit {
 		return s.order.header.Commit + 1
@@ -148,9 +148,9 @@ func (s *Scanner) scanPage(b []byte) (int, error) {
 	return len(f.raw), s.page(f)
 }
 
-// hashEntry adds where a page is to a hash of those before it. The file's checksum
-// protects the index: this only finds an encoder that wrote another one than its
-// pages'.
+// hashEntry adds a page's position to a hash of the positions before it. The file's
+// checksum protects the index: this hash only finds an encoder whose index differs from
+// its pages.
 func hashEntry(h uint64, e PageEntry) uint64 {
 	const prime = 1099511628211 // FNV's
 	for _, v := range [...]uint64{uint64(e.Number), uint64(e.Offset), uint64(e.Size)} {

@@ -18,8 +18,8 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// scan reads an LTX file as a restore does: fed in pieces, its pages decoded in
-// groups, in any order.
+// scan reads an LTX file as a restore does: it feeds pieces, and decodes pages in groups,
+// in any order.
 func scan(b []byte, piece, group int) (h format.LTXHeader, pages []page, whole uint32, err error) {
 	var frames []format.PageFrame
 	s := format.NewScanner(func(f format.PageFrame) error {
@@ -58,7 +58,7 @@ func scan(b []byte, piece, group int) (h format.LTXHeader, pages []page, whole u
 	return h, pages, s.Whole(), s.Verify(sums)
 }
 
-// A Scanner and PageDecoders read what Decode reads.
+// A Scanner and PageDecoders give the same result as Decode.
 func TestScanner(t *testing.T) {
 	for _, size := range pageSizes {
 		for _, legacy := range []bool{false, true} {
@@ -110,7 +110,7 @@ func libraryDecode(b []byte) (h ltx.Header, pages []page, err error) {
 	}
 }
 
-// Files that keep the database's checksum are verified against it.
+// The scanner verifies files with a database checksum against it.
 func TestScannerDatabaseChecksum(t *testing.T) {
 	for _, wrong := range []ltx.Checksum{0, 1} {
 		pages := somePages(512, 1, 2, 3)
@@ -136,8 +136,8 @@ func TestScannerDatabaseChecksum(t *testing.T) {
 	}
 }
 
-// What is damaged is corrupt to both, wherever it is, and no damage makes them
-// panic or allocate without limit.
+// Both decoders report damage as corrupt, wherever it is, and no damage makes them panic
+// or allocate without limit.
 func TestScannerFindsDamage(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		size := rapid.SampledFrom(pageSizes[:4]).Draw(rt, "page size")
@@ -171,7 +171,7 @@ func TestScannerFindsDamage(t *testing.T) {
 	})
 }
 
-// What no damage makes, but an encoder that is wrong: the checksum is right.
+// The scanner finds errors that only a wrong encoder can cause: the checksum is right.
 func TestScannerFindsWrongEncoding(t *testing.T) {
 	h := header(512, 9, 2, 2)
 	good := specLTX(t, h, somePages(512, 2, 5), false)
@@ -201,7 +201,7 @@ func TestScannerFindsWrongEncoding(t *testing.T) {
 	}
 }
 
-// resum gives a file with a changed page index the checksum that fits.
+// resum gives a file with a changed page index the matching checksum.
 func resum(b []byte, at int) {
 	pages := somePages(512, 2, 5)
 	hash := crc64.New(crc64.MakeTable(crc64.ISO))
@@ -215,7 +215,8 @@ func resum(b []byte, at int) {
 	binary.BigEndian.PutUint64(b[len(b)-8:], hash.Sum64()|1<<63)
 }
 
-// A size that no page can need is refused where it stands, not waited for.
+// The scanner refuses a size that no page can need at once, without waiting for the
+// bytes.
 func TestScannerRefusesSizes(t *testing.T) {
 	for _, legacy := range []bool{false, true} {
 		b := specLTX(t, header(512, 9, 2, 2), somePages(512, 2, 5), legacy)
@@ -231,7 +232,7 @@ func TestScannerRefusesSizes(t *testing.T) {
 	}
 }
 
-// A block that decompresses to less than a page is no page.
+// The decoder refuses a block that decompresses to less than a page.
 func TestScannerRefusesShortBlock(t *testing.T) {
 	h := header(512, 9, 2, 2)
 	long, short := somePages(512, 2), somePages(256, 2)

@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// TXIDAt returns the newest TXID that was cut at or before t and that the
-// replica can be restored to: what a restore to a point in time restores.
-// A TXID whose own file was removed after it was compacted is passed over for
-// an older one. A TXID behind a gap that nothing newer bridges is not: for it,
-// [Plan] then fails with a [*GapError] rather than restore less than was asked.
+// TXIDAt returns the newest TXID that was cut at or before t and that the replica can be
+// restored to: the TXID that a restore to a point in time restores. If a TXID's own file
+// was removed after compaction, TXIDAt passes it over for an older TXID. It does not pass
+// over a TXID behind a gap that no newer file bridges: for it, [Plan] then fails with a
+// [*GapError] rather than restore less than requested.
 //
-// Times increase with the TXID, so it searches: where [FileInfo.Time] is zero it calls
-// timeOf, which may be nil if there is none such, about log2 as often as there are
-// TXIDs. A time after that of the newest TXID comes from a clock that was ahead for a
-// while: such a TXID is as old as the next one that is dated well.
+// Times increase with the TXID, so TXIDAt searches: where [FileInfo.Time] is zero it
+// calls timeOf, about log2 as often as there are TXIDs. timeOf may be nil if no time is
+// zero. A time after that of the newest TXID comes from a clock that was ahead for a
+// while: TXIDAt dates such a TXID like the next TXID with a valid time.
 //
-// It fails with [ErrNoFiles], with a [*TooEarlyError] that names the oldest
-// TXID if t is before it, with a [*GapError] if no TXID at all can be restored,
-// and with timeOf's error.
+// It fails with [ErrNoFiles], with a [*TooEarlyError] that names the oldest TXID if t is
+// before it, with a [*GapError] if no TXID at all can be restored, and with timeOf's
+// error.
 func TXIDAt(files []FileInfo, t time.Time, timeOf func(FileInfo) (time.Time, error)) (TXID, error) {
 	points, err := TimePoints(files)
 	if err != nil {
@@ -42,7 +42,7 @@ func TXIDAt(files []FileInfo, t time.Time, timeOf func(FileInfo) (time.Time, err
 	return points[n-1].MaxTXID, nil
 }
 
-// dates are those of points, ascending.
+// dates are the times of points, ascending.
 type dates struct {
 	points []FileInfo
 	timeOf func(FileInfo) (time.Time, error)
@@ -50,7 +50,7 @@ type dates struct {
 	err    error
 }
 
-// of returns what a point is dated.
+// of returns a point's own time.
 func (d *dates) of(i int) time.Time {
 	at, ok := d.known[i]
 	if !ok && d.err == nil {
@@ -60,11 +60,11 @@ func (d *dates) of(i int) time.Time {
 	return at
 }
 
-// ahead reports whether a point is dated after the newest one.
+// ahead reports whether a point's time is after the newest point's.
 func (d *dates) ahead(i int) bool { return d.of(i).After(d.of(len(d.points) - 1)) }
 
-// well returns when a point was there at the latest: what it is dated, or, if that is
-// ahead, what the next one is that is not.
+// well returns the latest time at which a point can have been cut: its own time or, if
+// that is ahead, the time of the next point that is not ahead.
 func (d *dates) well(i int) time.Time {
 	if !d.ahead(i) {
 		return d.of(i)
@@ -76,9 +76,9 @@ func (d *dates) well(i int) time.Time {
 	return d.of(bad + 1 + sort.Search(good-bad-1, func(k int) bool { return !d.ahead(bad + 1 + k) }))
 }
 
-// TimePoints returns, for each TXID that a time can name, ascending, the file
-// that tells its time: those that [TXIDAt] may ask for, with a binary search as
-// [sort.Search] does it, and the newest. It fails as TXIDAt does.
+// TimePoints returns, for each TXID that a time can name, ascending, the file that has
+// its time. [TXIDAt] may read the times of these files, in a binary search as
+// [sort.Search] does it, and the time of the newest. TimePoints fails as TXIDAt does.
 func TimePoints(files []FileInfo) ([]FileInfo, error) {
 	reached := Restorable(files)
 	if len(reached) == 0 {
@@ -99,10 +99,9 @@ func TimePoints(files []FileInfo) ([]FileInfo, error) {
 	return slices.CompactFunc(points, func(f, g FileInfo) bool { return f.MaxTXID == g.MaxTXID }), nil
 }
 
-// compareTimes orders files of one MaxTXID by which one tells its time best:
-// one that is known, without a request; then the earlier one and that of the
-// lower level, because Litestream's snapshots carry the time when they were
-// made, not when their TXID was.
+// compareTimes orders files of one MaxTXID by how reliable their time is: first a time
+// known without a request; then the earlier time and the lower level, because
+// Litestream's snapshots carry the time when they were made, not when their TXID was.
 func compareTimes(f, g FileInfo) int {
 	if f.Time.IsZero() != g.Time.IsZero() {
 		if f.Time.IsZero() {

@@ -52,7 +52,7 @@ func TestTXIDAt(t *testing.T) {
 	}
 }
 
-// Restoring to a time behind a gap must fail, not restore less than was asked.
+// Restoring to a time behind a gap must fail, not restore less than requested.
 func TestTXIDAtLeavesAGapToPlan(t *testing.T) {
 	in := timed(files(t, "0/1-1 0/2-2 0/4-4 0/5-5"))
 	txid, err := format.TXIDAt(in, second(9), nil)
@@ -166,8 +166,8 @@ func TestTXIDAtSearches(t *testing.T) {
 	})
 }
 
-// Whenever a clock was ahead for a while, a time names what was there then, without many
-// requests.
+// If a clock was ahead for a while, a time still names the state of that time, without
+// many requests.
 func TestTXIDAtAfterAClockThatWasAhead(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(2, 200).Draw(t, "TXIDs")

@@ -13,7 +13,7 @@ const (
 )
 
 const (
-	walMagic   = 0x377f0682 // the lowest bit set: big-endian checksums
+	walMagic   = 0x377f0682 // with the lowest bit set: big-endian checksums
 	walVersion = 3007000    // of the WAL and of the WAL index
 )
 
@@ -36,10 +36,10 @@ func (s Salt) IsZero() bool { return s == Salt{} }
 // String returns both salts as 16 hexadecimal digits.
 func (s Salt) String() string { return hex.EncodeToString(s[:]) }
 
-// MarshalText returns what String does.
+// MarshalText returns the text of String.
 func (s Salt) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText parses what MarshalText returns.
+// UnmarshalText parses the text of MarshalText.
 func (s *Salt) UnmarshalText(b []byte) error {
 	if len(b) != hex.EncodedLen(len(s)) {
 		return fmt.Errorf("format: a salt has %d hexadecimal digits, not %d", hex.EncodedLen(len(s)), len(b))
@@ -48,17 +48,16 @@ func (s *Salt) UnmarshalText(b []byte) error {
 	return err
 }
 
-// FrameOffset returns the byte offset in the WAL of frame n's header, n counted
-// from 1. The page follows [FrameHeaderSize] bytes later. It is also the size
-// in bytes of a WAL of n-1 frames.
+// FrameOffset returns the byte offset in the WAL of frame n's header, n counted from 1.
+// The page follows [FrameHeaderSize] bytes later. The offset is also the size in bytes of
+// a WAL of n-1 frames.
 func FrameOffset(pageSize, n uint32) int64 {
 	return WALHeaderSize + int64(n-1)*(FrameHeaderSize+int64(pageSize))
 }
 
-// WALChecksum continues a WAL checksum over b, whose length is a multiple of 8
-// bytes; what is left over is ignored. bigEndian says how b's words are read,
-// not how the sum is stored.
-// See https://sqlite.org/fileformat2.html#checksum_algorithm.
+// WALChecksum continues a WAL checksum over b, in blocks of 8 bytes; it ignores the
+// remaining bytes. bigEndian is the byte order of b's words, not of the stored sum. See
+// https://sqlite.org/fileformat2.html#checksum_algorithm.
 func WALChecksum(bigEndian bool, sum [2]uint32, b []byte) [2]uint32 {
 	s0, s1 := sum[0], sum[1]
 	if bigEndian {

@@ -12,8 +12,8 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// applyWAL returns a database file with a WAL's committed frames in it: what a
-// checkpoint makes.
+// applyWAL returns a database file after applying a WAL's committed frames, as a
+// checkpoint does.
 func applyWAL(t *testing.T, db, wal []byte) []byte {
 	t.Helper()
 	h, last, f, err := format.LastCommit(bytes.NewReader(wal))
@@ -76,7 +76,8 @@ func TestScanWALReadsWhatSQLiteWrites(t *testing.T) {
 	}
 }
 
-// A WAL of the other checksum order is made by hand: SQLite writes its machine's.
+// ScanWAL reads both checksum orders. SQLite writes only its machine's order, so the test
+// makes the other WAL.
 func TestScanWALReadsBothChecksumOrders(t *testing.T) {
 	for _, pageSize := range pageSizes {
 		t.Run(fmt.Sprint(pageSize), func(t *testing.T) {
@@ -93,7 +94,7 @@ func TestScanWALReadsBothChecksumOrders(t *testing.T) {
 			if !bytes.Equal(applyWAL(t, main, wal), applyWAL(t, main, other)) {
 				t.Fatal("the same pages in another checksum order give another database")
 			}
-			// SQLite's own recovery is the judge of the order.
+			// SQLite's own recovery decides whether the order is right.
 			copied := filepath.Join(t.TempDir(), "copy.db")
 			writeFile(t, copied, main)
 			writeFile(t, copied+"-wal", other)
@@ -104,9 +105,8 @@ func TestScanWALReadsBothChecksumOrders(t *testing.T) {
 	}
 }
 
-// smallWAL is three frames of two transactions, made by hand. The last two hold
-// the same page content, so that bytes left over from reading one could pass
-// for the other.
+// smallWAL returns three hand-made frames of two transactions. The last two hold the same
+// page content, so that bytes left over from reading one could pass for the other.
 func smallWAL(bigEndian bool) []byte {
 	h := format.WALHeader{BigEndian: bigEndian, PageSize: 512, Sequence: 3, Salt: format.Salt{1, 2, 3, 4, 5, 6, 7, 8}}
 	b := h.AppendTo(nil)
@@ -171,8 +171,8 @@ func TestScanWALStopsAtEachTruncation(t *testing.T) {
 	}
 }
 
-// The frames of an epoch before follow those of this one with valid checksums
-// of their own chain, and frames can repeat another's checksum with other salts.
+// Frames of an earlier epoch follow the frames of this epoch, with valid checksums of
+// their own chain, and frames can repeat another's checksum with other salts.
 func TestScanWALStopsAtOtherSalts(t *testing.T) {
 	wal := smallWAL(false)
 	wal[format.FrameOffset(512, 2)+8] ^= 1
@@ -223,7 +223,7 @@ func TestLastCommit(t *testing.T) {
 	}
 }
 
-// failingReaderAt fails from an offset on.
+// failingReaderAt fails from an offset onwards.
 type failingReaderAt struct {
 	r    io.ReaderAt
 	from int64
@@ -251,7 +251,7 @@ func TestScanWALTellsReadErrorsFromTheEnd(t *testing.T) {
 	}
 }
 
-// sealWALHeader makes the checksum right for the bytes before it.
+// sealWALHeader sets the checksum for the bytes before it.
 func sealWALHeader(b []byte) []byte {
 	sum := format.WALChecksum(b[3]&1 != 0, [2]uint32{}, b[:24])
 	b = binary.BigEndian.AppendUint32(b[:24], sum[0])

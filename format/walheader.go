@@ -8,8 +8,8 @@ import (
 	"github.com/superfly/ltx"
 )
 
-// ErrWALHeader says that bytes are not the header of a WAL. SQLite takes such a
-// WAL for an empty one: it was never written, or its header is torn.
+// ErrWALHeader means that bytes are not the header of a WAL. SQLite treats such a WAL as
+// empty: it was never written, or its header is torn.
 var ErrWALHeader = errors.New("not a WAL header")
 
 // WALHeader is the first 32 bytes of a WAL.
@@ -51,9 +51,9 @@ func ParseWALHeader(b []byte) (WALHeader, error) {
 	return h, nil
 }
 
-// AppendTo appends the header's 32 bytes to b. It computes the checksum and
-// ignores h.Checksum, so that a header made from its other fields is valid;
-// of a parsed header it gives the bytes that were parsed.
+// AppendTo appends the header's 32 bytes to b. It computes the checksum and ignores
+// h.Checksum, so a header made from its other fields is valid; a parsed header gives the
+// parsed bytes again.
 func (h WALHeader) AppendTo(b []byte) []byte {
 	magic := uint32(walMagic)
 	if h.BigEndian {

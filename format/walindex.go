@@ -16,27 +16,27 @@ const WALIndexHeaderSize = 2 * walIndexCopySize
 
 const walIndexCopySize = 48
 
-// ErrWALIndex says that bytes are not, or not at this moment, the header of a
-// WAL index: it is not initialised yet, or was read while a writer changed it.
-// Read it again.
+// ErrWALIndex means that bytes are not, or not at this moment, the header of a WAL index:
+// the index is not initialised yet, or a writer changed it during the read. Read it
+// again.
 var ErrWALIndex = errors.New("WAL index header not valid")
 
-// WALIndex is the header of a WAL index: the state of the WAL that new readers
-// see. It holds only what is committed, by whichever process.
+// WALIndex is the header of a WAL index: the state of the WAL that new readers see. It
+// covers only committed frames, of every process.
 type WALIndex struct {
 	BigEndian     bool      // byte order of the WAL's checksums
 	PageSize      uint32    // bytes
-	MxFrame       uint32    // number of the last committed frame, 0 if there is none
+	MxFrame       uint32    // number of the last committed frame, 0 if none
 	NPage         uint32    // size of the database in pages
 	Change        uint32    // grows with each commit while the index exists
 	FrameChecksum [2]uint32 // of frame MxFrame
 	Salt          Salt      // of the WAL's header, verbatim
 }
 
-// ParseWALIndex parses the first [WALIndexHeaderSize] bytes of b, in the byte
-// order of this machine. It fails with [ErrWALIndex] if there are fewer, if
-// the copies differ, or if the version, the page size or the checksum is wrong.
-// The page size and NPage are 0 while the WAL was empty since the index was made.
+// ParseWALIndex parses the first [WALIndexHeaderSize] bytes of b, in the byte order of
+// this machine. It fails with [ErrWALIndex] if there are fewer, if the copies differ, or
+// if the version, the page size or the checksum is wrong. The page size and NPage are 0
+// as long as the WAL has been empty since the index was created.
 func ParseWALIndex(b []byte) (WALIndex, error) {
 	if len(b) < WALIndexHeaderSize {
 		return WALIndex{}, fmt.Errorf("format: %w: %d bytes", ErrWALIndex, len(b))
@@ -65,7 +65,7 @@ func ParseWALIndex(b []byte) (WALIndex, error) {
 	if x.PageSize == 1 { // 65536 does not fit the field
 		x.PageSize = ltx.MaxPageSize
 	}
-	// A WAL that was empty when the index was made has neither frames nor size.
+	// A WAL that was empty when the index was created has neither frames nor size.
 	if !ltx.IsValidPageSize(x.PageSize) && (x.PageSize != 0 || x.MxFrame != 0) {
 		return WALIndex{}, fmt.Errorf("format: %w: page size %d", ErrWALIndex, x.PageSize)
 	}
@@ -79,22 +79,22 @@ func nativePair(b []byte) [2]uint32 {
 }
 
 // WALIndexPages returns where a WAL index has the page number of frame n, which counts
-// from 1: an offset in bytes, at which there are the numbers of so many frames, each in
-// 4 bytes in the byte order of this machine. It is 0 beyond the last frame, or what is
-// left from an earlier one.
-// See https://sqlite.org/walformat.html#the_wal_index_file_format.
+// from 1: an offset in bytes, and the number of frames whose page numbers are there, each
+// in 4 bytes in the byte order of this machine. A number is 0 beyond the last frame, or
+// left over from an earlier frame. See
+// https://sqlite.org/walformat.html#the_wal_index_file_format.
 func WALIndexPages(n uint32) (offset int64, frames int) {
 	const (
 		block  = 32 << 10            // bytes, of page numbers and then of a hash table
-		header = walIndexHeaders / 4 // what the first block lacks of them
+		header = walIndexHeaders / 4 // page numbers that the first block lacks
 	)
 	at := n - 1 + header
 	return int64(at/WALIndexBlock)*block + int64(at%WALIndexBlock)*4, int(WALIndexBlock - at%WALIndexBlock)
 }
 
-// WALIndexBlock is how many page numbers a block of a WAL index has, but for the first.
+// WALIndexBlock is the page numbers in each block of a WAL index except the first.
 const WALIndexBlock = 4096
 
 // walIndexHeaders is the bytes before the first page number: two copies of the header,
-// and what readers and checkpoints tell each other.
+// and the information that readers and checkpoints share.
 const walIndexHeaders = WALIndexHeaderSize + 40

@@ -17,7 +17,7 @@ import (
 func TestParseWALIndexOfAnOpenDatabase(t *testing.T) {
 	for _, pageSize := range pageSizes {
 		t.Run(fmt.Sprint(pageSize), func(t *testing.T) {
-			db, path := liveWAL(t, pageSize) // with a transaction under way
+			db, path := liveWAL(t, pageSize) // with an open transaction
 			wal := readFile(t, path+"-wal")
 			x, err := format.ParseWALIndex(readFile(t, path+"-shm"))
 			if err != nil {
@@ -34,7 +34,7 @@ func TestParseWALIndexOfAnOpenDatabase(t *testing.T) {
 				NPage:         f.Commit,
 				FrameChecksum: f.Checksum,
 				Salt:          h.Salt,
-				Change:        x.Change, // which the WAL does not tell
+				Change:        x.Change, // the WAL does not have it
 			}
 			if x != want || x.Change == 0 {
 				t.Fatalf("the index says %+v, the WAL %+v", x, want)
@@ -59,7 +59,7 @@ func TestParseWALIndexOfAnOpenDatabase(t *testing.T) {
 	}
 }
 
-// walIndexBytes makes both copies of a header by the specification.
+// walIndexBytes makes both copies of a header from the specification.
 func walIndexBytes(szPage uint16) []byte {
 	b := make([]byte, 40)
 	binary.NativeEndian.PutUint32(b, 3007000)
@@ -117,7 +117,7 @@ func TestParseWALIndexFindsEachFlippedByte(t *testing.T) {
 		if _, err := format.ParseWALIndex(b); !errors.Is(err, format.ErrWALIndex) {
 			t.Errorf("byte %d: %v", i, err)
 		}
-		b[(i+48)%96] ^= 4 // in both
+		b[(i+48)%96] ^= 4 // in both copies
 		if _, err := format.ParseWALIndex(b); !errors.Is(err, format.ErrWALIndex) {
 			t.Errorf("byte %d of both: %v", i, err)
 		}
@@ -147,7 +147,7 @@ func FuzzParseWALIndex(f *testing.F) {
 	})
 }
 
-// The index lists the page of each frame of the WAL, in one block after the other.
+// The index lists the page of each frame of the WAL, block after block.
 func TestWALIndexPages(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	conn, err := sqlite3.Open("file:" + path + "?_pragma=page_size(512)&_pragma=journal_mode(wal)&_pragma=wal_autocheckpoint(0)")

@@ -6,15 +6,14 @@ import (
 	"io"
 )
 
-// ScanWAL calls fn for each valid frame of a WAL, in order, n counted from 1,
-// and stops without an error at the first frame that is not: cut off, of other
-// salts, or with a checksum that does not continue the chain. These are the
-// frames that SQLite's recovery looks at; those after the last one with a
-// commit size are of a transaction that never committed. The page is only valid
-// until fn returns, and fn may be nil.
+// ScanWAL calls fn for each valid frame of a WAL, in order, n counted from 1. It stops
+// without an error at the first invalid frame: cut off, with other salts, or with a
+// checksum that does not continue the chain. SQLite's recovery reads the same frames;
+// frames after the last frame with a commit size belong to a transaction that never
+// committed. The page is only valid until fn returns, and fn may be nil.
 //
-// It holds one page in memory. It fails with [ErrWALHeader] if the WAL's header
-// is missing or wrong, and with r's or fn's own error.
+// ScanWAL holds one page in memory. It fails with [ErrWALHeader] if the WAL's header is
+// missing or wrong, and with r's or fn's own error.
 func ScanWAL(r io.ReaderAt, fn func(n uint32, f Frame, page []byte) error) (WALHeader, error) {
 	b := make([]byte, WALHeaderSize)
 	got, err := readFullAt(r, b, 0)
@@ -28,8 +27,8 @@ func ScanWAL(r io.ReaderAt, fn func(n uint32, f Frame, page []byte) error) (WALH
 	return h, h.Scan(r, 0, h.Checksum, fn)
 }
 
-// Scan is [ScanWAL] from the frame after frame n, whose checksum is sum, on: it
-// saves reading again what is known to be valid.
+// Scan is [ScanWAL], but starts after frame n, whose checksum is sum: it does not read
+// again the frames known to be valid.
 func (h WALHeader) Scan(r io.ReaderAt, n uint32, sum [2]uint32, fn func(n uint32, f Frame, page []byte) error) error {
 	b := make([]byte, FrameHeaderSize+h.PageSize)
 	page := b[FrameHeaderSize:]
@@ -55,9 +54,9 @@ func (h WALHeader) Scan(r io.ReaderAt, n uint32, sum [2]uint32, fn func(n uint32
 	}
 }
 
-// LastCommit reads a WAL through and returns the number of its last commit
-// frame, and that frame: its Commit is the database's size in pages. The number
-// is 0 if nothing is committed. It fails as [ScanWAL] does.
+// LastCommit reads a whole WAL and returns the number of its last commit frame, and that
+// frame: its Commit is the database's size in pages. The number is 0 if the WAL has no
+// commit. LastCommit fails as [ScanWAL] does.
 func LastCommit(r io.ReaderAt) (h WALHeader, last uint32, f Frame, err error) {
 	h, err = ScanWAL(r, func(n uint32, g Frame, _ []byte) error {
 		if g.Commit != 0 {
@@ -68,7 +67,7 @@ func LastCommit(r io.ReaderAt) (h WALHeader, last uint32, f Frame, err error) {
 	return h, last, f, err
 }
 
-// readFullAt reads as much of b as there is. The end of the file is no error.
+// readFullAt reads as much of b as exists. The end of the file is no error.
 func readFullAt(r io.ReaderAt, b []byte, off int64) (int, error) {
 	n, err := r.ReadAt(b, off)
 	if errors.Is(err, io.EOF) {

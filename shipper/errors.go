@@ -11,19 +11,19 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// What ails or ends replication.
+// Errors that interrupt or stop replication.
 var (
 	// ErrFenced: another writer holds the next TXID.
 	ErrFenced = errors.New("another writer has taken over the replica")
 
-	// ErrDiverged: the replica's newest file is not known to be this database's
-	// past. Going on would mix two histories.
+	// ErrDiverged: the replica's newest file is not known to be part of this database's
+	// past. Continuing would mix two histories.
 	ErrDiverged = errors.New("the replica holds another history than this database")
 
 	// ErrVanished: files that the replica had, and that retention keeps, are gone.
 	ErrVanished = errors.New("files of the replica have vanished (check the bucket's lifecycle rules, and what else deletes objects there)")
 
-	// ErrNoFencing: the store cannot tell two writers apart.
+	// ErrNoFencing: the store cannot distinguish two writers.
 	ErrNoFencing = storage.ErrNoCondition
 
 	// ErrClosed: the database was closed before the replica had everything.
@@ -33,7 +33,7 @@ var (
 // ErrorKinds are the values of [ErrorKind].
 var ErrorKinds = []string{"permission", "bucket", "condition", "fenced", "diverged", "corrupt", "vanished", "disk", "timeout", "network", "store", "local"}
 
-// ErrorKind says what kind of error ails replication, in one word that is fit for a
+// ErrorKind returns the kind of a replication error, in one word that is suitable for a
 // metric.
 func ErrorKind(err error) string {
 	_, ofStore := errors.AsType[*storage.Error](err)

@@ -6,18 +6,17 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// An Event is something that happened to the replication of a database: one of the
-// types below. Whoever is told of it is called by the goroutine that it happened in,
-// and must return soon.
+// An Event is something that happened to the replication of a database: one of the types
+// below. The goroutine in which it happened calls the listener, which must return soon.
 type Event interface{ event() }
 
-// StateChanged tells that the state is another one, and why if something fails.
+// StateChanged reports a new state, and the error if replication fails.
 type StateChanged struct {
 	From, To State
 	Err      error
 }
 
-// Encoded tells that a file was made from the database.
+// Encoded reports that a file was made from the database.
 type Encoded struct {
 	Level int
 	Pages uint64
@@ -25,34 +24,34 @@ type Encoded struct {
 	Took  time.Duration
 }
 
-// Uploaded tells that the replica has a file.
+// Uploaded reports that the replica has a file.
 type Uploaded struct {
 	Level            int
 	MinTXID, MaxTXID format.TXID
-	Time             time.Time // of its newest commits, as the file says
+	Time             time.Time // of its newest commits, from the file's header
 	Pages            uint64
 	Bytes            int64
-	Took             time.Duration // the last try
+	Took             time.Duration // of the last attempt
 	Lag              time.Duration // from the oldest commit in a level 0 file until now
 }
 
-// Failed tells that a request or a cut failed, and will be tried again unless
-// [StateChanged] tells otherwise.
+// Failed reports that a request or a cut failed. It will be retried unless [StateChanged]
+// reports otherwise.
 type Failed struct {
 	Kind string // see [ErrorKind]
 	Err  error
 }
 
-// Deleted tells that retention has removed files from the replica.
+// Deleted reports that retention has removed files from the replica.
 type Deleted struct{ Files int }
 
-// Resynced tells that the whole database is uploaded again, and why.
+// Resynced reports that walvfs uploads the whole database again, and why.
 type Resynced struct{ Reason string }
 
-// Confirmed tells that a commit which waited for the replica has returned.
+// Confirmed reports that a commit which waited for the replica has returned.
 type Confirmed struct {
 	Took time.Duration
-	Err  error // it is not known to be in the replica
+	Err  error // not nil if the commit is not known to be in the replica
 }
 
 func (StateChanged) event() {}

@@ -2,8 +2,8 @@ package shipper
 
 import "encoding/json"
 
-// MarshalJSON returns what PRAGMA walvfs_status does: the fields in snake case, errors as
-// their text, durations in seconds.
+// MarshalJSON returns the output of PRAGMA walvfs_status: the fields in snake case,
+// errors as their text, durations in seconds.
 func (s Status) MarshalJSON() ([]byte, error) {
 	text := func(err error) string {
 		if err == nil {

@@ -2,11 +2,11 @@ package shipper
 
 import "time"
 
-// A Policy says when walvfs makes files of higher levels, and how long it keeps files. A
-// field that is zero has its default. A negative duration turns off what its field is for.
+// A Policy sets when walvfs makes files of higher levels, and how long it keeps files. A
+// zero field has its default. A negative duration turns off the field's function.
 type Policy struct {
-	// Levels are the times after which the pages that changed are compacted into one file
-	// of level 1, 2, ..., up to 8 levels, ascending. The default is 30 s, 5 min and 1 h. An
+	// Levels are the times after which walvfs compacts the changed pages into one file of
+	// level 1, 2, ..., up to 8 levels, ascending. The default is 30 s, 5 min and 1 h. An
 	// empty slice that is not nil makes no levels.
 	Levels []time.Duration
 
@@ -14,8 +14,9 @@ type Policy struct {
 	// default is 24 h; negative makes no snapshots.
 	Snapshots time.Duration
 
-	// KeepRaw is how long each single upload can be restored: how long its level 0 file is
-	// kept after it was compacted. The default is 5 min, which is also the least.
+	// KeepRaw is how long each single upload can be restored: the time for which walvfs
+	// keeps its level 0 file after compaction. The default is 5 min, which is also the
+	// minimum.
 	KeepRaw time.Duration
 
 	// Retention is how far back a point in time can be restored: each single upload for

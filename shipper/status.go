@@ -1,7 +1,7 @@
-// Package shipper is how replication tells of itself: its state and its jobs, what happens,
-// what ails it, and the policy by which files are made and kept. Package vfs returns these
-// types. The packages beside it read what is in a bucket: replica, restore, verify, and the
-// stores in storage.
+// Package shipper holds the types that describe replication: its state and jobs, its
+// events and errors, and the policy by which walvfs makes and keeps files. Package vfs
+// returns these types. The packages below this one read a bucket: replica, restore,
+// verify, and the stores in storage.
 package shipper
 
 import (
@@ -17,25 +17,25 @@ type State string
 const (
 	Starting  State = "starting"  // the replica's tip is not known yet
 	Streaming State = "streaming" // commits reach the replica
-	Retrying  State = "retrying"  // the store does not answer as it should
-	Halted    State = "halted"    // nothing is shipped any more; Err says why
+	Retrying  State = "retrying"  // the store is failing
+	Halted    State = "halted"    // shipping has stopped; Err says why
 )
 
-// Status is what is known of a database's replica.
+// Status describes the replication of a database.
 type Status struct {
 	Path    string // of the database
-	Replica string // its URL, without secrets
+	Replica string // its replica's URL, without secrets
 
 	State State
 	Tip   Position // the newest acknowledged file
-	Err   error    // why it is retrying or halted
+	Err   error    // why the shipper is retrying or halted
 
-	Lag        time.Duration // age of the oldest commit that is not acknowledged, 0 if all are
-	LagCommits int64         // that are not acknowledged, of those since the database was opened
-	LagPages   int64         // that are dirty: the next file holds them, about
+	Lag        time.Duration // age of the oldest commit not acknowledged, 0 if all are
+	LagCommits int64         // commits not acknowledged, of those since the database was opened
+	LagPages   int64         // dirty pages: the next file holds about as many
 	LagBytes   int64         // of these pages
 
-	Sending Transfer // the level 0 file that is being uploaded, zero if none is
+	Sending Transfer // the level 0 file being uploaded, zero if none
 
 	// Since the database was opened:
 	Uploads  int64 // acknowledged files
@@ -43,19 +43,18 @@ type Status struct {
 	Requests Requests
 	Failures int64 // of requests and cuts
 
-	// Jobs are what is done by itself, level 0 first. Commits wait for none of the
-	// others.
+	// Jobs are the independent jobs, level 0 first. Commits wait only for level 0.
 	Jobs []Job
 
-	// LevelsErr is what ails the others: why a file of a level or a deletion waits, or
-	// that files of the replica have vanished which no snapshot replaces yet; nil for
-	// nothing.
+	// LevelsErr is the error of the other jobs: why a file of a level or a deletion is
+	// delayed, or that files of the replica have vanished and no snapshot replaces them yet;
+	// nil without an error.
 	LevelsErr error
 
-	Unfenced bool // another writer would not be noticed, by the user's choice
+	Unfenced bool // the user chose that another writer would go unnoticed
 }
 
-// A Transfer is how far an upload is, in bytes.
+// A Transfer is the progress of an upload, in bytes.
 type Transfer struct{ Bytes, Total int64 }
 
 // Position identifies a level 0 file of the replica: its TXID and the checksum
@@ -66,8 +65,8 @@ type Position struct {
 	Time     time.Time
 }
 
-// Requests counts what was asked of a store. A large upload, listing or deletion is
-// one here, and may be several on the wire.
+// Requests counts operations of a store. A large upload, listing or deletion counts once
+// here, and may take several requests.
 type Requests struct {
 	Put    int64 `json:"put"`
 	Get    int64 `json:"get"`
@@ -75,13 +74,13 @@ type Requests struct {
 	Delete int64 `json:"delete"`
 }
 
-// A Job is one of the things that a shipper does, each by itself: level 0, a level,
-// finding out what the levels lack, looking after what the replica had, retention.
+// A Job is an independent task of a shipper: level 0, a level, finding out what the
+// levels lack, checking that the replica still has its files, or retention.
 type Job struct {
 	Name  string
 	State JobState
-	At    time.Time // when it runs next, zero if it does not wait
-	Err   error     // why it is tried again, or was stopped; nil if the last try went well
+	At    time.Time // when it runs next, zero if it is not waiting
+	Err   error     // why it is retried, or was stopped; nil if the last attempt succeeded
 }
 
 // JobState says what a job is doing.
@@ -95,9 +94,9 @@ type JobState string
 //	                                  ▼  │
 //	                                retrying
 const (
-	JobIdle     JobState = "idle"     // there is nothing to do
-	JobWaiting  JobState = "waiting"  // there is, later
-	JobRunning  JobState = "running"  // it is being done
-	JobRetrying JobState = "retrying" // it failed, and is tried again later
-	JobStopped  JobState = "stopped"  // for good: replication has halted, or the database was closed
+	JobIdle     JobState = "idle"     // nothing to do
+	JobWaiting  JobState = "waiting"  // something to do later
+	JobRunning  JobState = "running"  // running now
+	JobRetrying JobState = "retrying" // failed, will be retried
+	JobStopped  JobState = "stopped"  // stopped for good: replication has halted, or the database was closed
 )

@@ -1,5 +1,5 @@
-// Package replica is the one reader of a replica in a bucket: it lists the files, chooses
-// the files that lead to a TXID or a time, and reads their parts.
+// Package replica reads a replica in a bucket: it lists the files, chooses the files that
+// lead to a TXID or a time, and reads their parts.
 //
 //	r := replica.New(store, replica.Options{})
 //	files, err := r.Files(ctx)                       // one listing
@@ -17,12 +17,13 @@
 // # Damage and absence
 //
 // If a file is not what its writer wrote, the error is a [*Damaged]; if a file was listed
-// and no longer exists, it is a [*Missing]. Both name the file, so that a caller can do
-// without it: another level often holds the same TXIDs, and [Plan.Without] finds out. Any
-// other error comes from the store, and says nothing about the files.
+// and no longer exists, it is a [*Missing]. Both name the file, so that a caller can plan
+// without it: another level often holds the same TXIDs, and [Plan.Without] finds the
+// other files. Any other error comes from the store, and says nothing about the files.
 //
-// A header, a trailer, an index or a page that is read alone is checked against the file's
-// key, its size and the other parts. Only the checksum of the whole file proves it.
+// The package checks a header, a trailer, an index or a page that it reads alone against
+// the file's key, its size and the other parts. Only the checksum of the whole file
+// proves it.
 //
 // # Memory
 //
@@ -43,11 +44,11 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Options says how to read. The zero value makes each request once.
+// Options sets how to read. The zero value makes each request once.
 type Options struct {
-	// Patience is how long a read may stand still, or fail, before it is given up. Until
-	// then it goes on where it was, as often as the connection breaks. With zero, the
-	// first fault is the caller's.
+	// Patience is how long a read may stall, or fail, before it gives up. Until then the
+	// read resumes where it stopped, however often the connection breaks. With zero, the
+	// read returns its first error.
 	Patience time.Duration
 
 	// Logger gets a warning for each read that is resumed; nil is silent.
@@ -75,7 +76,7 @@ func (r *Replica) Key(f format.FileInfo) string {
 }
 
 // Foreign reports whether [Replica.Files] found files under the keys of another kind of
-// store, as a copy of a bucket in a directory has them. They can be read, and not
+// store, as in a copy of a bucket in a directory. Such a replica can be read, but not
 // continued: a writer uses the store's own keys.
 func (r *Replica) Foreign() bool { return format.Layout(r.layout.Load()) != r.store.Layout() }
 
@@ -85,8 +86,9 @@ func (r *Replica) Name(f format.FileInfo) string { return r.store.String() + "/"
 // String returns the replica's URL, without secrets.
 func (r *Replica) String() string { return r.store.String() }
 
-// Damaged says that a file is not what its writer wrote: its bytes, its size, or what
-// follows from them. Reading it again gives the same. It wraps [format.ErrCorrupt].
+// Damaged says that a file differs from what its writer wrote: in its bytes, its size, or
+// what follows from them. Reading it again gives the same result. It wraps
+// [format.ErrCorrupt].
 type Damaged struct {
 	File format.FileInfo
 	Name string // the object's URL
@@ -96,8 +98,8 @@ type Damaged struct {
 func (e *Damaged) Error() string { return fmt.Sprintf("read %s: %v", e.Name, e.Err) }
 func (e *Damaged) Unwrap() error { return e.Err }
 
-// Missing says that a file that a listing had does not exist, mostly because retention
-// removed it. It wraps [storage.ErrNotExist].
+// Missing says that a listed file does not exist, usually because retention removed it.
+// It wraps [storage.ErrNotExist].
 type Missing struct {
 	File format.FileInfo
 	Name string // the object's URL
@@ -107,9 +109,9 @@ type Missing struct {
 func (e *Missing) Error() string { return e.Err.Error() }
 func (e *Missing) Unwrap() error { return e.Err }
 
-// FileError gives an error of reading one file its type: what wraps [format.ErrCorrupt]
-// becomes a [*Damaged], what wraps [storage.ErrNotExist] a [*Missing]. Others name the
-// file.
+// FileError gives an error of reading one file its type: an error that wraps
+// [format.ErrCorrupt] becomes a [*Damaged], an error that wraps [storage.ErrNotExist] a
+// [*Missing]. Other errors name the file.
 func (r *Replica) FileError(f format.FileInfo, err error) error {
 	if err == nil {
 		return nil

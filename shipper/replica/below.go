@@ -10,10 +10,11 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Below yields the paths of the replicas below a store's own path, in order, those of
-// Litestream before 0.5 included. Once a replica's first file is seen, the listing begins
-// anew after its last one: that is a request for each replica, and one for each thousand
-// objects that belong to none. It ends after most of these; zero is no limit.
+// Below yields the paths of the replicas below a store's own path, in order, including
+// replicas of Litestream before 0.5. Once it sees a replica's first file, it starts a new
+// listing after the replica's last file. So it makes one request for each replica, and
+// one for each thousand objects that belong to no replica. It ends after "most" of these
+// objects; zero is no limit.
 func Below(ctx context.Context, store storage.Store, most int) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		last, seen := "", 0
@@ -41,8 +42,8 @@ func Below(ctx context.Context, store storage.Store, most int) iter.Seq2[string,
 	}
 }
 
-// replicaOf returns the path of the replica that an object belongs to, and a key that
-// comes after all of the same kind.
+// replicaOf returns the path of the replica that an object belongs to, and a key after
+// all keys of that replica with the same layout.
 func replicaOf(key string) (path, end string, ok bool) {
 	parts := strings.Split(key, "/")
 	for _, l := range []format.Layout{format.LayoutDecimal, format.LayoutHex} {
@@ -59,7 +60,8 @@ func replicaOf(key string) (path, end string, ok bool) {
 	return "", "", false
 }
 
-// join puts a key below a path. A "0" in place of a slash comes after all that follow it.
+// join puts a key below a path. A "0" in place of a slash sorts after all keys that
+// continue with the slash.
 func join(path, key string) string {
 	if path == "" {
 		return key

@@ -14,8 +14,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// Every byte of a file, changed: a whole read finds it, or it does no harm. What reads a
-// part returns what is there or a Damaged, and does not fail otherwise.
+// If any byte of a file changes, a whole read finds it, or it does no harm. A partial
+// read returns the original content or a Damaged, and no other error.
 func TestEveryByte(t *testing.T) {
 	whole := encode(t, 7, 9, 100, 1, 2, 50, 100)
 	f := info(1, 7, 9, whole)
@@ -59,10 +59,10 @@ func TestEveryByte(t *testing.T) {
 	}
 }
 
-// A file that is cut off, or goes on, is damaged wherever it ends.
+// A truncated or extended file is damaged, wherever it ends.
 func TestEveryLength(t *testing.T) {
 	whole := encode(t, 7, 9, 100, 1, 2, 50, 100)
-	for _, listed := range []bool{true, false} { // whether the listing knows
+	for _, listed := range []bool{true, false} { // whether the listing has the size
 		for n := range len(whole) + 3 {
 			if n == len(whole) {
 				continue
@@ -90,7 +90,7 @@ func TestEveryLength(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// A file under another one's key is damaged.
+// A file under another file's key is damaged.
 func TestWrongKey(t *testing.T) {
 	b := encode(t, 7, 9, 100, 1)
 	store := &storagetest.Memory{}
@@ -105,7 +105,7 @@ func TestWrongKey(t *testing.T) {
 	}
 }
 
-// Numbers in a small file that are not true have no memory allocated.
+// Wrong numbers in a small file do not make the package allocate memory.
 func TestForgedNumbers(t *testing.T) {
 	whole := encode(t, 7, 9, 1<<31, 1<<31)
 	for name, forge := range map[string]func(b []byte){
@@ -160,7 +160,7 @@ func TestFault(t *testing.T) {
 	}
 }
 
-// What is at an entry's place must be its page: an index that was read alone may be of
+// The bytes at an entry's position must be its page: an index read alone may belong to
 // another file.
 func TestPageElsewhere(t *testing.T) {
 	b := encode(t, 7, 9, 100, 1, 2, 50, 100)

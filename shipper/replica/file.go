@@ -11,12 +11,12 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// smallFile is the size in bytes up to which a file is read as a whole, in one request,
-// for what is at both of its ends.
+// smallFile is the size in bytes up to which [Replica.Ends] reads a file as a whole, in
+// one request.
 const smallFile = 1 << 20
 
-// Header reads a file's header, and compares it with the file's key: an object that was
-// copied to another's key is whole, and wrong.
+// Header reads a file's header, and compares it with the file's key: an object copied to
+// another file's key is intact, but wrong.
 func (r *Replica) Header(ctx context.Context, f format.FileInfo) (format.LTXHeader, error) {
 	b, err := r.Read(ctx, f, 0, format.LTXHeaderSize)
 	if err != nil {
@@ -26,8 +26,8 @@ func (r *Replica) Header(ctx context.Context, f format.FileInfo) (format.LTXHead
 }
 
 // HeaderAt reads the header of a file that ends at a TXID, of the lowest level that has
-// one: that one tells its time best. Files with a damaged header are passed over, if
-// there is another one.
+// such a file: its time is the most reliable. HeaderAt passes over files with a damaged
+// header, if there is another file.
 func (r *Replica) HeaderAt(ctx context.Context, files Files, txid format.TXID) (h format.LTXHeader, err error) {
 	for {
 		f, ok := files.At(txid)
@@ -74,8 +74,8 @@ func (r *Replica) Trailer(ctx context.Context, f format.FileInfo) (format.LTXTra
 	return t, r.FileError(f, err)
 }
 
-// Ends reads a file's header and trailer, which tell it from every other file with its
-// key: in one request if the file is small.
+// Ends reads a file's header and trailer, which distinguish it from every other file with
+// its key. A small file takes one request.
 func (r *Replica) Ends(ctx context.Context, f format.FileInfo) (h format.LTXHeader, t format.LTXTrailer, err error) {
 	if f.Size > smallFile {
 		if h, err = r.Header(ctx, f); err == nil {
@@ -97,14 +97,15 @@ func (r *Replica) Ends(ctx context.Context, f format.FileInfo) (h format.LTXHead
 	return h, t, r.FileError(f, err)
 }
 
-// A Tip is a file with what tells it from every other file with its TXIDs.
+// A Tip is a file with the header and checksum that distinguish it from every other file
+// with its TXIDs.
 type Tip struct {
-	format.FileInfo // Time is that of the header
+	format.FileInfo // with the header's Time
 	Header          format.LTXHeader
 	Checksum        format.Checksum
 }
 
-// Identify reads what tells a file from every other one with its TXIDs.
+// Identify reads the parts that distinguish a file from every other file with its TXIDs.
 func (r *Replica) Identify(ctx context.Context, f format.FileInfo) (*Tip, error) {
 	h, t, err := r.Ends(ctx, f)
 	if err != nil {
@@ -114,9 +115,9 @@ func (r *Replica) Identify(ctx context.Context, f format.FileInfo) (*Tip, error)
 	return &Tip{f, h, t.FileChecksum}, nil
 }
 
-// Tip returns the file with the newest TXID, nil if there is none, and of two that end
-// at it that of the lower level. Files of level 0 before the TXID from are not listed,
-// unless there is none at or after it.
+// Tip returns the file with the newest TXID, nil if the replica has no file. If several
+// files end at that TXID, it returns the file of the lowest level. It does not list files
+// of level 0 before the TXID from, unless level 0 has no file at or after it.
 func (r *Replica) Tip(ctx context.Context, from format.TXID) (*Tip, error) {
 	files, err := Collect(r.List(ctx, from))
 	if err != nil {
@@ -145,7 +146,7 @@ func (r *Replica) Raw(ctx context.Context, txid format.TXID) (*Tip, error) {
 }
 
 // Follows reports whether the replica's newest files may follow a level 0 file with that
-// checksum, and not another one of its TXID. Retention may have removed it.
+// checksum, and not another file of its TXID. Retention may have removed that file.
 func (r *Replica) Follows(ctx context.Context, txid format.TXID, checksum format.Checksum) (bool, error) {
 	tip, err := r.Raw(ctx, txid)
 	if tip == nil || err != nil {
@@ -154,8 +155,8 @@ func (r *Replica) Follows(ctx context.Context, txid format.TXID, checksum format
 	return tip.Checksum == checksum, nil
 }
 
-// Exists reports whether a file is there, with one small request. Its size need not be
-// known.
+// Exists reports whether a file exists, with one small request. The caller need not know
+// its size.
 func (r *Replica) Exists(ctx context.Context, f format.FileInfo) (bool, error) {
 	body, _, err := r.store.Open(ctx, r.Key(f), 0, 1)
 	if errors.Is(err, storage.ErrNotExist) {
@@ -168,8 +169,8 @@ func (r *Replica) Exists(ctx context.Context, f format.FileInfo) (bool, error) {
 }
 
 // Decode reads a whole file, calls fn for each page, as [format.Decode] does, and
-// verifies all that the file alone can tell, its key and its size. fn's error is
-// returned as it is.
+// verifies everything that the file alone, its key and its size can prove. It returns
+// fn's error unchanged.
 func (r *Replica) Decode(ctx context.Context, f format.FileInfo, fn func(h format.LTXHeader, pgno uint32, page []byte) error) (format.LTXHeader, format.LTXTrailer, error) {
 	body := &counter{Reader: r.Reader(ctx, f, 0, f.Size)}
 	defer body.Reader.(io.Closer).Close()

@@ -14,8 +14,8 @@ import (
 var ErrNone = errors.New("no replica here: there are no LTX files")
 
 // foreign looks for files under the keys of another kind of store. It fails with
-// [ErrNone] only if there is no backup that we merely cannot read: whoever takes "no
-// replica" for an answer goes on to start with an empty database.
+// [ErrNone] only if there is no backup, not even one that walvfs cannot read: a caller
+// that gets "no replica" continues with an empty database.
 func (r *Replica) foreign(ctx context.Context) (Files, error) {
 	other := r.otherLayout()
 	files, err := Collect(r.list(ctx, other, other.Prefix(), ""))
@@ -56,8 +56,9 @@ func (r *Replica) otherLayout() format.Layout {
 	return format.LayoutDecimal
 }
 
-// Begins reports why a replica that has no file yet cannot begin: there is one under the
-// keys of another kind of store, as in a copy of a bucket on disk. It can be read there.
+// Begins reports why a replica without a file cannot begin: there is a file under the
+// keys of another kind of store, as in a copy of a bucket on disk. Such a replica can be
+// read.
 func (r *Replica) Begins(ctx context.Context) error {
 	other := r.otherLayout()
 	for f, err := range r.list(ctx, other, other.Prefix(), "") {
@@ -69,8 +70,8 @@ func (r *Replica) Begins(ctx context.Context) error {
 	return nil
 }
 
-// A foreignError has a key of a replica that cannot be continued. Only a person can change
-// that.
+// A foreignError holds a key of a replica that cannot be continued. Only an operator can
+// fix that.
 type foreignError string
 
 func (e foreignError) Error() string {
@@ -79,12 +80,12 @@ func (e foreignError) Error() string {
 
 func (foreignError) Is(target error) bool { return target == storage.ErrRefused }
 
-// keyOfOld is what the keys of Litestream before 0.5 begin with.
+// keyOfOld is the prefix of the keys of Litestream before 0.5.
 const keyOfOld = "generations"
 
 const (
 	mostNamed  = 5      // replicas below a path that an error names
-	mostLooked = 10_000 // objects that are looked at to find them
+	mostLooked = 10_000 // objects listed to find them
 )
 
 func listNames(below []string) string {

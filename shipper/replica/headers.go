@@ -12,27 +12,29 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// searchDepth is how many steps of a search for a time have their headers read side by
-// side, all that these steps may come to: up to 15, and 4 requests in a row become one.
+// searchDepth is how many steps of a search for a time read their headers in parallel,
+// for every outcome of these steps: up to 15 headers, so 4 consecutive requests become
+// one.
 const searchDepth = 4
 
-// HeadersFor returns about how many headers are read to find a time among so many TXIDs.
+// HeadersFor returns about how many headers a search for a time among that many TXIDs
+// reads.
 func HeadersFor(txids int) int {
 	const atOnce = 1<<searchDepth - 1
 	rounds := (bits.Len(uint(txids)) + searchDepth - 1) / searchDepth
 	return min(txids, atOnce*rounds+1)
 }
 
-// headersFor reads the headers that a search for a time asks for, in a few rounds. What
-// cannot be read is left out: the search finds out why, if it asks for it.
+// headersFor reads the headers that a search for a time needs, in a few rounds. It leaves
+// out headers that it cannot read: the search gets the error, if it needs them.
 func (r *Replica) headersFor(ctx context.Context, infos []format.FileInfo, at time.Time) map[format.FileInfo]format.LTXHeader {
 	points, err := format.TimePoints(infos)
 	if err != nil {
 		return nil
 	}
 	read := &headers{replica: r, known: map[format.FileInfo]format.LTXHeader{}}
-	low, high := 0, len(points) // between these is the first point after the time
-	probes := []int{high - 1}   // and the newest one is asked for
+	low, high := 0, len(points) // the first point after the time is between these
+	probes := []int{high - 1}   // the search needs the newest point, too
 	for low < high {
 		probes = midpoints(probes, low, high, searchDepth)
 		slices.Sort(probes)
@@ -67,7 +69,7 @@ func midpoints(to []int, low, high, steps int) []int {
 	return midpoints(to, mid+1, high, steps-1)
 }
 
-// headers are those that were read.
+// headers are the headers read so far.
 type headers struct {
 	replica *Replica
 
@@ -75,7 +77,7 @@ type headers struct {
 	known map[format.FileInfo]format.LTXHeader
 }
 
-// side reads headers of some points, side by side.
+// side reads headers of some points in parallel.
 func (h *headers) side(ctx context.Context, points []format.FileInfo, some []int) {
 	var g errgroup.Group
 	for _, i := range some {
@@ -95,7 +97,7 @@ func (h *headers) side(ctx context.Context, points []format.FileInfo, some []int
 	_ = g.Wait()
 }
 
-// timeOf returns when a file was cut, if that is known.
+// timeOf returns when a file was cut, if known.
 func (h *headers) timeOf(f format.FileInfo) (time.Time, bool) {
 	if !f.Time.IsZero() {
 		return f.Time, true

@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const pageSize = 512
 
-// encode returns an LTX file whose pages hold their numbers, and noise.
+// encode returns an LTX file whose pages hold their numbers and random bytes.
 func encode(t *testing.T, minTXID, maxTXID format.TXID, commit uint32, pages ...uint32) []byte {
 	t.Helper()
 	return encodeAt(t, time.UnixMilli(1_000_000*int64(maxTXID)), minTXID, maxTXID, commit, pages...)
@@ -48,7 +48,7 @@ func encodeAt(t *testing.T, at time.Time, minTXID, maxTXID format.TXID, commit u
 	return b.Bytes()
 }
 
-// content is what a page has that was changed last by a TXID.
+// content returns the content of a page that a TXID changed last.
 func content(pgno uint32, txid format.TXID) []byte {
 	rnd := rand.New(rand.NewPCG(uint64(pgno), uint64(txid)))
 	page := make([]byte, pageSize)
@@ -66,7 +66,7 @@ func numbers(n uint32) (all []uint32) {
 	return all
 }
 
-// put stores a file under the key that a layout has for it.
+// put stores a file under its key in a layout.
 func put(t *testing.T, store storage.Store, root string, l format.Layout, level int, b []byte) {
 	t.Helper()
 	h, err := format.ParseLTXHeader(b)
@@ -97,8 +97,8 @@ func get(t *testing.T, store storage.Store, key string) []byte {
 	return b
 }
 
-// newReplica has TXIDs 1 to 8 in level 0, 1 to 4 and 5 to 8 in level 1, and 1 to 4 in a
-// snapshot.
+// newReplica returns a replica with TXIDs 1 to 8 in level 0, 1 to 4 and 5 to 8 in level
+// 1, and 1 to 4 in a snapshot.
 func newReplica(t *testing.T) (*storagetest.Memory, *replica.Replica) {
 	t.Helper()
 	store := &storagetest.Memory{Name: "app"}

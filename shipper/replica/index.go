@@ -11,10 +11,11 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// indexTail is how much of a file's end is read at once: most page indexes fit.
+// indexTail is the bytes of a file's end that are read at once: most page indexes fit.
 const indexTail = 16 << 10
 
-// Index reads where a file's pages are. A request gets most indexes, two get any.
+// Index reads where a file's pages are. It makes one request for most indexes, and at
+// most two.
 func (r *Replica) Index(ctx context.Context, f format.FileInfo) (*Index, error) {
 	at := max(0, f.Size-indexTail)
 	tail, err := r.Read(ctx, f, at, f.Size-at)
@@ -24,8 +25,8 @@ func (r *Replica) Index(ctx context.Context, f format.FileInfo) (*Index, error) 
 	return r.IndexWith(ctx, f, tail)
 }
 
-// IndexWith is [Replica.Index] for a caller that has read the file's last bytes, as many
-// as it likes from [format.PageIndexTail] on: only what is missing is read.
+// IndexWith is [Replica.Index] for a caller that has read the file's last bytes, at least
+// [format.PageIndexTail]: it reads only the missing bytes.
 func (r *Replica) IndexWith(ctx context.Context, f format.FileInfo, tail []byte) (*Index, error) {
 	at := f.Size - int64(len(tail))
 	offset, size, err := r.IndexRange(f, tail)
@@ -45,7 +46,7 @@ func (r *Replica) IndexWith(ctx context.Context, f format.FileInfo, tail []byte)
 	return index, r.FileError(f, err)
 }
 
-// readIndex reads a part of an index as it comes.
+// readIndex reads a part of an index as its bytes arrive.
 func (r *Replica) readIndex(ctx context.Context, f format.FileInfo, offset, length int64, x *indexBuilder) error {
 	body := r.Reader(ctx, f, offset, length)
 	defer body.Close()
@@ -75,9 +76,9 @@ func (r *Replica) IndexRange(f format.FileInfo, tail []byte) (offset, size int64
 	return f.Size - format.PageIndexTail - size, size, nil
 }
 
-// Page reads one page of a file, which has the file's page size, as an index has it.
-// What is there must be that page: its frame repeats its number. Nothing but the file's
-// own checksum, over all its pages, proves the content.
+// Page reads one page of a file, which has the file's page size, at the position from an
+// index. It checks that the bytes are that page's frame, which repeats its number. Only
+// the file's own checksum, over all its pages, proves the content.
 func (r *Replica) Page(ctx context.Context, f format.FileInfo, e format.PageEntry, page []byte) error {
 	b, err := r.Read(ctx, f, e.Offset, e.Size)
 	if err != nil {
@@ -87,7 +88,7 @@ func (r *Replica) Page(ctx context.Context, f format.FileInfo, e format.PageEntr
 	return r.DecodePage(&d, f, e, b, page)
 }
 
-// DecodePage decompresses the bytes of a file that an index has for a page, as
+// DecodePage decompresses a page from the bytes of the file at the page's index entry, as
 // [Replica.Page] does.
 func (r *Replica) DecodePage(d *format.PageDecoder, f format.FileInfo, e format.PageEntry, frame, page []byte) error {
 	found, err := format.CutPageFrame(frame, uint32(len(page)))
@@ -104,15 +105,15 @@ func (r *Replica) DecodePage(d *format.PageDecoder, f format.FileInfo, e format.
 // An Index says where the pages of a file are. It takes about 3.5 bytes of memory for
 // each page of a snapshot. It does not change.
 type Index struct {
-	anchors []anchor // of each run of pages
-	runs    []byte   // of each page: the step from the number before, and the size, as varints
+	anchors []anchor // one for each run of pages
+	runs    []byte   // for each page: the step from the number before, and the size, as varints
 	count   int
 }
 
-// anchor is where a run of anchorEvery pages begins.
+// anchor is the position where a run of anchorEvery pages begins.
 type anchor struct {
 	first format.PageEntry
-	at    int // in runs: of the page after the first
+	at    int // in runs: position of the page after the first
 }
 
 const anchorEvery = 64 // pages
@@ -134,7 +135,7 @@ func (x *Index) Find(pgno uint32) (format.PageEntry, bool) {
 	return format.PageEntry{}, false
 }
 
-// From yields the pages from a number on, ascending.
+// From yields the pages from a number onwards, ascending.
 func (x *Index) From(pgno uint32) iter.Seq[format.PageEntry] {
 	return func(yield func(format.PageEntry) bool) {
 		i := sort.Search(len(x.anchors), func(i int) bool { return x.anchors[i].first.Number > pgno }) - 1
@@ -167,10 +168,10 @@ func (x *Index) run(i int) iter.Seq[format.PageEntry] {
 	}
 }
 
-// indexBuilder makes an Index of bytes as they come.
+// indexBuilder builds an Index from bytes as they arrive.
 type indexBuilder struct {
 	parser format.PageIndexParser
-	left   []byte // of what was fed
+	left   []byte // unused bytes of the last piece
 	index  Index
 	last   format.PageEntry
 }
@@ -180,7 +181,7 @@ func (x *indexBuilder) feed(b []byte) error {
 		b = append(x.left, b...)
 	}
 	n, err := x.parser.Feed(b, x.add)
-	x.left = append([]byte(nil), b[n:]...) // an entry at most, or what must not be there
+	x.left = append([]byte(nil), b[n:]...) // at most one entry, or bytes that are an error
 	return err
 }
 
@@ -195,8 +196,8 @@ func (x *indexBuilder) add(e format.PageEntry) {
 	x.last = e
 }
 
-// end returns the index of a file in which it begins at an offset: the pages end six
-// zeros before it.
+// end returns the index of a file in which the index begins at an offset: the pages end
+// six zeros before it.
 func (x *indexBuilder) end(offset int64) (*Index, error) {
 	switch {
 	case !x.parser.Ended() || len(x.left) > 0:

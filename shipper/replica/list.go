@@ -11,30 +11,30 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// A File is a file of a replica as a listing has it. Its Time is not known: a listing
-// tells when an object was written, not when its content was committed.
+// A File is a file of a replica as listed. Its Time is unknown: a listing has the time
+// when an object was written, not when its content was committed.
 type File struct {
 	format.FileInfo
-	Written time.Time // as the store says
+	Written time.Time // by the store's clock
 }
 
-// List yields the files of all levels, from level 0 up: in level 0 only those from a
-// TXID on, in the levels above all. A file that compaction replaces while it is listed
-// is so seen again in the level above. Objects that are no files of a replica are left
-// out. After an error nothing more is yielded.
+// List yields the files of all levels, from level 0 up: in level 0 only files from a TXID
+// onwards, in the levels above all files. So if compaction replaces a file during the
+// listing, List still yields its content in the level above. It leaves out objects that
+// are no files of a replica. After an error it yields nothing more.
 func (r *Replica) List(ctx context.Context, from format.TXID) iter.Seq2[File, error] {
 	layout := format.Layout(r.layout.Load())
 	return r.list(ctx, layout, layout.Prefix(), startAt(layout, format.LevelRaw, from))
 }
 
-// ListLevel yields the files of one level that begin at a TXID or after it, in order.
+// ListLevel yields the files of one level that begin at or after a TXID, in order.
 func (r *Replica) ListLevel(ctx context.Context, level int, from format.TXID) iter.Seq2[File, error] {
 	layout := format.Layout(r.layout.Load())
 	return r.list(ctx, layout, layout.Dir(level), startAt(layout, level, from))
 }
 
-// startAt returns a key after which the files of a level begin that have a MinTXID or a
-// later one.
+// startAt returns a key directly before the files of a level with that MinTXID or a later
+// one.
 func startAt(l format.Layout, level int, from format.TXID) string {
 	if from <= 1 {
 		return ""
@@ -61,10 +61,10 @@ func (r *Replica) list(ctx context.Context, layout format.Layout, prefix, startA
 	}
 }
 
-// Files are those that one listing had.
+// Files are the files of one listing.
 type Files []File
 
-// Collect gathers what a listing yields.
+// Collect returns the files that a listing yields.
 func Collect(listing iter.Seq2[File, error]) (files Files, err error) {
 	for f, err := range listing {
 		if err != nil {
@@ -75,9 +75,9 @@ func Collect(listing iter.Seq2[File, error]) (files Files, err error) {
 	return files, nil
 }
 
-// Files lists a replica that is to be read: one listing of all levels. Without any
-// file, it fails with an error that wraps [ErrNone], or that says what is there instead.
-// Files that were copied from another kind of store with their keys are read as they are.
+// Files lists a replica for reading: one listing of all levels. If it finds no file, its
+// error wraps [ErrNone], or describes what exists instead. If files were copied from
+// another kind of store with their keys, Files returns them unchanged.
 func (r *Replica) Files(ctx context.Context) (Files, error) {
 	files, err := Collect(r.List(ctx, 0))
 	if err != nil || len(files) > 0 {
@@ -86,7 +86,7 @@ func (r *Replica) Files(ctx context.Context) (Files, error) {
 	return r.foreign(ctx)
 }
 
-// Infos returns the files without what only the listing tells.
+// Infos returns the files without the data that only a listing has.
 func (f Files) Infos() []format.FileInfo {
 	infos := make([]format.FileInfo, len(f))
 	for i := range f {
@@ -95,7 +95,7 @@ func (f Files) Infos() []format.FileInfo {
 	return infos
 }
 
-// Newest returns the newest TXID that a file ends with, 0 without files.
+// Newest returns the newest TXID at which a file ends, 0 without files.
 func (f Files) Newest() (txid format.TXID) {
 	for i := range f {
 		txid = max(txid, f[i].MaxTXID)
@@ -103,9 +103,9 @@ func (f Files) Newest() (txid format.TXID) {
 	return txid
 }
 
-// At returns the file that ends at a TXID, of the lowest level that has one. That is
-// what a writer goes on from, and whose time is best: Litestream's snapshots carry the
-// time when they were made.
+// At returns the file that ends at a TXID, of the lowest level that has one. A writer
+// continues from that file, and its time is the most reliable: Litestream's snapshots
+// carry the time when they were made.
 func (f Files) At(txid format.TXID) (at File, ok bool) {
 	for _, g := range f {
 		if g.MaxTXID == txid && (!ok || g.Level < at.Level) {
@@ -115,21 +115,21 @@ func (f Files) At(txid format.TXID) (at File, ok bool) {
 	return at, ok
 }
 
-// Has reports whether the listing had a file.
+// Has reports whether the listing has a file.
 func (f Files) Has(info format.FileInfo) bool {
 	return slices.ContainsFunc(f, func(g File) bool { return g.FileInfo == info })
 }
 
-// Restorable returns the TXIDs for which there is a plan, ascending.
+// Restorable returns the TXIDs for which a plan exists, ascending.
 func (f Files) Restorable() []format.TXID { return format.Restorable(f.Infos()) }
 
-// Without returns the files but some.
+// Without returns the files except for the given files.
 func (f Files) Without(out ...format.FileInfo) Files {
 	return slices.DeleteFunc(slices.Clone(f), func(g File) bool { return slices.Contains(out, g.FileInfo) })
 }
 
-// Sort orders files by their last TXID, and of those that end at the same one, the lower
-// level first.
+// Sort orders files by their last TXID. If several end at one TXID, the lower level comes
+// first.
 func (f Files) Sort() {
 	slices.SortFunc(f, func(a, b File) int {
 		return cmp.Or(cmp.Compare(a.MaxTXID, b.MaxTXID), cmp.Compare(a.Level, b.Level), cmp.Compare(a.MinTXID, b.MinTXID))

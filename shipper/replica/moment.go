@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// MomentSpellings says what [ParseMoment] reads, for the help of a flag.
+// MomentSpellings lists the formats that [ParseMoment] reads, for the help of a flag.
 const MomentSpellings = "2026-01-02T15:04:05Z, '2026-01-02 15:04' or 2026-01-02 (UTC without a zone), 5m or '2 days ago'"
 
 var (
@@ -24,9 +24,9 @@ var (
 //	2026-01-02                       the beginning of the day
 //	5m, 1h30m ago, 2d, 2 days ago    an age, before now
 //
-// A time without a zone is in UTC. An age is one or more numbers with a unit each: ns, us,
-// ms, s, m, h, d, w, or an English name of it. If now is zero, ages are refused. An error
-// names neither value nor operation.
+// A time without a zone is in UTC. An age is one or more numbers with a unit each: ns,
+// us, ms, s, m, h, d, w, or an English name of it. If now is zero, ParseMoment refuses
+// ages. Its error names neither value nor operation.
 func ParseMoment(s string, now time.Time) (time.Time, error) {
 	if t, ok := parseTime(s); ok {
 		return t, nil
@@ -46,7 +46,7 @@ func ParseMoment(s string, now time.Time) (time.Time, error) {
 	return time.Time{}, errMoment
 }
 
-// timeLayouts are what is read as a time; a fraction may follow the seconds.
+// timeLayouts are the layouts of a time; a fraction may follow the seconds.
 var timeLayouts = []string{
 	time.RFC3339,
 	"2006-01-02T15:04:05",
@@ -67,7 +67,7 @@ func parseTime(s string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// A unit of an age, which [time.ParseDuration] may have no name for.
+// A unit of an age. [time.ParseDuration] lacks some of them.
 type unit struct {
 	names  string // separated by spaces
 	unit   string // of time.ParseDuration
@@ -85,12 +85,12 @@ var units = []unit{
 	{"w week weeks", "h", 7 * 24},
 }
 
-// mostAge is far from where the arithmetic of durations ends.
+// mostAge is far below the overflow of durations.
 const mostAge = 100 * 365 * 24 * time.Hour
 
 var agePart = regexp.MustCompile(`^(\d+(?:\.\d*)?|\.\d+) *([a-zµμ]+),? *`)
 
-// parseAge reads a duration, with or without "ago" behind it.
+// parseAge reads a duration, with or without "ago" after it.
 func parseAge(s string) (age time.Duration, ok bool) {
 	rest, hasAgo := strings.CutSuffix(strings.TrimSpace(s), " ago")
 	switch rest = strings.TrimSpace(rest); rest {

@@ -76,7 +76,8 @@ func TestParseMomentFails(t *testing.T) {
 	}
 }
 
-// A connection pool opens a URI many times: an age would be another moment in each connection.
+// Without now, ParseMoment refuses an age: a pool opens a URI many times, and each
+// connection would read another time.
 func TestParseMomentWithoutNow(t *testing.T) {
 	if _, err := replica.ParseMoment("5m ago", time.Time{}); err == nil || !strings.Contains(err.Error(), "changes its meaning") {
 		t.Errorf("an age: %v", err)
@@ -89,7 +90,7 @@ func TestParseMomentWithoutNow(t *testing.T) {
 	}
 }
 
-// What the help says is read.
+// ParseMoment reads every spelling that the help lists.
 func TestMomentSpellings(t *testing.T) {
 	listed := strings.NewReplacer(" (UTC without a zone)", "", " or ", ", ", "'", "").Replace(replica.MomentSpellings)
 	for _, s := range strings.Split(listed, ", ") {
@@ -99,7 +100,7 @@ func TestMomentSpellings(t *testing.T) {
 	}
 }
 
-// Every duration as Go prints it is an age, to the nanosecond.
+// ParseMoment reads every duration as Go prints it, to the nanosecond.
 func TestParseMomentOfDurations(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		d := time.Duration(rapid.Int64Range(0, int64(90*365*24*time.Hour)).Draw(rt, "age"))

@@ -13,10 +13,10 @@ import (
 // A Plan is the files that lead to one TXID.
 type Plan struct {
 	Apply  []format.FileInfo // in the order in which to apply them; never empty
-	Listed Files             // that they were chosen from
+	Listed Files             // the files that the plan was chosen from
 }
 
-// TXID returns the one that the plan leads to.
+// TXID returns the TXID that the plan leads to.
 func (p Plan) TXID() format.TXID { return p.Apply[len(p.Apply)-1].MaxTXID }
 
 // Bytes returns the size of the files to apply.
@@ -33,25 +33,25 @@ func (f Files) Plan(txid format.TXID) (Plan, error) {
 	return Plan{apply, f}, err
 }
 
-// Without makes another plan to the same TXID that does not take a file: one that is
-// damaged, or that cannot be read. It fails as [format.Plan] does if there is none.
+// Without makes another plan to the same TXID that does not use a file, because it is
+// damaged or unreadable. It fails as [format.Plan] does if no such plan exists.
 func (p Plan) Without(out format.FileInfo) (Plan, error) {
 	return p.Listed.Without(out).Plan(p.TXID())
 }
 
-// Target is what a replica is restored to. The zero value is the newest TXID.
+// Target is the state to restore. The zero value is the newest TXID.
 type Target struct {
-	TXID      format.TXID // one that a file ends with
+	TXID      format.TXID // a TXID at which a file ends
 	Timestamp time.Time   // the newest TXID at or before it; excludes TXID
 }
 
-// maxPlans is how often a plan is tried to be made. Retention removes a file at most
-// once an interval of its level.
+// maxPlans is how often Plan tries to make a plan. Retention removes a file at most once
+// an interval of its level.
 const maxPlans = 5
 
 // Plan lists the replica and chooses the files that lead to a target. For a timestamp it
-// also reads headers, as many as [HeadersFor] says, once more if retention removed a file
-// meanwhile, and passes over files whose header cannot be right.
+// also reads headers, as many as [HeadersFor] says. It reads them once more if retention
+// removes a file meanwhile, and passes over files whose header cannot be right.
 func (r *Replica) Plan(ctx context.Context, t Target) (p Plan, err error) {
 	if t.TXID != 0 && !t.Timestamp.IsZero() {
 		return p, r.PlanError(errors.New("a TXID and a timestamp exclude each other"))
@@ -83,11 +83,11 @@ func (r *Replica) planOnce(ctx context.Context, t Target) (p Plan, err error) {
 	return p, nil
 }
 
-// TXIDAt finds the newest TXID at or before a time. The time of a file is the one in its
-// header: the store's own is when the object was written, and for a compacted file that
-// is later. A file whose header is damaged is passed over, as long as the TXID that it
-// ends with cannot be the one. A time after now is an error, unless the replica has a
-// state of that time or later.
+// TXIDAt finds the newest TXID at or before a time. The time of a file is the time in its
+// header: the store's time is when the object was written, which is later for a compacted
+// file. TXIDAt passes over a file with a damaged header, as long as the TXID at which it
+// ends cannot be the answer. A time after now is an error, unless the replica has a state
+// of that time or later.
 func (r *Replica) TXIDAt(ctx context.Context, files Files, at time.Time) (format.TXID, error) {
 	var bad []format.FileInfo
 	var damaged []*Damaged
@@ -131,9 +131,9 @@ func (r *Replica) TXIDAt(ctx context.Context, files Files, at time.Time) (format
 	}
 }
 
-// come reports a time that has not come yet: which state it names is not known before. By
-// the clock that dated the newest state it has come if that state is of that time or
-// later, even if this machine's clock says otherwise.
+// come returns an error for a time in the future, because the state that it will name is
+// not known yet. By the clock that dated the newest state, the time is not in the future
+// if that state is of that time or later, even if this machine's clock says otherwise.
 func (r *Replica) come(ctx context.Context, files Files, newest format.TXID, at time.Time) error {
 	h, err := r.HeaderAt(ctx, files, newest)
 	if last := time.UnixMilli(h.Timestamp); err == nil && last.Before(at) {
@@ -145,7 +145,7 @@ func (r *Replica) come(ctx context.Context, files Files, newest format.TXID, at 
 	return err
 }
 
-// after returns the first TXID after another one that can be restored, 0 if none can.
+// after returns the next restorable TXID after a TXID, 0 if none.
 func (f Files) after(txid format.TXID) format.TXID {
 	for _, next := range f.Restorable() {
 		if next > txid {

@@ -14,12 +14,12 @@ import (
 // A Point is a state that can be restored.
 type Point struct {
 	TXID format.TXID
-	Time time.Time // as [Replica.TXIDAt] takes it: of the header, unless a clock was ahead
+	Time time.Time // as in [Replica.TXIDAt]: from the header, unless a clock was ahead
 }
 
-// Between returns the TXIDs that can be restored whose time is not before from and not
-// after to, ascending. A zero time is no bound, and a time after now bounds nothing. Each
-// bound takes as many headers as [HeadersFor] says.
+// Between returns the restorable TXIDs whose time is not before from and not after to,
+// ascending. A zero time is no bound, and neither is a time after now. For each bound,
+// Between reads as many headers as [HeadersFor] says.
 func (r *Replica) Between(ctx context.Context, files Files, from, to time.Time) ([]format.TXID, error) {
 	txids := files.Restorable()
 	upTo := func(at time.Time) (n int, err error) {
@@ -52,12 +52,12 @@ func (r *Replica) Between(ctx context.Context, files Files, from, to time.Time) 
 	return txids[begin:end], nil
 }
 
-// headersAtOnce is how many headers are read side by side.
+// headersAtOnce is how many headers are read in parallel.
 const headersAtOnce = 32
 
-// Points reads when each of some TXIDs was committed, in one small request each. A file
-// that is damaged or gone is passed over, as if it had not been listed, and so are the
-// TXIDs that cannot be restored without it: bad has these files.
+// Points reads the commit time of each of some TXIDs, in one small request each. It
+// passes over a damaged or missing file, as if the file had not been listed, and over the
+// TXIDs that cannot be restored without it, and returns such files as bad.
 func (r *Replica) Points(ctx context.Context, files Files, txids []format.TXID) (points []Point, bad []format.FileInfo, err error) {
 	ends := map[format.TXID]Files{}
 	for _, f := range files {
@@ -86,8 +86,8 @@ func (r *Replica) Points(ctx context.Context, files Files, txids []format.TXID) 
 	return points, bad, r.date(ctx, ends[files.Newest()], points)
 }
 
-// timeOf reads when the TXID was committed that some files end with, zero if no file says
-// so, and returns the files that should and do not.
+// timeOf reads the commit time of the TXID at which some files end, zero if no file has
+// it. It also returns the files that should have it, but do not.
 func (r *Replica) timeOf(ctx context.Context, ending Files) (at time.Time, bad []format.FileInfo, err error) {
 	ending.Sort()
 	for _, f := range ending {
@@ -103,15 +103,15 @@ func (r *Replica) timeOf(ctx context.Context, ending Files) (at time.Time, bad [
 	return at, bad, nil
 }
 
-// unusable reports whether a file is damaged or gone.
+// unusable reports whether the error means a damaged or missing file.
 func unusable(err error) bool {
 	_, damaged := errors.AsType[*Damaged](err)
 	_, missing := errors.AsType[*Missing](err)
 	return damaged || missing
 }
 
-// date corrects times of a clock that was ahead of that of the newest TXID, as
-// [format.TXIDAt] does: such a TXID is as old as the next one.
+// date corrects times from a clock that was ahead of the newest TXID's clock, as
+// [format.TXIDAt] does: such a TXID gets the time of the next one.
 func (r *Replica) date(ctx context.Context, newest Files, points []Point) error {
 	if len(points) == 0 {
 		return nil

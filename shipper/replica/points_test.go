@@ -13,8 +13,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// points returns those of a replica, which are restored by their TXIDs and, unless a file
-// beside one is damaged, by their times.
+// points returns the points of a replica, and checks that they restore by their TXIDs
+// and, unless a neighbouring file is damaged, by their times.
 func points(t *testing.T, r *replica.Replica, files replica.Files, from, to time.Time) ([]format.TXID, []format.FileInfo) {
 	t.Helper()
 	txids, err := r.Between(t.Context(), files, from, to)
@@ -66,7 +66,7 @@ func TestPoints(t *testing.T) {
 		}
 	}
 
-	// A file that is gone or damaged is as one that was not listed.
+	// A missing or damaged file counts as not listed.
 	key := func(level int, lo, hi format.TXID) string { return store.Layout().Key(level, lo, hi) }
 	store.Delete(t.Context(), key(0, 4, 4)) // level 1 has it, too
 	store.Delete(t.Context(), key(0, 3, 3))
@@ -81,7 +81,7 @@ func TestPoints(t *testing.T) {
 	equal(t, "bad", bad, "0/3-3", "0/4-4", "0/6-6")
 }
 
-// A time that is after the newest TXID's is of a clock that was ahead.
+// A time after the newest TXID's comes from a clock that was ahead.
 func TestPointsOfAClockThatWasAhead(t *testing.T) {
 	store, r := newReplica(t)
 	for _, txid := range []format.TXID{3, 4, 6} {
@@ -105,7 +105,7 @@ func TestPointsOfAClockThatWasAhead(t *testing.T) {
 	}
 }
 
-// A store that does not answer says nothing about the files.
+// An error of the store proves nothing about the files.
 func TestPointsWithoutStore(t *testing.T) {
 	store, r := newReplica(t)
 	files, err := r.Files(t.Context())

@@ -19,18 +19,18 @@ const (
 	// ends no TCP connection, and a reader must not hang.
 	stallTimeout = 30 * time.Second
 
-	// maxShort is how often an object may end before its time. A proxy may
-	// close a connection as if all were sent, but not again and again.
+	// maxShort is how often an object may end early. A proxy may close a connection as if it
+	// had sent everything, but not again and again.
 	maxShort = 3
 )
 
 var errStalled = fmt.Errorf("no data was received for %s", stallTimeout)
 
-// Reader reads a range of a file, however often the connection breaks: it goes on where
-// it was, for as long as [Options.Patience] says. A range that ends where the listing
-// says that the file does, is open: bytes after it are returned, for the caller to object
-// to. Its errors are a [*Damaged], also for a file that is shorter than its listing says,
-// a [*Missing], or the store's own. The file is opened with the first Read.
+// Reader reads a range of a file, however often the connection breaks: it resumes where
+// it stopped, for as long as [Options.Patience] says. A range that ends at the file's
+// listed end is open: Reader returns bytes after it, which the caller can report. Its
+// errors are a [*Damaged], also for a file that is shorter than listed, a [*Missing], or
+// the store's own. The first Read opens the file.
 func (r *Replica) Reader(ctx context.Context, f format.FileInfo, offset, length int64) io.ReadCloser {
 	return &resumer{
 		ctx:      ctx,
@@ -44,8 +44,8 @@ func (r *Replica) Reader(ctx context.Context, f format.FileInfo, offset, length 
 	}
 }
 
-// Read reads a range of a file as a whole. It fails with a [*Damaged] if the file does
-// not have it.
+// Read reads a whole range of a file. It fails with a [*Damaged] if the range is not in
+// the file.
 func (r *Replica) Read(ctx context.Context, f format.FileInfo, offset, length int64) ([]byte, error) {
 	if offset < 0 || length < 0 || offset > f.Size-length {
 		return nil, r.FileError(f, fmt.Errorf("%w: it has %d bytes, and not %d from %d on", format.ErrCorrupt, f.Size, length, offset))
@@ -59,7 +59,7 @@ func (r *Replica) Read(ctx context.Context, f format.FileInfo, offset, length in
 	return b, nil
 }
 
-// ReadFull is [io.ReadFull] that leaves errors alone.
+// ReadFull is [io.ReadFull], but returns errors unchanged.
 func ReadFull(r io.Reader, b []byte) error {
 	for len(b) > 0 {
 		n, err := r.Read(b)
@@ -70,26 +70,26 @@ func ReadFull(r io.Reader, b []byte) error {
 	return nil
 }
 
-// resumer reads one object, however often the connection breaks: it goes on
-// where it was, with a ranged read.
+// resumer reads one object, however often the connection breaks: it resumes where it
+// stopped, with a ranged read.
 type resumer struct {
 	ctx      context.Context
 	replica  *Replica
 	file     format.FileInfo
-	end      int64 // where the range ends
-	open     bool  // the range ends where the object does
+	end      int64 // end of the range
+	open     bool  // the range ends at the object's end
 	patience time.Duration
 	log      *slog.Logger
 	offset   int64
 
-	body   io.ReadCloser // nil: to be opened at offset
+	body   io.ReadCloser // nil: open it at offset
 	cancel context.CancelCauseFunc
 	short  int // premature ends since the last byte
 }
 
 var _ io.ReadCloser = &resumer{}
 
-// Read returns io.EOF where the range ends, unless the object ends before.
+// Read returns io.EOF at the end of the range, unless the object ends before.
 func (r *resumer) Read(p []byte) (int, error) {
 	n, err := r.resume(p)
 	if err != nil && err != io.EOF {
@@ -119,7 +119,7 @@ func (r *resumer) resume(p []byte) (int, error) {
 		}))
 }
 
-// try reads once. An error that it does not mark as permanent may pass.
+// try reads once. An error that it does not mark as permanent may be transient.
 func (r *resumer) try(p []byte) (int, error) {
 	if r.body == nil && r.offset >= r.end {
 		return 0, backoff.Permanent(io.EOF)
@@ -132,7 +132,7 @@ func (r *resumer) try(p []byte) (int, error) {
 	switch {
 	case n > 0:
 		r.short = 0
-		return n, nil // an error comes back at the next read, or it has passed
+		return n, nil // a lasting error comes back at the next read
 	case err == nil:
 		return 0, nil
 	case err == io.EOF && r.offset >= r.end:
@@ -145,8 +145,7 @@ func (r *resumer) try(p []byte) (int, error) {
 	return 0, err
 }
 
-// readBody reads from the open body, or opens it first, and gives up when
-// nothing comes.
+// readBody reads from the open body, or opens it first, and gives up if no data arrives.
 func (r *resumer) readBody(p []byte) (n int, err error) {
 	ctx := r.ctx
 	if r.body == nil {
@@ -167,8 +166,8 @@ func (r *resumer) readBody(p []byte) (n int, err error) {
 	return r.body.Read(p)
 }
 
-// length is of the range to ask for. At the object's end it is open, so that bytes
-// after the end that its listing told are seen.
+// length returns the length of the range to request. At the object's end it is open, so
+// that the reader sees bytes after the listed end.
 func (r *resumer) length() int64 {
 	if r.open {
 		return -1
@@ -199,7 +198,7 @@ func (r *resumer) Close() error {
 	return body.Close()
 }
 
-// permanent reports whether trying again is of no use.
+// permanent reports whether retrying is useless.
 func permanent(err error) bool {
 	return errors.Is(err, storage.ErrNotExist) ||
 		errors.Is(err, storage.ErrNoBucket) ||

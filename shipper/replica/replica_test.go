@@ -16,7 +16,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A listing begins in level 0 where it is asked to, and has every file of the others.
+// A listing begins at the requested TXID in level 0, and has every file of the other
+// levels.
 func TestList(t *testing.T) {
 	store, r := newReplica(t)
 	putAs(t, store, "0000/notes.txt", []byte("not ours"))
@@ -42,7 +43,7 @@ func TestList(t *testing.T) {
 	equal(t, "level 1", files.Infos(), "1/5-8")
 }
 
-// Another level's files take the place of one that is damaged, to the same TXID.
+// Files of another level replace a damaged file, and lead to the same TXID.
 func TestPlanWithout(t *testing.T) {
 	_, r := newReplica(t)
 	p, err := r.Plan(t.Context(), replica.Target{})
@@ -63,8 +64,8 @@ func TestPlanWithout(t *testing.T) {
 	}
 }
 
-// A time is that of the header. One that is damaged does not stand in the way, unless
-// its TXID may be the one.
+// A file's time is the time in its header. A damaged header does not prevent a search,
+// unless its TXID may be the answer.
 func TestTXIDAt(t *testing.T) {
 	store, r := newReplica(t)
 	at := func(n int64) time.Time { return time.UnixMilli(n * 1_000_000) }
@@ -92,7 +93,7 @@ func TestTXIDAt(t *testing.T) {
 	for n := int64(1); n <= 8; n++ {
 		txid, err := plan(n)
 		if bad, ok := errors.AsType[*replica.Damaged](err); ok && bad.File.MaxTXID == 6 && n >= 5 && n <= 7 {
-			continue // 5 may be 6, and from level 0 there is no way to 7
+			continue // 5 may be 6, and level 0 does not lead to 7
 		}
 		if err != nil || txid != format.TXID(n) {
 			t.Errorf("at %d: TXID %s, %v", n, txid, err)
@@ -100,7 +101,7 @@ func TestTXIDAt(t *testing.T) {
 	}
 }
 
-// To find a time among a thousand files takes a few requests one after the other.
+// Finding a time among a thousand files takes only a few consecutive requests.
 func TestTXIDAtInFewRounds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &storagetest.Memory{}
@@ -128,7 +129,7 @@ func TestTXIDAtInFewRounds(t *testing.T) {
 	})
 }
 
-// A time that has not come names no state yet, unless the replica's own clock is past it.
+// A time in the future names no state yet, unless the replica's own clock is past it.
 func TestTXIDAtInTheFuture(t *testing.T) {
 	store, r := newReplica(t)
 	soon := time.Now().Add(time.Hour)
@@ -136,7 +137,7 @@ func TestTXIDAtInTheFuture(t *testing.T) {
 	if e, ok := errors.AsType[*storage.Error](err); !ok || !strings.Contains(e.Error(), "is in the future") || e.Hint == "" {
 		t.Errorf("an hour from now: %v", err)
 	}
-	ahead := format.TXID(soon.UnixMilli()/1_000_000 + 10) // each TXID is 1000 s
+	ahead := format.TXID(soon.UnixMilli()/1_000_000 + 10) // each TXID takes 1000 s
 	for _, txid := range []format.TXID{ahead, ahead + 10} {
 		put(t, store, "", store.Layout(), 9, encode(t, 1, txid, 1, 1))
 	}
@@ -148,7 +149,7 @@ func TestTXIDAtInTheFuture(t *testing.T) {
 	}
 }
 
-// What a listing had and is gone is a Missing, and names the file.
+// A listed file that no longer exists is a Missing, which names the file.
 func TestMissing(t *testing.T) {
 	store, r := newReplica(t)
 	files, err := r.Files(t.Context())
@@ -173,7 +174,8 @@ func TestMissing(t *testing.T) {
 	}
 }
 
-// The tip is the newest file, of the lowest level, with what tells it from others.
+// The tip is the newest file, of the lowest level, with the data that distinguishes it
+// from others.
 func TestTip(t *testing.T) {
 	store, r := newReplica(t)
 	lists := 0
@@ -214,7 +216,8 @@ func TestTip(t *testing.T) {
 	}
 }
 
-// What is no replica is told from what is one in another form, and what is below named.
+// The error distinguishes a missing replica from a replica in another form, and names the
+// replicas below a path.
 func TestForeign(t *testing.T) {
 	b := encode(t, 1, 1, 1, 1)
 	for _, test := range []struct {
@@ -252,7 +255,7 @@ func TestForeign(t *testing.T) {
 	}
 }
 
-// The replicas below a path are found whatever else is there, at a request each.
+// Below finds the replicas below a path whatever else is there, with one request each.
 func TestBelow(t *testing.T) {
 	var lists int
 	store := &storagetest.Memory{}
@@ -288,7 +291,8 @@ func TestBelow(t *testing.T) {
 	}
 }
 
-// An index finds every page, and none that is not there, however the numbers lie.
+// An index finds every page that the file has, and no other, whatever the page numbers
+// are.
 func TestIndex(t *testing.T) {
 	const commit = 200_000
 	var sparse []uint32

@@ -7,7 +7,7 @@
 // A restore has four steps, and only the last step touches the target:
 //
 //	list      the LTX files of all levels, in one listing
-//	plan      a snapshot, then files that follow each other up to the wanted TXID
+//	plan      a snapshot, then files that follow each other up to the requested TXID
 //	apply     app.db-walvfs-restore <- each page once, from the newest file that has it
 //	publish   fsync, then rename the temporary file to the target
 //
@@ -26,37 +26,37 @@
 //	                 |
 //	track    all sums of a file -> its checksum; the progress
 //
-// Superseded pages are not written, but they are fetched and decompressed. The only
-// checksum that protects a page is that of its whole file, so a file can only be
-// verified by reading it to its end.
+// Restore does not write superseded pages, but it fetches and decompresses them. The only
+// checksum that protects a page is that of its whole file, so a file can only be verified
+// by reading it to its end.
 //
 // If retention removes a file of the plan during the restore, or a file is damaged, restore
 // makes another plan to the same TXID, which may use files of another level. An interrupted
 // download continues where it stopped.
 //
-// A restore also writes the file app.db-walvfs, which says at which TXID the database
-// is. An application that opens the newest state with the same replica continues it.
-// An application that opens an older state finds that the replica has gone on, unless
+// A restore also writes the file app.db-walvfs, which records the TXID of the database.
+// An application that opens the newest state with the same replica continues it. An
+// application that opens an older state finds that the replica has moved on, unless
 // Options.Rewind was set.
 //
-// [Prepare] says what a restore would do, and estimates how long it takes. [Write] restores
-// to a pipe, and [ReadPages] to a sink of pages.
+// [Prepare] previews a restore, and estimates how long it takes. [Write] restores to a
+// pipe, and [ReadPages] to a sink of pages.
 //
-// The result is a database exactly as it was at one commit, or none at all: restore checks
-// the size, checksum and TXIDs of every file against the listing, and checks that each
-// file holds every page that it must hold. After an error, a cancelled context or a crash,
-// the target is as it was before.
+// The result is a database exactly as it was at one commit, or no database: restore
+// checks the size, checksum and TXIDs of every file against the listing, and checks that
+// each file holds every page that it must hold. After an error, a cancelled context or a
+// crash, the target is unchanged.
 //
 // A database is more than its main file: SQLite would replay an old write-ahead log
 // into a restored file. So a "-wal", "-shm" or "-journal" file of the target is an error,
 // unless Options.Force is set.
 //
-// A database is replaced by one rename. Before it, and under SQLite's own locks, restore
-// brings the content of a hot journal or a write-ahead log into the old main file, exactly
-// as SQLite's recovery does, and removes the empty logs. A crash of the process or the
-// machine leaves either the old database or the new database, whole. There is one
-// exception: if SQLite cannot read the old file, because it is encrypted or no database, a
-// crash may leave it without its logs.
+// One rename replaces a database. Before it, and under SQLite's own locks, restore brings
+// the content of a hot journal or a write-ahead log into the old main file, exactly as
+// SQLite's recovery does, and removes the empty logs. A crash of the process or the
+// machine leaves either the old database or the new database, intact. There is one
+// exception: if SQLite cannot read the old file, because it is encrypted or not a
+// database, a crash may leave it without its logs.
 package restore
 
 import (
@@ -70,64 +70,63 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Options says what to restore and how. The zero value restores the newest
-// TXID to a path where there is no file.
+// Options sets what to restore and how. The zero value restores the newest TXID to a path
+// where no file exists.
 type Options struct {
-	// TXID to restore; it must be one that a file of the replica ends with.
-	// Zero is the newest.
+	// TXID to restore, at which a file of the replica must end. Zero is the newest TXID.
 	TXID format.TXID
 
 	// Timestamp restores the newest TXID at or before it. It excludes TXID.
 	Timestamp time.Time
 
-	// Force replaces an existing database, together with its "-wal", "-shm"
-	// and "-journal" files, unless it is in use. A file of 0 bytes without logs is
-	// none, see [Look], and is replaced in any case.
+	// Force replaces an existing database, together with its "-wal", "-shm" and "-journal"
+	// files, unless it is in use. A file of 0 bytes without logs is not a database, see
+	// [Look], and is always replaced.
 	Force bool
 
-	// Keep is the path to which a database that Force replaces goes, instead of being
-	// removed. It must be in the target's directory. It is a database by itself: what
-	// its "-wal" or "-journal" file held is in it. What an earlier restore left there
-	// is removed.
+	// Keep is the path to which Restore moves a database that Force replaces, instead of
+	// removing it. It must be in the target's directory. The kept database is complete: it
+	// includes the content of its "-wal" or "-journal" file. Restore removes a database that
+	// an earlier restore kept there.
 	Keep string
 
-	// Confirm is called right before the database gets its name, while what it replaces
-	// is locked as a SQLite writer locks it. After an error, which Restore returns,
-	// nothing is replaced. It must not open the database through SQLite. Nil is yes.
+	// Confirm is called right before the database gets its name, while Restore holds a
+	// SQLite writer's lock on the old database. If it fails, Restore replaces nothing and
+	// returns the error. It must not open the database through SQLite. Nil always confirms.
 	Confirm func() error
 
-	// Rewind makes an older state the replica's next one: the application that opens
-	// the database with this replica uploads it as the TXID after the newest, instead
-	// of finding that the replica has gone on. What came in between stays restorable.
+	// Rewind makes an older state the replica's next one: the application that opens the
+	// database with this replica uploads it as the TXID after the newest, instead of finding
+	// that the replica has moved on. The TXIDs in between stay restorable.
 	Rewind bool
 
-	// Parallelism is how many requests are under way at a time; zero is 64. Memory
-	// is bounded beside it.
+	// Parallelism is the number of concurrent requests; zero is 64. Memory has its own
+	// bound.
 	Parallelism int
 
-	// Progress is called as a restore goes on, from several goroutines, but not at
-	// the same time. It should return soon.
+	// Progress is called during a restore, from several goroutines, but never concurrently.
+	// It should return soon.
 	Progress func(Progress)
 
-	// Logger gets a warning for each download that is retried, for each file that is
-	// damaged, and for each plan that is made anew; nil is silent.
+	// Logger gets a warning for each download that is retried, for each damaged file, and
+	// for each new plan; nil is silent.
 	Logger *slog.Logger
 
 	hooks   disk.Hooks
 	copying disk.Copying
 }
 
-// With returns the options with what package follow, or a test, brings.
+// With returns the options with the additions of package follow, or of a test.
 func (o Options) With(hooks disk.Hooks, copying disk.Copying) Options {
 	o.hooks, o.copying = hooks, copying
 	return o
 }
 
-// Progress is how far a restore is. Files and Bytes only grow, until the totals
-// are reached, unless another plan has to be made: then all begin anew. The first
-// one comes before the first byte.
+// Progress is how far a restore has come. Files and Bytes only grow, up to the totals,
+// unless restore makes another plan: then all start again from zero. The first report
+// comes before the first byte.
 type Progress struct {
-	TXID  format.TXID // the one that is being restored
+	TXID  format.TXID // the TXID to restore
 	Files int         // applied and verified
 	Bytes int64       // applied, of LTX files
 
@@ -161,7 +160,7 @@ func Restore(ctx context.Context, store storage.Store, target string, opts Optio
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
 	opts.Parallelism = cmp.Or(max(opts.Parallelism, 0), 64)
 
-	// First what costs nothing: the download may take an hour.
+	// Check first what costs nothing: the download may take an hour.
 	place, err := openPlace(target, opts)
 	if err != nil {
 		return Result{}, err

@@ -8,8 +8,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// applyPlan writes the database that the plan leads to, each of its pages once,
-// and says what it is.
+// applyPlan writes the database that the plan leads to, each of its pages once, and
+// describes it.
 func applyPlan(ctx context.Context, from *replica.Replica, plan replica.Plan, db *database, opts Options) (Result, error) {
 	if err := db.begin(); err != nil {
 		return Result{}, err
@@ -22,7 +22,7 @@ func applyPlan(ctx context.Context, from *replica.Replica, plan replica.Plan, db
 }
 
 // checkChain checks what concerns more than one file, once each is verified. Before is
-// what they go on from, nil if that is nothing.
+// the file that they continue, nil if they start a database.
 func checkChain(files []*file, before *file) error {
 	for _, f := range files {
 		if err := f.follows(before); err != nil {
@@ -33,16 +33,16 @@ func checkChain(files []*file, before *file) error {
 	return nil
 }
 
-// follows checks that a file can be applied after another one. The database must
-// not come to have pages that no file holds: they would be zeros, or what they
-// were before the database shrank.
+// follows checks that a file can be applied after another file. The database must not get
+// pages that no file holds: they would be zeros, or content from before the database
+// shrank.
 func (f *file) follows(before *file) error {
 	switch {
-	case f.header.MinTXID == 1: // a whole database: its scanner saw to that
+	case f.header.MinTXID == 1: // a whole database: its scanner checked that
 		return nil
 	case before == nil:
 		return fmt.Errorf("%w: the first file must hold the database from TXID 1, but begins at %s", format.ErrCorrupt, f.header.MinTXID)
-	case f.whole == 1: // as good, also if the page size has changed
+	case f.whole == 1: // equivalent, also if the page size has changed
 		return nil
 	case f.header.PageSize != before.header.PageSize:
 		return fmt.Errorf("%w: its page size is %d, the database's is %d, and it does not hold the whole database", format.ErrCorrupt, f.header.PageSize, before.header.PageSize)

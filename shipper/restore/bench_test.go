@@ -12,8 +12,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// BenchmarkRestore restores 256 MiB, half of them compressible as text is, and
-// 100 commits of 10 pages after them.
+// BenchmarkRestore restores 256 MiB, half of them as compressible as text, and then 100
+// commits of 10 pages.
 func BenchmarkRestore(b *testing.B) {
 	const pageSize, pages = 4096, 65536
 	store := storagetest.File(b).Open(b)

@@ -16,22 +16,22 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// Applied is a file that was read and verified.
+// Applied is a file that has been read and verified.
 type Applied struct {
 	Info     format.FileInfo
 	Header   format.LTXHeader
 	Checksum format.Checksum // in its trailer
 }
 
-// ReadChanges reads the pages that the files of a plan change in a database, each of them
-// once, from the newest file that has it, into a sink. At says which database the plan goes
-// on from, by its MaxTXID, PageSize and Commit; the zero value is none, and then the plan
-// begins with a whole database. The sink's pages are those of the database at the plan's
-// TXID: all of them if there was none, or if the page size has changed. Of the options,
-// Parallelism, Progress and Logger count.
+// ReadChanges reads the pages that the files of a plan change in a database into a sink,
+// each page once, from the newest file that has it. At is the database that the plan
+// continues, by its MaxTXID, PageSize and Commit; the zero value means no database, and
+// then the plan begins with a whole database. The sink gets pages of the database at the
+// plan's TXID: all of them if At is zero, or if the page size has changed. Of the
+// options, only Parallelism, Progress and Logger apply.
 //
-// It makes no other plan: it fails with a [*replica.Damaged] or a [*replica.Missing] that
-// names the file, or with the sink's error.
+// ReadChanges makes no other plan: it fails with a [*replica.Damaged] or a
+// [*replica.Missing] that names the file, or with the sink's error.
 func ReadChanges(ctx context.Context, from *replica.Replica, plan replica.Plan, at format.LTXHeader, opts Options, sink PageSink) ([]Applied, error) {
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
 	opts.Parallelism = cmp.Or(max(opts.Parallelism, 0), 64)
@@ -60,8 +60,8 @@ func ReadChanges(ctx context.Context, from *replica.Replica, plan replica.Plan, 
 	return applied, nil
 }
 
-// wholePages returns how many pages the files of a whole database have: all but the lock
-// page.
+// wholePages returns the number of pages in the files of a whole database: all but the
+// lock page.
 func wholePages(h format.LTXHeader) uint64 {
 	if h.Commit >= format.LockPage(h.PageSize) {
 		return uint64(h.Commit) - 1
@@ -70,7 +70,7 @@ func wholePages(h format.LTXHeader) uint64 {
 }
 
 // readPlan writes the pages of a plan, and checks what concerns more than one file. It
-// returns the files and how many pages were written.
+// returns the files and the number of pages written.
 func readPlan(parent context.Context, from *replica.Replica, plan replica.Plan, before *file, db *database, opts Options) ([]*file, uint64, error) {
 	fail := failures(from, plan)
 	open := func(ctx context.Context, p *piece) io.ReadCloser {
@@ -85,7 +85,7 @@ func readPlan(parent context.Context, from *replica.Replica, plan replica.Plan, 
 	fetcher := newFetcher(plan.Apply, opts, open, fail)
 	g.Go(func() error { return fetcher.run(ctx, g) })
 	splitter := &splitter{ctx: ctx, tracker: tracker, batches: batches, claimed: claimed}
-	// The splitter knows it before it sends the first batch, and leaves it be.
+	// The splitter sets it before it sends the first batch, and does not change it.
 	db.runSize = func() int { return int(splitter.newest.PageSize) }
 	g.Go(func() error { return splitter.run(fetcher.pieces) })
 	for range cores {
@@ -100,8 +100,8 @@ func readPlan(parent context.Context, from *replica.Replica, plan replica.Plan, 
 	return tracker.files, claimed.GetCardinality(), checkChain(tracker.files, before)
 }
 
-// failures names the file in an error. An error that is an [*Error] says all: it is the
-// disk's, or the one for which others were stopped.
+// failures names the file in an error. An [*Error] is already complete: it is the disk's,
+// or the error for which other goroutines were stopped.
 func failures(from *replica.Replica, plan replica.Plan) func(i int, err error) error {
 	return func(i int, err error) error {
 		if _, ok := errors.AsType[*Error](err); ok {

@@ -17,8 +17,8 @@ import (
 
 var restoreTwice = flag.Bool("restore.twice", false, "TestKilledTwice kills at every pair of steps, not at a quarter of them")
 
-// A killer kills a restore before one of the steps in which it changes the disk:
-// nothing is done from there on.
+// A killer kills a restore before one of the steps in which it changes the disk: the
+// restore does nothing from there on.
 type killer struct {
 	at, steps int
 	killed    bool
@@ -34,8 +34,8 @@ func (k *killer) step(do func() error) error {
 	return do()
 }
 
-// kill restores a database and is killed before a step. It reports whether there was
-// such a step.
+// kill restores a database and kills the restore before a step. It reports whether that
+// step exists.
 func kill(t *testing.T, s *source, target string, opts Options, at int) bool {
 	t.Helper()
 	k := &killer{at: at}
@@ -79,7 +79,7 @@ func oldImages(t *testing.T) map[string]image {
 }
 
 // Wherever a restore is killed, SQLite then finds the old database or the new one, and
-// the next restore succeeds. What is kept is the old one.
+// the next restore succeeds. The kept database is the old one.
 func TestKilledAtEveryStep(t *testing.T) {
 	s := replicaOf(t, hot(t, fillSmall)[""])
 	for name, old := range oldImages(t) {
@@ -129,7 +129,7 @@ func rememberOld(t *testing.T, path string) bool {
 	return true
 }
 
-// requireOwnRecord has the database at the path be the one that the record is of.
+// requireOwnRecord checks that the record belongs to the database at the path.
 func requireOwnRecord(t *testing.T, at int, s *source, path, old string) {
 	t.Helper()
 	r, err := statefile.Load(path)
@@ -145,8 +145,8 @@ func requireOwnRecord(t *testing.T, at int, s *source, path, old string) {
 	}
 }
 
-// So it is if two restores in a row are killed, and an application works with what it
-// finds in between.
+// The same holds if two restores in a row are killed, and an application uses the
+// database in between.
 func TestKilledTwice(t *testing.T) {
 	every := 4
 	if *restoreTwice {
@@ -199,8 +199,8 @@ func work(t *testing.T, path string, wal bool) {
 	}
 }
 
-// Every step fails once: the error says so, and what is left is a database, without
-// anything beside it.
+// Every step fails once: Restore returns the error, and leaves a database and no other
+// files.
 func TestEveryStepFails(t *testing.T) {
 	s := replicaOf(t, hot(t, fillSmall)[""])
 	for name, old := range oldImages(t) {
@@ -231,7 +231,7 @@ func TestEveryStepFails(t *testing.T) {
 	}
 }
 
-// contentOf is a digest, or "" where SQLite finds no database.
+// contentOf returns a digest, or "" if SQLite finds no database.
 func contentOf(t *testing.T, path string) string {
 	t.Helper()
 	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
@@ -263,8 +263,8 @@ func requireOneOf(t *testing.T, at int, path string, want ...string) {
 	t.Fatalf("step %d: %s holds %q, want one of %q", at, filepath.Base(path), got, want)
 }
 
-// requireRestored restores, and finds nothing but the database, a record and the one
-// that is kept.
+// requireRestored restores, and checks that only the database, a record and the kept
+// database exist.
 func requireRestored(t *testing.T, s *source, target string, opts Options) {
 	t.Helper()
 	if _, err := Restore(t.Context(), s.store, target, opts); err != nil {
@@ -280,7 +280,8 @@ func requireRestored(t *testing.T, s *source, target string, opts Options) {
 	}
 }
 
-// As soon as the new database has its name, an application may open it: its logs stay.
+// As soon as the new database has its name, an application may open it: Restore does not
+// touch its logs.
 func TestLogsOfTheNewDatabaseStay(t *testing.T) {
 	s := smallReplica(t)
 	target := filepath.Join(t.TempDir(), "app.db")

@@ -16,9 +16,9 @@ import (
 type database struct {
 	file      disk.File
 	name      string
-	startSync func() // has the disk begin to write; nil: it begins when it must
+	startSync func() // makes the disk begin to write; nil: it begins when it must
 	waiting   atomic.Int64
-	runSize   func() int // bytes of a page; known before the first one is written
+	runSize   func() int // bytes of a page; known before the first write
 
 	// Known at the end.
 	pageSize uint32
@@ -28,8 +28,8 @@ type database struct {
 	last     format.LTXHeader // of the last file
 }
 
-// syncEvery is after how many bytes the disk is kept busy. Without that, it has
-// little to do before the final sync, which then takes long: of 2.1 s for 1 GiB,
+// syncEvery is the number of bytes after which the disk is told to write. Without it, the
+// disk has little to do before the final sync, which then takes long: of 2.1 s for 1 GiB,
 // 0.6 s on a disk that writes 1.6 GB/s. With it, 1.75 s.
 const syncEvery = 16 << 20
 
@@ -37,7 +37,7 @@ func newDatabase(file disk.File, name string) *database {
 	return &database{file: file, name: name}
 }
 
-// begin drops what was there.
+// begin drops previous content.
 func (db *database) begin() error {
 	if err := db.file.Truncate(0); err != nil {
 		return db.fail("truncate", err)
@@ -56,12 +56,12 @@ func (db *database) write(pages []byte, offset int64) error {
 	return nil
 }
 
-// end makes the file as long as the database that the files of the plan make.
-// Only the lock page may be missing: it is in no file and stays a hole.
+// end sets the file's size to that of the database that the plan's files make. Only the
+// lock page may be missing: it is in no file and stays a hole.
 func (db *database) end(files []*file, written uint64) (Result, error) {
 	last := files[len(files)-1]
 	db.pageSize, db.pages, db.checksum, db.last = last.header.PageSize, last.header.Commit, last.checksum, last.header
-	if want := wholePages(last.header); written != want { // a second opinion on what follows from checkChain
+	if want := wholePages(last.header); written != want { // a second check of a consequence of checkChain
 		return Result{}, fmt.Errorf("restore: %d pages were written, of %d: this is a bug", written, want)
 	}
 	if err := db.file.Truncate(int64(db.pages) * int64(db.pageSize)); err != nil {
@@ -83,7 +83,7 @@ func (db *database) end(files []*file, written uint64) (Result, error) {
 
 func (db *database) fail(op string, err error) error {
 	if _, ok := errors.AsType[*Error](err); ok {
-		return err // of a sink that names its own file
+		return err // from a sink that names its own file
 	}
 	e := &Error{Op: op, Name: db.name, Err: disk.Pathless(err)}
 	if errors.Is(err, syscall.ENOSPC) {

@@ -8,20 +8,20 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// What a caller may decide on with [errors.Is].
+// Errors that a caller can test for with [errors.Is].
 var (
 	// ErrNoReplica: the replica has no files, and a listing proves it.
 	ErrNoReplica = replica.ErrNone
 
-	// ErrExists: the target, or a file that SQLite would take for part of it,
-	// exists, and Options.Force is not set.
+	// ErrExists: the target, or a file that SQLite would treat as part of it, exists, and
+	// Options.Force is not set.
 	ErrExists = fs.ErrExist
 
-	// ErrInUse: a process has the database open that would be replaced.
+	// ErrInUse: a process has the database open that Restore would replace.
 	ErrInUse = disk.ErrInUse
 )
 
-// Error says what a restore failed at, on which object or file, why, and what
+// Error says which operation of a restore failed, on which object or file, why, and what
 // may help.
 type Error struct {
 	Op   string // "list", "plan", "apply", "replace", ...
@@ -40,7 +40,7 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// createError is for a file beside the target.
+// createError is for a file in the target's directory.
 func createError(name string, err error) error {
 	return &Error{Op: "create", Name: name, Err: disk.Pathless(err), Hint: disk.CreateHint(err)}
 }

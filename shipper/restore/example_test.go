@@ -70,7 +70,7 @@ func ExampleWrite() {
 	// TXID 0000000000000001 has 4096 bytes
 }
 
-// What a restore would read is known before it begins, from one listing and one header.
+// Prepare shows what a restore will read, from one listing and one header.
 func ExamplePrepare() {
 	ctx := context.Background()
 	store := &storagetest.Memory{Name: "app"}

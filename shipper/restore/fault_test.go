@@ -18,14 +18,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// plan of a smallReplica, as keys.
+// planKeys returns the plan of a smallReplica, as keys.
 func planKeys(s *source) []string {
 	l := s.store.layout
 	return []string{l.Key(format.LevelSnapshot, 1, 2), l.Key(0, 3, 3), l.Key(0, 4, 4), l.Key(0, 5, 5)}
 }
 
-// Whatever happens to an object, it is named, and nothing is left behind. Another level
-// leads to the same TXID, if one does.
+// Whatever happens to an object, the error names it, and no files remain. If another
+// level leads to the same TXID, the restore uses it.
 func TestDamagedObject(t *testing.T) {
 	for i, key := range planKeys(smallReplica(t)) {
 		other := planKeys(smallReplica(t))[(i+1)%smallFiles]
@@ -51,7 +51,7 @@ func TestDamagedObject(t *testing.T) {
 				quickly(t, func(t *testing.T) {
 					s := smallReplica(t)
 					c.damage(s)
-					if i == 0 { // level 0 has all
+					if i == 0 { // level 0 has all TXIDs
 						restoreAround(t, s, key)
 						return
 					}
@@ -65,8 +65,8 @@ func TestDamagedObject(t *testing.T) {
 	}
 }
 
-// restoreAround restores, and wants a damaged file told in the log, and another one taken
-// in its place.
+// restoreAround restores, and checks that the log reports the damaged file and that the
+// restore uses another file.
 func restoreAround(t *testing.T, s *source, key string) {
 	t.Helper()
 	var log bytes.Buffer
@@ -81,7 +81,7 @@ func cut(s *source, key string, n int) {
 	s.store.objects[key] = b[:len(b)-n]
 }
 
-// listAs lists an object as longer than it is, after it lost or won bytes.
+// listAs lists an object as longer than it is, after it lost or gained bytes.
 func listAs(s *source, key string, longer int64, lost int) {
 	s.store.listed = func(_ int, o *storage.Object) error {
 		if o.Key == key {
@@ -110,8 +110,8 @@ func hideAfterList(s *source, key string) {
 	}
 }
 
-// No bit of a replica can change unseen: its pages are random, so that no
-// flip may hide in how they are compressed.
+// No bit of a replica can change unnoticed: its pages are random, so that no flip is
+// hidden by compression.
 func TestFlip(t *testing.T) {
 	for _, key := range planKeys(smallReplica(t)) {
 		t.Run(key, func(t *testing.T) {
@@ -122,7 +122,7 @@ func TestFlip(t *testing.T) {
 				step = 13
 			}
 			if key == planKeys(s)[0] {
-				step = 61 // each is a whole restore
+				step = 61 // each takes a whole restore
 			}
 			for i := 0; i < len(b); i += step {
 				b[i] ^= 1 << (i % 8)
@@ -149,8 +149,8 @@ func TestFlip(t *testing.T) {
 	}
 }
 
-// Whatever files are damaged, a TXID is restored if any chain of whole files leads to it,
-// and else nothing is.
+// Whatever files are damaged, a restore succeeds if any chain of intact files leads to
+// the TXID, and otherwise restores nothing.
 func TestDamagedAround(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := randomReplica(t, rt)
@@ -186,7 +186,7 @@ func TestDamagedAround(t *testing.T) {
 	})
 }
 
-// A file that a database grows with must hold the pages by which it grows.
+// A file with which a database grows must hold the new pages.
 func TestMissingGrowth(t *testing.T) {
 	s := newSource(t)
 	s.commit(2)
@@ -198,7 +198,7 @@ func TestMissingGrowth(t *testing.T) {
 	}
 }
 
-// A listing that breaks off is not a replica that ends there.
+// A listing that fails midway is not a replica that ends there.
 func TestListFails(t *testing.T) {
 	objects := len(smallReplica(t).store.objects)
 	for n := range objects {
@@ -215,7 +215,7 @@ func TestListFails(t *testing.T) {
 	}
 }
 
-// The proof that there is no replica needs its listings, too.
+// The proof that no replica exists needs its listings, too.
 func TestNoReplicaUnproven(t *testing.T) {
 	s := newSource(t)
 	s.store.objects["generations/x"] = nil
@@ -270,7 +270,7 @@ func TestDiskFails(t *testing.T) {
 	failing := func(failAt int32, n *atomic.Int32) Options {
 		return Options{hooks: disk.Hooks{File: func(name string, f disk.File) disk.File {
 			if !strings.HasSuffix(name, tempSuffix) {
-				return f // the directory, which is synced when it is too late to fail
+				return f // the directory, which is synced too late to fail
 			}
 			n.Store(0)
 			return faultyDisk{f, failAt, n}
@@ -289,7 +289,7 @@ func TestDiskFails(t *testing.T) {
 	}
 }
 
-// A restore that is cancelled, at any byte, leaves nothing behind.
+// A cancelled restore, at any byte, leaves no files.
 func TestCancel(t *testing.T) {
 	s := smallReplica(t)
 	for _, key := range planKeys(s) {
@@ -315,7 +315,7 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// Cancelled after the last byte, but before the database has its name.
+// This restore is cancelled after the last byte, but before the database has its name.
 func TestCancelLate(t *testing.T) {
 	s := smallReplica(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -14,14 +14,12 @@ import (
 )
 
 const (
-	// pieceSize is what is asked for in one request. Stores limit what one
-	// connection gets, so that a snapshot is taken through many; smaller pieces
-	// would wait for the way to the store and back more often.
+	// pieceSize is the size of one request. Stores limit the throughput of one connection,
+	// so a snapshot is fetched over many; smaller pieces would wait for more round trips.
 	pieceSize = 4 << 20
 
-	// inFlight bounds the bytes that were asked for and are not applied yet. At
-	// 100 ms to the store and back, it allows for 600 MB/s. The garbage collector
-	// lets memory grow to about double.
+	// inFlight bounds the bytes that are requested and not applied yet. At a round trip of
+	// 100 ms, it allows 600 MB/s. The garbage collector lets memory grow to about double.
 	inFlight = 64 << 20
 )
 
@@ -32,13 +30,13 @@ type piece struct {
 	size   int64
 	last   bool // of the file
 
-	ready chan struct{} // closed when buf has the bytes
-	buf   []byte        // room for what is carried over, then the range
-	users atomic.Int32  // who still read it
-	free  func()        // what the last one does
+	ready chan struct{} // closed when buf holds the bytes
+	buf   []byte        // room for carried bytes, then the range
+	users atomic.Int32  // batches that still read it
+	free  func()        // called by the last user
 }
 
-// data returns the piece's bytes after those that the piece before left over.
+// data returns the piece's bytes after the bytes left over from the piece before.
 func (p *piece) data(carried []byte) []byte {
 	b := p.buf[len(p.buf)-int(p.size)-len(carried):]
 	copy(b, carried)
@@ -53,15 +51,15 @@ func (p *piece) release() {
 	}
 }
 
-// fetcher downloads the files of a plan, the newest first.
+// fetcher downloads the files of a plan, starting with the newest.
 type fetcher struct {
 	files  []format.FileInfo
-	most   int64 // bytes of a piece
+	most   int64 // largest size of a piece, in bytes
 	open   func(context.Context, *piece) io.ReadCloser
 	fail   func(i int, err error) error // names a file in an error
 	budget *semaphore.Weighted          // bytes in flight
-	slots  chan struct{}                // requests under way
-	pieces chan *piece                  // in order, not all of them ready
+	slots  chan struct{}                // concurrent requests
+	pieces chan *piece                  // in order, possibly not ready yet
 	spare  chan []byte                  // buffers for whole pieces
 }
 
@@ -82,9 +80,8 @@ func newFetcher(files []format.FileInfo, opts Options, open func(context.Context
 	}
 }
 
-// run asks for each piece as soon as there is room for it. Room is given in the
-// order in which pieces are applied: what waits for its turn never keeps that
-// from coming.
+// run requests each piece as soon as there is room for it. Pieces get room in the order
+// in which they are applied: a piece that waits for its turn never blocks that turn.
 func (f *fetcher) run(ctx context.Context, g *errgroup.Group) error {
 	defer close(f.pieces)
 	for i := len(f.files) - 1; i >= 0; i-- {
@@ -157,8 +154,8 @@ func expectEnd(r io.Reader, p *piece) error {
 	return nil
 }
 
-// buffer returns one for a piece. Most files of a replica are small, and nothing
-// is carried over into a file's first piece.
+// buffer returns a buffer for a piece. Most files of a replica are small, and a file's
+// first piece has no carried bytes.
 func (f *fetcher) buffer(p *piece) []byte {
 	if p.offset == 0 && p.last {
 		return make([]byte, p.size)

@@ -43,7 +43,7 @@ func checkFile(t *testing.T, name string, want []byte) {
 	}
 }
 
-// checkNames compares the names in a directory, but for state files.
+// checkNames compares the names in a directory, except for state files.
 func checkNames(t *testing.T, dir string, want ...string) {
 	t.Helper()
 	got := slices.DeleteFunc(slices.Sorted(maps.Keys(readDir(t, dir))), func(name string) bool {
@@ -72,7 +72,7 @@ func readDir(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// garbage writes something that is no database, with logs, to a new directory.
+// garbage writes a file that is not a database, with logs, to a new directory.
 func garbage(t *testing.T) (target string) {
 	t.Helper()
 	target = filepath.Join(t.TempDir(), "app.db")

@@ -14,7 +14,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// image is what a killed application leaves: a database file and its logs, by suffix.
+// image is what a killed application leaves behind: a database file and its logs, by
+// suffix.
 type image map[string][]byte
 
 // imageOf reads the files of a database, which may be open.
@@ -34,7 +35,7 @@ func imageOf(t *testing.T, path string) image {
 	return i
 }
 
-// write has a database with that name be the image.
+// write writes the image as a database with that name.
 func (i image) write(t *testing.T, path string) {
 	t.Helper()
 	for suffix, b := range i {
@@ -59,7 +60,7 @@ func hot(t *testing.T, sql ...string) image {
 	return imageOf(t, path)
 }
 
-// Statements that make a database, and leave it hot.
+// Statements that create a database, and leave it hot.
 const (
 	fill   = `CREATE TABLE t(a PRIMARY KEY, b); CREATE INDEX i ON t(b); INSERT INTO t SELECT value, hex(randomblob(300)) FROM generate_series(1, 150)`
 	inWAL  = `PRAGMA journal_mode=wal; PRAGMA wal_autocheckpoint=0`
@@ -77,8 +78,8 @@ func killedInJournal(t *testing.T) image {
 	return i
 }
 
-// digest has SQLite read a database, with its logs, checks it, and says what it holds.
-// The database itself is left as it is. It is "" if there is none.
+// digest makes SQLite read a copy of a database, with its logs, checks it, and returns a
+// digest of its content, or "" if the database does not exist.
 func digest(t *testing.T, path string) string {
 	t.Helper()
 	if !disk.Exists(path) {

@@ -12,9 +12,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// A hotJournal is a rollback journal that SQLite would play back: it holds pages as
-// they were before a transaction that did not end. What is in it is decided as
-// SQLite's pager_playback does.
+// A hotJournal is a rollback journal that SQLite would play back: it holds pages from
+// before a transaction that did not end. It decides which content is valid as SQLite's
+// pager_playback does.
 //
 // https://sqlite.org/fileformat2.html#the_rollback_journal
 type hotJournal struct {
@@ -27,11 +27,12 @@ type hotJournal struct {
 	offset   int64
 }
 
-// minSector is the least sector that SQLite assumes before it has read a header.
+// minSector is the smallest sector that SQLite assumes before it has read a header.
 const minSector = 512
 
 // openHotJournal returns nil if a journal is not hot: it has no valid header, or the
-// transaction is committed. The page size is the database's own, for a header without.
+// transaction is committed. The page size is the database's own, for a header without
+// one.
 func openHotJournal(r io.ReaderAt, size, pageSize int64) (*hotJournal, error) {
 	if size < minSector {
 		return nil, nil
@@ -61,8 +62,8 @@ func openHotJournal(r io.ReaderAt, size, pageSize int64) (*hotJournal, error) {
 
 func powerOfTwo(n, least int64) bool { return n >= least && n <= 64<<10 && n&(n-1) == 0 }
 
-// committed reports whether the journal is of a transaction over several databases that
-// is committed: its super-journal is gone.
+// committed reports whether the journal belongs to a committed transaction over several
+// databases: its super-journal is gone.
 func (j *hotJournal) committed() (bool, error) {
 	name, err := j.superJournal()
 	if name == "" || err != nil {
@@ -74,13 +75,13 @@ func (j *hotJournal) committed() (bool, error) {
 		return true, nil
 	case err != nil:
 		return false, fmt.Errorf("its super-journal %s tells whether the transaction is committed: %w", name, disk.Pathless(err))
-	case info.Size() == 0: // versions of SQLite differ about what that means
+	case info.Size() == 0: // SQLite versions differ on its meaning
 		return false, fmt.Errorf("its super-journal %s, which tells whether the transaction is committed, is empty", name)
 	}
 	return false, nil
 }
 
-// superJournal returns the name at the end of the journal, "" if there is none.
+// superJournal returns the name at the end of the journal, "" if absent.
 func (j *hotJournal) superJournal() (string, error) {
 	const most = 512 // bytes of a name
 	var end [16]byte // length, checksum, magic
@@ -95,7 +96,7 @@ func (j *hotJournal) superJournal() (string, error) {
 	if _, err := j.r.ReadAt(name, j.size-int64(len(end))-length); err != nil {
 		return "", err
 	}
-	var signed, unsigned uint32 // as char is to the compiler that SQLite was made with
+	var signed, unsigned uint32 // char is signed or not, depending on SQLite's compiler
 	for _, b := range name {
 		signed += uint32(int8(b))
 		unsigned += uint32(b)
@@ -107,7 +108,7 @@ func (j *hotJournal) superJournal() (string, error) {
 }
 
 // playBack truncates the database to its size before the transaction, and writes the
-// pages of all segments up to the first record that is not whole.
+// pages of all segments up to the first incomplete record.
 func (j *hotJournal) playBack(truncate func(size int64) error, write func(page []byte, offset int64) error) error {
 	if err := truncate(int64(j.pages) * j.pageSize); err != nil {
 		return err
@@ -145,10 +146,10 @@ func (j *hotJournal) nextSegment() (records uint32, err error) {
 		records, j.nonce = binary.BigEndian.Uint32(head[8:]), binary.BigEndian.Uint32(head[12:])
 		j.offset += j.sector
 	}
-	return records, nil // with synchronous=off, it is 0xffffffff: all that there are
+	return records, nil // with synchronous=off, it is 0xffffffff: all records in the file
 }
 
-// playBackRecord reports whether the record is whole.
+// playBackRecord reports whether the record is complete.
 func (j *hotJournal) playBackRecord(record []byte, write func(page []byte, offset int64) error) (bool, error) {
 	n, err := j.r.ReadAt(record, j.offset)
 	if err != nil && err != io.EOF {

@@ -10,9 +10,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// CleanUp removes what an interrupted restore may have left beside a database: a file
-// that was being restored, a second name of a database that was about to be replaced,
-// and what an earlier version put aside. A restore that is under way is left alone.
+// CleanUp removes what an interrupted restore may have left next to a database: a file
+// being restored, a second name of a database about to be replaced, and files that an
+// earlier version set aside. It does not disturb a running restore.
 func CleanUp(path string) error {
 	real, presence, err := Look(path)
 	if err != nil {
@@ -42,16 +42,16 @@ func CleanUp(path string) error {
 		return &Error{"open", p.path, disk.Pathless(err), ""}
 	}
 	defer disk.Close(f)
-	// Who replaces the database has it locked.
+	// A process that replaces the database has it locked.
 	if err := disk.Share(f, sqliteShared, 1); err != nil || !disk.SameFile(f, p.path) {
 		return nil
 	}
 	return p.unkeep()
 }
 
-// keep gives the old database a second name, and its loose logs with it. What an earlier
-// restore left there goes first: the database before its logs, since SQLite applies
-// no log without one.
+// keep gives the old database a second name, and its loose logs with it. It first removes
+// what an earlier restore left there: the database before its logs, because SQLite
+// applies no log without a database.
 func (o *replaced) keep(loose []string) error {
 	p := o.place
 	for _, suffix := range append([]string{""}, besides...) {
@@ -72,8 +72,8 @@ func (o *replaced) keep(loose []string) error {
 	return p.linkOrCopy(o.file, p.keep)
 }
 
-// linkOrCopy gives a file another name. Where the file system has no such thing, that is
-// of a copy.
+// linkOrCopy gives a file another name. On a file system without links, it makes a copy
+// with that name.
 func (p *place) linkOrCopy(f *os.File, to string) error {
 	err := p.step(func() error { return os.Link(f.Name(), to) })
 	if err != nil {
@@ -85,7 +85,7 @@ func (p *place) linkOrCopy(f *os.File, to string) error {
 	return nil
 }
 
-// copyTo makes a durable copy under a temporary name, and then gives it its own.
+// copyTo makes a durable copy under a temporary name, and then renames it.
 func (p *place) copyTo(f *os.File, to string) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -118,8 +118,8 @@ func (p *place) copyTo(f *os.File, to string) error {
 	return err
 }
 
-// isKept reports whether the database at the path has the kept one's name, too: it was
-// about to be replaced, and was not.
+// isKept reports whether the database at the path also has the kept name: a restore was
+// about to replace it, and did not.
 func (p *place) isKept() bool {
 	if p.keep == "" {
 		return false
@@ -129,7 +129,8 @@ func (p *place) isKept() bool {
 	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
-// unkeep removes the second name of a database that stays. Loose logs get theirs back.
+// unkeep removes the second name of a database that stays. Loose logs get their names
+// back.
 func (p *place) unkeep() error {
 	if !p.isKept() {
 		return nil

@@ -13,8 +13,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// What a restore replaces is kept as a database by itself, once: nothing that an earlier
-// restore kept, nor a log of it, stays.
+// A restore keeps the database that it replaces as a complete database, once: no database
+// that an earlier restore kept, nor any of its logs, remains.
 func TestKeep(t *testing.T) {
 	s := smallReplica(t)
 	for name, old := range map[string]image{
@@ -46,8 +46,8 @@ func TestKeep(t *testing.T) {
 	}
 }
 
-// noLinks undoes a step that gave the kept database its name by a hard link, and fails, as
-// a file system without them does.
+// noLinks undoes a step that gave the kept database its name by a hard link, and fails,
+// like a file system without hard links.
 func noLinks(keep string) func(do func() error) error {
 	return func(do func() error) error {
 		had := disk.Exists(keep)
@@ -59,7 +59,7 @@ func noLinks(keep string) func(do func() error) error {
 	}
 }
 
-// Logs of something that is no database are kept with it, and come back if it stays.
+// Logs of a file that is not a database are kept with it, and come back if it stays.
 func TestKeepLooseLogs(t *testing.T) {
 	s := smallReplica(t)
 	for name, renamed := range map[string]bool{"replaced": true, "not replaced": false} {
@@ -112,7 +112,7 @@ func TestCleanUp(t *testing.T) {
 		}
 	}
 	leave()
-	conn, err := sqlite3.Open("file:" + target) // a reader is not in the way
+	conn, err := sqlite3.Open("file:" + target) // a reader does not interfere
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,8 +129,7 @@ func TestCleanUp(t *testing.T) {
 	}
 	checkNames(t, filepath.Dir(target), "app.db")
 
-	// What is kept and is not the database stays, as does everything while a restore is
-	// under way.
+	// A kept file that is not the database stays, as does everything during a restore.
 	writeFiles(t, map[string]string{target + "-walvfs-behind": "kept"})
 	if err := CleanUp(target); err != nil {
 		t.Fatal(err)
@@ -158,7 +157,7 @@ func TestCleanUpDuringReplacement(t *testing.T) {
 	step := func(do func() error) error {
 		p := &place{path: target, keep: keep}
 		if p.isKept() {
-			os.Rename(target+tempSuffix, target+".hidden") // as if CleanUp had looked before it was there
+			os.Rename(target+tempSuffix, target+".hidden") // as if CleanUp had looked before it existed
 			if err := CleanUp(target); err != nil {
 				t.Error(err)
 			}
@@ -174,7 +173,7 @@ func TestCleanUpDuringReplacement(t *testing.T) {
 	}
 }
 
-// The caller decides on what is there when nobody can change it any more.
+// Confirm is called when no other program can change the old database any more.
 func TestConfirm(t *testing.T) {
 	s := smallReplica(t)
 	no := errors.New("no")
@@ -210,7 +209,8 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
-// Names that walvfs uses and that lead somewhere else are not followed, nor waited for.
+// Restore does not follow, nor wait for, a foreign link or special file under a name that
+// walvfs uses.
 func TestForeignNames(t *testing.T) {
 	s := smallReplica(t)
 	for name, make := range map[string]func(name, victim string) error{

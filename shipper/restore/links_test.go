@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A program that restores links no SQLite.
+// A program that imports restore links no SQLite.
 func TestLinksNoSQLite(t *testing.T) {
 	out, err := exec.Command("go", "list", "-deps", "github.com/walvfs/walvfs/shipper/restore").Output()
 	if err != nil {

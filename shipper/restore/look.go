@@ -10,26 +10,26 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// Presence says whether there is a database at a path.
+// Presence says whether a database exists at a path.
 type Presence int
 
 const (
 	// Missing: no file has that name, or a symbolic link leads to none.
 	Missing Presence = iota
 
-	// Empty: a file of 0 bytes without a "-wal" or "-journal" file, as touch, a
-	// container's bind mount or an application that only opened it leave. SQLite takes
-	// it for a database that does not exist yet, and so does [Restore].
+	// Empty: a file of 0 bytes without a "-wal" or "-journal" file, created by touch, a
+	// container's bind mount or an application that only opened it. SQLite treats it as a
+	// database that does not exist yet, and so does [Restore].
 	Empty
 
-	// Present: there is a file with content, whatever it is.
+	// Present: a file with any content.
 	Present
 )
 
-// Look reports what is at a path, and the name of the file itself: symbolic links are
-// followed, also one that leads to no file yet, because SQLite creates its files beside
-// the real one. A directory, a pipe or a device is an error, and so is a path that
-// cannot be looked at: neither means that there is no database.
+// Look reports whether a path has a database, and the name of the file itself. It follows
+// symbolic links, even to a file that does not exist yet, because SQLite creates its
+// files next to the real file. A directory, a pipe or a device is an error, and so is a
+// path that cannot be examined: neither means that there is no database.
 func Look(path string) (real string, p Presence, err error) {
 	real, info, err := resolve(path)
 	fail := func(err error, hint string) (string, Presence, error) {
@@ -50,11 +50,11 @@ func Look(path string) (real string, p Presence, err error) {
 	return real, Empty, nil
 }
 
-// maxLinks is how many symbolic links are followed, as on Linux.
+// maxLinks is the number of symbolic links to follow, as on Linux.
 const maxLinks = 40
 
-// resolve follows symbolic links to a name that is none. The info is nil if no file has
-// that name. [filepath.EvalSymlinks] does not tell where a dangling link leads.
+// resolve follows symbolic links to a name that is not a link. The info is nil if no file
+// has that name. [filepath.EvalSymlinks] does not return the target of a dangling link.
 func resolve(path string) (real string, info fs.FileInfo, err error) {
 	for range maxLinks {
 		dir, base := filepath.Split(path)

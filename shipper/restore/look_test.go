@@ -19,8 +19,8 @@ func link(t *testing.T, links ...[2]string) {
 	}
 }
 
-// A chain of links in dir that leads to vol/data.db: relative and absolute ones, through
-// a linked directory and back out of it.
+// linked makes a chain of links in dir that leads to vol/data.db: relative and absolute
+// links, through a linked directory and back out of it.
 func linked(t *testing.T) (dir, target string) {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -41,7 +41,7 @@ func linked(t *testing.T) (dir, target string) {
 	return dir, filepath.Join(dir, "vol", "data.db")
 }
 
-// What is at a path decides, not that a name is there.
+// Look decides by the files at a path, not by the existence of its name.
 func TestLook(t *testing.T) {
 	for name, c := range map[string]struct {
 		files map[string]string // suffixes
@@ -70,7 +70,8 @@ func TestLook(t *testing.T) {
 	}
 }
 
-// What cannot be a database is an error, and what cannot be looked at is not missing.
+// A file that cannot be a database is an error, and a file that cannot be examined is not
+// missing.
 func TestLookFails(t *testing.T) {
 	dir := t.TempDir()
 	link(t, [2]string{dir + "/loop.db", "pool.db"}, [2]string{dir + "/pool.db", "loop.db"}, [2]string{dir + "/to-dir.db", "."})
@@ -91,8 +92,8 @@ func TestLookFails(t *testing.T) {
 	}
 }
 
-// Where there is no database, none need be replaced: a file of 0 bytes, and the file
-// that a dangling link leads to. The link stays.
+// Without a database at the path, Restore need not replace one: a file of 0 bytes, and
+// the file that a dangling link leads to. The link stays.
 func TestRestoreWhereThereIsNone(t *testing.T) {
 	s := smallReplica(t)
 	for name, c := range map[string]struct {

@@ -20,12 +20,12 @@ type memStore struct {
 	layout  format.Layout
 	objects map[string][]byte
 
-	// Faults; nil is none.
-	listed func(n int, o *storage.Object) error                                       // may change what a listing says
+	// Faults; nil means no fault.
+	listed func(n int, o *storage.Object) error                                       // may change a listed object
 	open   func(ctx context.Context, key string, offset int64) error                  // before an object is opened
-	body   func(ctx context.Context, key string, offset int64, r io.Reader) io.Reader // as it is read
+	body   func(ctx context.Context, key string, offset int64, r io.Reader) io.Reader // while it is read
 
-	mu    sync.Mutex // guards what follows, and objects once a restore runs
+	mu    sync.Mutex // guards the following fields, and objects once a restore runs
 	opens []string   // keys, in order
 	asked []int64    // lengths, in order
 }
@@ -113,7 +113,7 @@ func (s *memStore) Layout() format.Layout                   { return s.layout }
 func (s *memStore) String() string                          { return "mem://replica" }
 func (s *memStore) Close() error                            { return nil }
 
-// ctxReader fails once the context is done, as a connection does.
+// ctxReader fails once the context is done, like a connection.
 type ctxReader struct {
 	ctx context.Context
 	r   io.Reader

@@ -15,8 +15,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// applyInOrder is what a plan means: each file in order, the oldest first, all of
-// its pages, and then its size.
+// applyInOrder defines the meaning of a plan: it applies each file in order, starting
+// with the oldest, with all of its pages, and then sets its size.
 func applyInOrder(t *testing.T, s *source, files []format.FileInfo) []byte {
 	t.Helper()
 	var db []byte
@@ -53,8 +53,8 @@ func (d countingDisk) WriteAt(b []byte, offset int64) (int, error) {
 	return d.File.WriteAt(b, offset)
 }
 
-// Each page is written once, from the newest file that has it, whatever shrank
-// and grew again in between, and the result is that of the plan applied in order.
+// Restore writes each page once, from the newest file that has it, whatever shrank and
+// grew again in between, and the result equals that of the plan applied in order.
 func TestPageOnce(t *testing.T) {
 	dir := t.TempDir()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -99,7 +99,8 @@ func TestPageOnce(t *testing.T) {
 	})
 }
 
-// randomReplica has commits of all kinds, compacted here and there.
+// randomReplica returns a replica with commits of all kinds, with compacted files here
+// and there.
 func randomReplica(t *testing.T, rt *rapid.T) *source {
 	s := newSource(t)
 	for range rapid.IntRange(1, 12).Draw(rt, "commits") {
@@ -118,8 +119,8 @@ func randomReplica(t *testing.T, rt *rapid.T) *source {
 	return s
 }
 
-// A page of which the database was rid, and that it has again, is the one with
-// which it grew: not the one from before, and not zeros.
+// If the database lost a page and has it again, the page is from the file with which the
+// database grew: not the old page, and not zeros.
 func TestShrinkAndGrow(t *testing.T) {
 	for n := range uint32(6) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -130,7 +131,7 @@ func TestShrinkAndGrow(t *testing.T) {
 			s.commit(8, 2)
 			s.commit(8, 1)
 			restoreAs(t, s, Options{}, s.images[5])
-			s.ship(1, 2, 4) // it shrinks and grows inside of one file
+			s.ship(1, 2, 4) // it shrinks and grows within one file
 			s.drop(0, 3, 3)
 			restoreAs(t, s, Options{}, s.images[5])
 		})

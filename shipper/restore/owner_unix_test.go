@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// ownership is who a file belongs to, and who may do what with it.
+// ownership is a file's owner and mode.
 type ownership struct {
 	mode     fs.FileMode
 	uid, gid uint32
@@ -28,8 +28,8 @@ func ownershipOf(t *testing.T, name string) ownership {
 	return ownership{info.Mode(), st.Uid, st.Gid}
 }
 
-// What is restored belongs to whom the old database does, with its mode, from the first
-// moment on. Without one, it is its owner's alone: the directory's, if root restores.
+// A restored file has the old database's owner and mode, from the start. Without an old
+// database, only its owner has access: the directory's owner, if root restores.
 func TestOwnership(t *testing.T) {
 	s := smallReplica(t)
 	for name, c := range map[string]struct {

@@ -10,22 +10,22 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// A PageSink takes the pages of a replica that is read with [ReadPages].
+// A PageSink takes the pages of a replica from [ReadPages].
 type PageSink interface {
-	// Reset drops the pages that came so far. It is called before the first one, and
-	// when a file of the replica was removed before it was read: then all come again.
+	// Reset drops the pages received so far. It is called before the first page, and when a
+	// file of the replica was removed before it was read: then all pages come again.
 	Reset() error
 
-	// WritePages takes a run of whole pages of pageSize bytes, of which the first one has
-	// the number first. Runs come in any order, from several goroutines, each page once.
-	// They are only valid until it returns, and only verified once ReadPages has
-	// returned without an error. The lock page does not come.
+	// WritePages takes a run of whole pages of pageSize bytes, numbered from first. Runs
+	// come in any order, from several goroutines, each page once. They are only valid until
+	// WritePages returns, and only verified once ReadPages has returned without an error.
+	// The lock page does not come.
 	WritePages(pageSize int, first uint32, pages []byte) error
 }
 
 // ReadPages reads the database that a replica holds, as [Restore] does, into a sink: it
-// writes no file. The result's TXID and Checksum are the mark of what was read. Of the
-// options, TXID, Timestamp, Parallelism, Progress and Logger count.
+// writes no file. The result's TXID and Checksum are the mark of the database. Of the
+// options, only TXID, Timestamp, Parallelism, Progress and Logger apply.
 func ReadPages(ctx context.Context, store storage.Store, opts Options, sink PageSink) (Result, error) {
 	start := time.Now()
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
@@ -47,7 +47,7 @@ func ReadPages(ctx context.Context, store storage.Store, opts Options, sink Page
 	return result, nil
 }
 
-// sinkFile is a sink that looks like a file to a [database].
+// sinkFile adapts a sink to the file of a [database].
 type sinkFile struct {
 	sink     PageSink
 	pageSize func() int // bytes; known before the first page comes
@@ -63,7 +63,7 @@ func (f *sinkFile) WriteAt(pages []byte, offset int64) (int, error) {
 	return len(pages), nil
 }
 
-// Truncate begins anew. At the end, it tells nothing that the result does not.
+// Truncate resets the sink. At the end, the size adds nothing to the result.
 func (f *sinkFile) Truncate(size int64) error {
 	if size > 0 {
 		return nil

@@ -14,7 +14,7 @@ import (
 type memorySink struct {
 	mu       sync.Mutex
 	db       []byte
-	pages    map[uint32]int // how often each came
+	pages    map[uint32]int // how often each page came
 	resets   int
 	writeErr error
 }
@@ -39,7 +39,7 @@ func (s *memorySink) WritePages(pageSize int, first uint32, pages []byte) error 
 	return s.writeErr
 }
 
-// A sink gets each page of the database once, and the result says which state it is.
+// A sink gets each page of the database once, and the result identifies the state.
 func TestReadPages(t *testing.T) {
 	s := newSource(t)
 	s.random(20)
@@ -65,7 +65,7 @@ func TestReadPages(t *testing.T) {
 	}
 }
 
-// When a file is gone before it is read, the sink begins again with another plan.
+// If a file is removed before it is read, the sink starts again with another plan.
 func TestReadPagesAgain(t *testing.T) {
 	s := smallReplica(t)
 	var opts Options
@@ -85,7 +85,7 @@ func TestReadPagesAgain(t *testing.T) {
 	}
 }
 
-// An error of the sink ends it, and so does a damaged file.
+// An error of the sink ends ReadPages, and so does a damaged file.
 func TestReadPagesFails(t *testing.T) {
 	s := smallReplica(t)
 	if _, err := ReadPages(t.Context(), s.store, Options{}, &memorySink{writeErr: errDisk}); !errors.Is(err, errDisk) {

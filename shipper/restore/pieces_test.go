@@ -25,7 +25,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// Files in pieces of any size are the same files.
+// Files read in pieces of any size are the same files.
 func TestPieces(t *testing.T) {
 	s := smallReplica(t)
 	for piece := int64(1); piece < 1200; piece += 1 + piece/9 {
@@ -40,7 +40,7 @@ func TestPieces(t *testing.T) {
 	}
 }
 
-// A connection that drops is taken up at that byte, whichever byte that is.
+// After a connection drops, the download continues at that byte, whichever byte that is.
 func TestDropAtEveryByte(t *testing.T) {
 	const piece = 97
 	for at := range int64(piece) {
@@ -66,7 +66,7 @@ func TestDropAtEveryByte(t *testing.T) {
 	}
 }
 
-// One connection does not limit how fast a snapshot comes.
+// The speed of one connection does not limit the download of a snapshot.
 func TestSnapshotComesInParallel(t *testing.T) {
 	quickly(t, func(t *testing.T) {
 		s := newSource(t)
@@ -85,7 +85,7 @@ func TestSnapshotComesInParallel(t *testing.T) {
 	})
 }
 
-// Requests stay within the limit that was asked for.
+// Requests stay within the configured limit.
 func TestParallelism(t *testing.T) {
 	s := newSource(t)
 	s.commit(100)
@@ -139,7 +139,7 @@ func heap() uint64 {
 	return sample[0].Value.Uint64() + sample[1].Value.Uint64()
 }
 
-// slowDisk lets the downloads come first.
+// slowDisk lets the downloads run ahead.
 type slowDisk struct{ disk.File }
 
 func (d slowDisk) WriteAt(b []byte, offset int64) (int, error) {
@@ -147,7 +147,7 @@ func (d slowDisk) WriteAt(b []byte, offset int64) (int, error) {
 	return d.File.WriteAt(b, offset)
 }
 
-// shipRandom ships a snapshot that does not compress.
+// shipRandom ships an incompressible snapshot.
 func shipRandom(t *testing.T, store storage.Store, size uint32) {
 	const pageSize = 4096
 	f, err := os.Create(filepath.Join(t.TempDir(), "snapshot"))
@@ -174,8 +174,8 @@ func shipRandom(t *testing.T, store storage.Store, size uint32) {
 	}
 }
 
-// A disk that is full, at whichever write, is what the error is about: not the
-// object that was to be written.
+// If the disk is full at any write, the error is about the disk, not about the object
+// being applied.
 func TestDiskFull(t *testing.T) {
 	s := newSource(t)
 	s.commit(3000)
@@ -214,8 +214,8 @@ func (d writeHook) WriteAt(b []byte, offset int64) (int, error) {
 	return d.File.WriteAt(b, offset)
 }
 
-// The lock page is a hole, also if it is the database's last page, and whatever a
-// crashed restore left there.
+// The lock page is a hole, even if it is the database's last page, whatever a crashed
+// restore left there.
 func TestLockPageIsLast(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a database of 1 GiB")

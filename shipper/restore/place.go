@@ -11,18 +11,18 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// tempSuffix makes the name of a database under construction. One name for
-// each target, so that a crashed restore leaves one file at most, which the
-// next one removes.
+// tempSuffix is the suffix of the name of a database under construction. Each target has
+// one such name, so a crashed restore leaves at most one file, which the next restore
+// removes.
 const tempSuffix = statefile.SuffixRestore
 
-// besides are the files that SQLite takes for part of a database.
-// See https://sqlite.org/tempfiles.html.
+// besides are the files that SQLite treats as part of a database. See
+// https://sqlite.org/tempfiles.html.
 var besides = []string{"-wal", "-journal", "-shm"}
 
-// place is where a database is restored to.
+// place is the location of the restored database.
 type place struct {
-	path    string // of the file itself, not of a link to it
+	path    string // of the file itself, not of a symbolic link
 	force   bool
 	keep    string
 	confirm func() error
@@ -49,11 +49,11 @@ func openPlace(target string, opts Options) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	lock.close() // only a test: the application goes on while we download
+	lock.close() // only a test: the application continues during the download
 	return p, nil
 }
 
-// check finds what is in the way.
+// check finds files that prevent the restore.
 func (p *place) check() error {
 	dir, err := os.Stat(filepath.Dir(p.path))
 	if err == nil && !dir.IsDir() {
@@ -72,7 +72,7 @@ func (p *place) check() error {
 		return nil
 	case presence == Present:
 		if info, err := os.Stat(p.path); err == nil && info.Size() == 0 {
-			return p.checkBesides() // they are what is in the way
+			return p.checkBesides() // those files prevent the restore
 		}
 		return &Error{"restore to", p.path, ErrExists, "to replace the database, force it"}
 	}
@@ -81,7 +81,7 @@ func (p *place) check() error {
 
 const mountHint = "mount the directory that the database is in, not the file"
 
-// restoreTo words an error of [Look] as one of a restore.
+// restoreTo rewords an error of [Look] for a restore.
 func restoreTo(err error) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		e.Op = "restore to"
@@ -101,12 +101,12 @@ func (p *place) checkBesides() error {
 	return nil
 }
 
-// lockOld locks the old database, if there is one, as a SQLite writer in
-// rollback mode would: it fails if any connection reads or has a write-ahead
-// log open, and none can while it is held.
+// lockOld locks the old database, if it exists, like a SQLite writer in rollback mode: it
+// fails if any connection reads or has a write-ahead log open, and no connection can
+// while the lock is held.
 //
-// Closing the file drops the process's POSIX locks on it: a program that has
-// the database open through SQLite's C library must close it first.
+// Closing the file drops the process's POSIX locks on it: a program that has the database
+// open through SQLite's C library must close it first.
 func (p *place) lockOld() (*replaced, error) {
 	f, err := os.OpenFile(p.path, os.O_RDWR|disk.NoFollow, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -126,8 +126,8 @@ func (p *place) locked(f *os.File) (*replaced, error) {
 	return &replaced{place: p, file: f, disk: p.hooks.Wrap(p.path, f)}, nil
 }
 
-// lockNew creates an empty file and locks it, where a database is gone and its logs are
-// not: an application that creates one now must not lose the log that it begins.
+// lockNew creates an empty file and locks it, if a database is gone and its logs still
+// exist: an application that creates a database now must not lose the log that it begins.
 func (p *place) lockNew() (*replaced, error) {
 	var f *os.File
 	err := p.step(func() (err error) {
@@ -144,16 +144,15 @@ func (p *place) lockNew() (*replaced, error) {
 	return o, err
 }
 
-// SQLite's lock bytes: PENDING, RESERVED and 510 SHARED ones. A connection in
-// WAL mode holds a lock on SHARED bytes as long as it is open.
-// See https://sqlite.org/lockingv3.html.
+// SQLite's lock bytes: PENDING, RESERVED and 510 SHARED ones. A connection in WAL mode
+// holds a lock on SHARED bytes while it is open. See https://sqlite.org/lockingv3.html.
 const (
 	sqliteLocks    = 0x40000000
 	sqliteShared   = sqliteLocks + 2
 	sqliteLocksLen = 512
 )
 
-// create makes the temporary file, for whom the old database is, and locks it against
+// create makes the temporary file, with the old database's owner, and locks it against
 // other restores.
 func (p *place) create() (*temp, error) {
 	name := p.path + tempSuffix

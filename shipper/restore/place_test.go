@@ -15,8 +15,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// Without Force, nothing is replaced, and nothing that SQLite would apply to
-// the restored database may lie beside it.
+// Without Force, Restore replaces nothing, and refuses files that SQLite would apply to
+// the restored database.
 func TestInTheWay(t *testing.T) {
 	for name, want := range map[string]string{
 		"app.db":         "app.db: file already exists (to replace the database, force it)",
@@ -41,7 +41,7 @@ func TestInTheWay(t *testing.T) {
 	}
 }
 
-// What comes to be in the way during the download is found, too.
+// Restore also finds files that appear during the download.
 func TestInTheWayLater(t *testing.T) {
 	for _, name := range []string{"app.db", "app.db-wal"} {
 		s := smallReplica(t)
@@ -75,7 +75,7 @@ func TestForce(t *testing.T) {
 	}
 }
 
-// A link to a database stays a link: SQLite's files are beside the real one.
+// A link to a database stays a link: SQLite's files are next to the real file.
 func TestSymlink(t *testing.T) {
 	s := smallReplica(t)
 	target := garbage(t)
@@ -113,7 +113,7 @@ func TestBadTarget(t *testing.T) {
 	checkNames(t, dir, "file")
 }
 
-// A database that someone has open is not replaced, in WAL mode not even when
+// Restore does not replace a database that a process has open, in WAL mode not even when
 // the connection is idle.
 func TestInUse(t *testing.T) {
 	target := filepath.Join(t.TempDir(), "app.db")
@@ -144,7 +144,7 @@ func TestInUse(t *testing.T) {
 	checkFile(t, target, s.images[smallTip])
 }
 
-// The application started while we downloaded.
+// Restore notices an application that starts during the download.
 func TestInUseLater(t *testing.T) {
 	target := filepath.Join(t.TempDir(), "app.db")
 	open := func() *sqlite3.Conn {
@@ -174,7 +174,7 @@ func TestInUseLater(t *testing.T) {
 	checkNames(t, filepath.Dir(target), "app.db", "app.db-shm", "app.db-wal")
 }
 
-// Two restores to one path: one gets it, the other says why not.
+// Of two restores to one path, one succeeds, and the other returns an error.
 func TestTwoRestores(t *testing.T) {
 	s := smallReplica(t)
 	target := filepath.Join(t.TempDir(), "app.db")
@@ -194,7 +194,7 @@ func TestTwoRestores(t *testing.T) {
 	checkNames(t, filepath.Dir(target), "app.db")
 }
 
-// What a crashed restore left behind is taken over.
+// Restore takes over the files that a crashed restore left behind.
 func TestAfterCrash(t *testing.T) {
 	s := smallReplica(t)
 	target := filepath.Join(t.TempDir(), "app.db")
@@ -206,8 +206,7 @@ func TestAfterCrash(t *testing.T) {
 	checkNames(t, filepath.Dir(target), "app.db")
 }
 
-// The rename at the end replaces nothing, not even what was created since the
-// last look.
+// The final rename replaces nothing, not even a file created since the last check.
 func TestRenameReplacesNothing(t *testing.T) {
 	for name, rename := range map[string]func(from, to string) error{"system": disk.RenameNew, "checked": disk.CheckedRename} {
 		dir := t.TempDir()
@@ -227,7 +226,7 @@ func TestRenameReplacesNothing(t *testing.T) {
 	}
 }
 
-// A directory that we may not write to.
+// Restore fails in a read-only directory.
 func TestReadOnlyDirectory(t *testing.T) {
 	if runtime.GOOS == "windows" || os.Getuid() == 0 {
 		t.Skip("everything may be written to")

@@ -15,22 +15,22 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// A Preview is what [Restore] would do. Files that it would have to pass over, because
-// they are damaged, show only when they are read.
+// A Preview describes what [Restore] would do. It does not know which files Restore will
+// have to avoid because they are damaged: that shows only when they are read.
 type Preview struct {
 	Plan   replica.Plan
 	Header format.LTXHeader // of the plan's last file: the database's TXID, time and size
-	Newest format.TXID      // that the replica has
+	Newest format.TXID      // the replica's newest TXID
 
-	Reads int // requests that read, if none has to be repeated
-	Lists int // requests that list, of up to 1000 objects each
+	Reads int // read requests, without retries
+	Lists int // list requests, of up to 1000 objects each
 
 	from *replica.Replica
 	opts Options
 }
 
 // Prepare plans a restore and reads the header of its last file. It also checks target,
-// unless that is empty, as Restore does before it downloads anything, and creates and
+// unless it is empty, as Restore does before it downloads anything. It creates and
 // changes nothing.
 func Prepare(ctx context.Context, store storage.Store, target string, opts Options) (p Preview, err error) {
 	p.opts = opts
@@ -53,7 +53,7 @@ func Prepare(ctx context.Context, store storage.Store, target string, opts Optio
 	p.Lists = 1 + len(p.Plan.Listed)/1000
 	p.Reads = len(p.parts())
 	if at, _ := p.Plan.Listed.At(p.Plan.TXID()); at.FileInfo != apply[len(apply)-1] {
-		p.Reads++ // the checksum that a writer goes on from
+		p.Reads++ // the checksum that a writer continues from
 	}
 	if opts.Rewind && p.Newest != p.Plan.TXID() {
 		p.Reads++
@@ -64,8 +64,8 @@ func Prepare(ctx context.Context, store storage.Store, target string, opts Optio
 	return p, nil
 }
 
-// readHeader reads the header of the plan's last file. If that is damaged, another plan is
-// made, as a restore does.
+// readHeader reads the header of the plan's last file. If it is damaged, readHeader makes
+// another plan, as a restore does.
 func (p *Preview) readHeader(ctx context.Context) (err error) {
 	for {
 		p.Header, err = p.from.Header(ctx, p.Plan.Apply[len(p.Plan.Apply)-1])
@@ -81,7 +81,7 @@ func (p *Preview) readHeader(ctx context.Context) (err error) {
 	}
 }
 
-// A part is what one request reads.
+// A part is the range of one request.
 type part struct {
 	file         format.FileInfo
 	offset, size int64
@@ -96,27 +96,27 @@ func (p Preview) parts() (parts []part) {
 	return parts
 }
 
-// mostSampled bounds the bytes that an estimate takes.
+// mostSampled bounds the bytes that an estimate reads.
 const mostSampled = 32 << 20
 
 // An Estimate is how long the download of a restore takes.
 type Estimate struct {
 	Duration time.Duration
-	Sampled  int64         // bytes that were read to measure it
-	Took     time.Duration // for these
+	Sampled  int64         // bytes read to measure it
+	Took     time.Duration // time to read them
 }
 
 // Estimate reads a part of the plan's files, a tenth of the bytes up to 32 MiB, as a
-// restore does: in pieces, side by side. From how long that takes it estimates the
-// restore, which is not faster than this machine can decompress and write. A file that is
-// damaged or gone is an error.
+// restore does: in pieces, in parallel. From the time that takes it estimates the
+// restore, which is not faster than this machine can decompress and write. A damaged or
+// missing file is an error.
 func (p Preview) Estimate(ctx context.Context) (e Estimate, err error) {
 	parts, bytes := p.parts(), p.Plan.Bytes()
 	budget := min(max(bytes/10, 1), mostSampled)
 	begun := time.Now()
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(p.opts.Parallelism)
-	// Parts from all over the plan: large and small files count as they do in it.
+	// Take parts from all over the plan, so that small and large files count in proportion.
 	for i, step := 0, int(max(bytes/budget, 1)); i < len(parts) && e.Sampled < budget; i += step {
 		at := parts[i]
 		e.Sampled += at.size

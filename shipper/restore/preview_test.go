@@ -13,7 +13,7 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// A preview says what a restore then does, request for request, and leaves the disk alone.
+// A preview predicts the restore, request for request, and does not touch the disk.
 func TestPreview(t *testing.T) {
 	s := newSource(t)
 	s.random(20)
@@ -51,7 +51,7 @@ func TestPreview(t *testing.T) {
 			t.Errorf("%s: %+v, and %+v was foreseen", name, r, p)
 		}
 
-		// What is in the way is known before.
+		// Prepare finds a file that prevents the restore.
 		if _, err := Prepare(t.Context(), s.store, target, opts); !errors.Is(err, ErrExists) {
 			t.Errorf("%s: over a database: %v", name, err)
 		}
@@ -62,7 +62,7 @@ func TestPreview(t *testing.T) {
 	}
 }
 
-// A plan whose last file is damaged is not what a restore takes.
+// A preview does not use a plan whose last file is damaged, and neither does a restore.
 func TestPreviewOfDamage(t *testing.T) {
 	s := newSource(t)
 	s.random(20)
@@ -79,7 +79,7 @@ func TestPreviewOfDamage(t *testing.T) {
 	}
 }
 
-// A database is written from its first byte to its last, or not at all.
+// Write writes a database from its first byte to its last, or nothing.
 func TestWrite(t *testing.T) {
 	s := newSource(t)
 	s.random(20)

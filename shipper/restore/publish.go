@@ -25,26 +25,26 @@ type temp struct {
 // discard removes the file unless it was published.
 func (t *temp) discard() {
 	if !t.done && disk.SameFile(t.file, t.name) {
-		t.place.step(func() error { return os.Remove(t.name) }) // while the lock is held: the name is ours
+		t.place.step(func() error { return os.Remove(t.name) }) // while the lock is held: no other restore has this name
 	}
 	disk.Close(t.file)
 }
 
-// publish makes the file durable and gives it the target's name. To replace a database
-// is one rename, before and after which a crash, of the process or of the machine,
-// leaves a database with all that belongs to it:
+// publish makes the file durable and gives it the target's name. One rename replaces a
+// database. A crash of the process or the machine before or after it leaves a database
+// with all its parts:
 //
 //	sync      the new database is durable under its temporary name
-//	lock      nobody has the old one open, and nobody can open it
-//	confirm   the caller may say no
-//	settle    the old one is whole without its logs: what they hold is in its main file
-//	keep      the old one has a second name
-//	clear     its logs go; they are empty
-//	remember  what the replica has of the new one is beside it, keyed by the new file
-//	rename    the new one is in the old one's place
+//	lock      no connection has the old database open, and none can open it
+//	confirm   the caller may refuse
+//	settle    the old main file holds the content of its logs, and is complete without them
+//	keep      the old database has a second name
+//	clear     its logs, now empty, are removed
+//	remember  the record of the new database is next to it, keyed by the new file
+//	rename    the new database replaces the old one
 //
-// An application may open the new database as soon as it has its name: nothing beside
-// it is touched after that.
+// An application may open the new database as soon as it has its name: publish touches no
+// file next to it after that.
 func (t *temp) publish(ctx context.Context, db *database, remember func() error) (err error) {
 	p := t.place
 	if err := p.step(db.file.Sync); err != nil {
@@ -81,11 +81,11 @@ func (t *temp) publish(ctx context.Context, db *database, remember func() error)
 	return nil
 }
 
-// confirmed locks what is to be replaced, nil if there is nothing, and decides again
-// whether it may be: the first time was before the download.
+// confirmed locks the database to replace, nil if none exists, and checks again whether
+// it may be replaced: the first check was before the download.
 func (p *place) confirmed(ctx context.Context) (old *replaced, err error) {
 	if old, err = p.lockOld(); err != nil {
-		return nil, cmp.Or(p.check(), err) // what came meanwhile, and may not be replaced, may be in use
+		return nil, cmp.Or(p.check(), err) // a new file that may not be replaced may be in use
 	}
 	if err = p.check(); err == nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -93,8 +93,8 @@ func (p *place) confirmed(ctx context.Context) (old *replaced, err error) {
 	if err == nil && p.confirm != nil {
 		err = p.confirm()
 		if err == nil && old != nil {
-			// Where a process's locks go when it closes any of its files, confirm may
-			// have dropped this one.
+			// On systems where closing any of a file's descriptors drops the process's locks,
+			// confirm may have dropped this one.
 			if err = disk.Lock(old.file, sqliteLocks, sqliteLocksLen); err != nil {
 				err = &Error{"replace", p.path, err, "stop the application first"}
 			}
@@ -111,7 +111,7 @@ func (p *place) confirmed(ctx context.Context) (old *replaced, err error) {
 }
 
 // inherit gives the new file the old one's owner and mode, which may have changed since
-// it was created.
+// the new file was created.
 func (t *temp) inherit(old *replaced) error {
 	err := t.place.step(func() error { return statefile.Match(t.file, old.place.path) })
 	if err != nil {
@@ -120,14 +120,13 @@ func (t *temp) inherit(old *replaced) error {
 	return nil
 }
 
-// clear leaves nothing of the old database but its main file, and the name under which
-// it is kept.
+// clear removes everything of the old database except its main file and its kept name.
 func (o *replaced) clear() error {
 	info, err := o.file.Stat()
 	if err != nil {
 		return o.fail("stat", err)
 	}
-	if info.Size() > 0 { // else it is none, and logs beside it are of another one
+	if info.Size() > 0 { // else it is no database, and logs next to it belong to another
 		loose, err := o.settle()
 		if err == nil && o.place.keep != "" {
 			err = o.keep(loose)
@@ -144,7 +143,7 @@ func (o *replaced) clear() error {
 	return o.place.syncDir()
 }
 
-// undo is for when the old database stays.
+// undo restores the previous state if the old database stays.
 func (o *replaced) undo() error {
 	if o.placeholder {
 		return o.place.remove(o.place.path)
@@ -152,8 +151,8 @@ func (o *replaced) undo() error {
 	return o.place.unkeep()
 }
 
-// rename gives the file its final name. A database that was created this instant is not
-// replaced, nor one that is not the one that was looked at.
+// rename gives the file its final name. It does not replace a database created a moment
+// ago, nor any file except the old database.
 func (t *temp) rename(old *replaced) error {
 	p := t.place
 	rename := disk.RenameNew
@@ -165,7 +164,7 @@ func (t *temp) rename(old *replaced) error {
 		case !disk.SameFile(t.file, t.name), old != nil && !disk.SameFile(old.file, p.path):
 			return errors.New("another program replaced it during the restore")
 		case old != nil && runtime.GOOS == "windows":
-			old.file.Close() // a file that is open cannot be replaced there
+			old.file.Close() // Windows cannot replace an open file
 		}
 		return rename(t.name, p.path)
 	})
@@ -179,7 +178,7 @@ func (t *temp) rename(old *replaced) error {
 	return e
 }
 
-// remove removes a file, if it is there.
+// remove removes a file, if it exists.
 func (p *place) remove(name string) error {
 	if !disk.Exists(name) {
 		return nil

@@ -10,14 +10,15 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// marks tell files of a replica from every other one with their TXIDs.
+// marks distinguish files of a replica from all others with their TXIDs.
 type marks struct {
-	at  statefile.Mark // the TXID that is restored
-	tip statefile.Mark // the newest one; its checksum is only read to rewind
+	at  statefile.Mark // the restored TXID
+	tip statefile.Mark // the newest TXID; its checksum is only read to rewind
 }
 
-// marksOf reads the checksums of the files that the plan leads to, but for the plan's
-// last one: that is known when it is applied, and another one may be gone by then.
+// marksOf reads the checksums of the files at the plan's TXID and, to rewind, at the
+// newest one, except the plan's last file: its checksum is known once it is applied, and
+// another file may be gone by then.
 func marksOf(ctx context.Context, r *replica.Replica, p replica.Plan, rewind bool) (m marks, err error) {
 	m.at.TXID, m.tip.TXID = p.TXID(), p.Listed.Newest()
 	if m.at.Checksum, err = checksumAt(ctx, r, p, m.at.TXID); err == nil && rewind {
@@ -26,8 +27,8 @@ func marksOf(ctx context.Context, r *replica.Replica, p replica.Plan, rewind boo
 	return m, err
 }
 
-// checksumAt reads the checksum of the file that a writer goes on from at a TXID, 0 if
-// that is the plan's last one.
+// checksumAt reads the checksum of the file that a writer continues from at a TXID, or
+// returns 0 if that is the plan's last file.
 func checksumAt(ctx context.Context, r *replica.Replica, p replica.Plan, txid format.TXID) (format.Checksum, error) {
 	at, _ := p.Listed.At(txid)
 	if at.FileInfo == p.Apply[len(p.Apply)-1] {
@@ -37,21 +38,22 @@ func checksumAt(ctx context.Context, r *replica.Replica, p replica.Plan, txid fo
 	return t.FileChecksum, err
 }
 
-// complete adds what is known once the plan is applied.
+// complete adds the checksum known once the plan is applied.
 func (m *marks) complete(db *database) {
 	if m.at.Checksum == 0 {
 		m.at.Checksum = db.checksum
 	}
-	m.at.Rebase = db.rebased // Litestream needs a snapshot for it
+	m.at.Rebase = db.rebased // Litestream then needs a snapshot
 	if m.tip.TXID == m.at.TXID {
 		m.tip = m.at
 	}
 }
 
-// recordOf returns what the restored database is to remember: which file of the replica
-// it equals. An application that opens it with the same replica goes on from there, if
-// nobody else has. To rewind, it is a database that the replica has all pages of,
-// differently, at its tip: what the application uploads next is all of it.
+// recordOf returns the record of the restored database: which file of the replica it
+// equals. An application that opens it with the same replica continues from that file,
+// unless another writer has. For a rewind, the record says that the replica's tip has all
+// pages of the database with other content: the application's next upload is the whole
+// database.
 func (t *temp) recordOf(store storage.Store, m marks, db *database, rewind bool) (s statefile.Record, err error) {
 	id, err := statefile.Identify(t.name)
 	if err != nil {
@@ -71,8 +73,9 @@ func (t *temp) recordOf(store storage.Store, m marks, db *database, rewind bool)
 	return s, nil
 }
 
-// closed returns what tells whether somebody wrote to the database since. The clock of
-// the file system must have gone on from the last write, or a later one might not show.
+// closed returns evidence of whether another program wrote to the database since. The
+// file system's clock must have advanced since the last write, or a later write might not
+// show.
 func (t *temp) closed() (*statefile.Closed, error) {
 	for {
 		now := time.Now()

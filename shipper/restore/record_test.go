@@ -8,8 +8,8 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile"
 )
 
-// A database in its newest state remembers the file that its writer would go on
-// from, of the lowest level.
+// The record of a database in its newest state has the file that its writer would
+// continue from, of the lowest level.
 func TestRecord(t *testing.T) {
 	s := newSource(t)
 	for i := range uint32(4) {
@@ -46,8 +46,9 @@ func trailerOf(t *testing.T, s *source, level int, lo, hi format.TXID) format.Ch
 	return trailer.FileChecksum
 }
 
-// A database in an older state remembers the file that ends there, of the lowest level.
-// Rewound, it remembers the newest one, none of whose pages it is known to have.
+// The record of a database in an older state has the file that ends there, of the lowest
+// level. After a rewind, it has the newest file, and no page is known to equal that
+// file's.
 func TestRecordOfOlderState(t *testing.T) {
 	s := newSource(t)
 	for i := range uint32(6) {
@@ -100,8 +101,8 @@ func TestRecordOfOlderState(t *testing.T) {
 	}
 }
 
-// A replica in which the page size changes without a snapshot still lacks that for
-// Litestream: whoever goes on from it knows.
+// A replica in which the page size changes without a snapshot still lacks one for
+// Litestream. The record passes that on to the next writer.
 func TestRecordRebase(t *testing.T) {
 	s := newSource(t)
 	s.commit(3)

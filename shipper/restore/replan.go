@@ -9,16 +9,15 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// maxPlans is how many plans are tried because of files that retention removed. It
-// removes a file at most once an interval of its level, so that more than one in a
-// restore is rare already.
+// maxPlans is how many plans are tried when retention removes files. It removes a file at
+// most once an interval of its level, so even one removal during a restore is rare.
 const maxPlans = 5
 
-// applyPlans applies a plan, and another one to the same TXID if retention removed a
-// file of the first, or if one is damaged. Each starts over: files are applied from the
-// newest, and it is the small, new ones that go away while a restore runs, minutes after
-// they were compacted. A snapshot stays for a day. So little is done when it happens.
-// What is known to be damaged is not taken again.
+// applyPlans applies a plan, and another plan to the same TXID if retention removed a
+// file of the first, or if a file is damaged. Each plan starts over: files are applied
+// from the newest, and retention removes the small, new files during a restore, minutes
+// after their compaction. A snapshot stays for a day. So little work is lost. No plan
+// uses a file known to be damaged.
 func applyPlans(ctx context.Context, from *replica.Replica, p replica.Plan, db *database, opts Options) (r Result, m marks, err error) {
 	var damaged []format.FileInfo
 	for removed := 0; ; {
@@ -53,19 +52,19 @@ func applyPlans(ctx context.Context, from *replica.Replica, p replica.Plan, db *
 	}
 }
 
-// replan makes another plan to the same TXID, or to one that is newer if it is the
-// newest that was asked for, and that one was compacted. A file that is listed and cannot
-// be opened is passed over as one that is damaged.
+// replan makes another plan to the same TXID, or to a newer TXID if the caller requested
+// the newest and its file was compacted. It avoids a listed file that cannot be opened
+// like a damaged one.
 func replan(ctx context.Context, from *replica.Replica, p replica.Plan, gone *replica.Missing, damaged []format.FileInfo, opts Options) (next replica.Plan, err error) {
 	files, err := from.Files(ctx)
 	switch {
 	case errors.Is(err, ErrNoReplica):
-		// It was one a moment ago: a caller must not take it for none, and begin
-		// with an empty database.
+		// It was a replica a moment ago: a caller must not conclude that there is none, and
+		// start with an empty database.
 		err = errors.New("the LTX files are gone")
 	case err == nil && files.Has(gone.File):
 		if next, err = files.Without(append(damaged, gone.File)...).Plan(p.TXID()); err != nil {
-			return next, gone // it is there, and cannot be opened
+			return next, gone // it exists, but cannot be opened
 		}
 	case err == nil:
 		files = files.Without(damaged...)

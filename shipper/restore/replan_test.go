@@ -13,8 +13,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// removeUnderWay has retention do something when an object is opened for the first
-// time after the plan was made: it finds it gone.
+// removeUnderWay lets retention do something when an object is first opened after the
+// plan was made: the object is then gone.
 func removeUnderWay(s *source, opts *Options, key string, retention func()) {
 	var planned atomic.Bool
 	told := opts.Progress
@@ -36,8 +36,8 @@ func removeUnderWay(s *source, opts *Options, key string, retention func()) {
 	}
 }
 
-// Whatever file of the plan retention removes while it is restored, if others lead
-// to the same TXID, the database is the same.
+// Whatever file of the plan retention removes during a restore, if other files lead to
+// the same TXID, the database is the same.
 func TestFileRemoved(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -78,8 +78,8 @@ func TestFileRemoved(t *testing.T) {
 	}
 }
 
-// The newest TXID was compacted while it was restored: it was asked for as the
-// newest one, so the one that is now.
+// If the newest TXID is compacted during a restore that requested the newest, it restores
+// the TXID that is newest then.
 func TestNewestRemoved(t *testing.T) {
 	s := smallReplica(t)
 	var opts Options
@@ -98,7 +98,7 @@ func TestNewestRemoved(t *testing.T) {
 	checkFile(t, target, s.images[6])
 }
 
-// A TXID that can no longer be restored is not replaced by another one.
+// Restore does not replace a TXID that can no longer be restored by another.
 func TestTargetRemoved(t *testing.T) {
 	for name, opts := range map[string]Options{"txid": {TXID: smallTip - 1}, "time": {Timestamp: newSource(t).time(smallTip - 1)}} {
 		t.Run(name, func(t *testing.T) {
@@ -123,8 +123,8 @@ func TestTargetRemoved(t *testing.T) {
 	}
 }
 
-// A replica that is removed while it is restored was one: nobody must begin with
-// an empty database instead.
+// A replica that is removed during a restore did exist: a caller must not start with an
+// empty database instead.
 func TestReplicaRemoved(t *testing.T) {
 	s := smallReplica(t)
 	var opts Options
@@ -135,7 +135,7 @@ func TestReplicaRemoved(t *testing.T) {
 	}
 }
 
-// Retention that is always faster ends the restore, not the patience of its user.
+// If retention is always faster, Restore fails after a number of plans.
 func TestPlansAreBounded(t *testing.T) {
 	s := smallReplica(t)
 	opened := 0
@@ -156,8 +156,8 @@ func TestPlansAreBounded(t *testing.T) {
 	}
 }
 
-// checkProgress wants a progress that only grows, but for so many beginnings, and
-// that ends at its totals.
+// checkProgress checks that a progress only grows, except for that many restarts, and
+// ends at its totals.
 func checkProgress(t *testing.T, told []Progress, beginnings int) {
 	t.Helper()
 	for i, p := range told {

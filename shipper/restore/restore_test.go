@@ -16,8 +16,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// Every restorable TXID is the database as it was then, whatever files of
-// whatever levels lead there.
+// Every restorable TXID is the database as it was then, whatever files of whatever levels
+// lead to it.
 func TestPrefix(t *testing.T) {
 	s := newSource(t)
 	s.random(60)
@@ -94,7 +94,7 @@ func TestTimestamp(t *testing.T) {
 		{s.time(1), 1},
 		{s.time(2).Add(-time.Millisecond), 1},
 		{s.time(2), 2},
-		{s.time(4), 2}, // 3 and 4 have no file of their own any more
+		{s.time(4), 2}, // 3 and 4 no longer have a file of their own
 		{s.time(5), 5},
 		{s.time(100), 8},
 	} {
@@ -177,7 +177,7 @@ func TestPageSizeChange(t *testing.T) {
 	s.ship(format.LevelSnapshot, 1, 4)
 	restoreAs(t, s, Options{}, s.images[5])
 
-	// Where a whole database comes after others, nothing of theirs stays.
+	// If a whole database comes after other files, none of their pages remain.
 	files := []format.FileInfo{info(s, 0, 1, 1), info(s, 9, 1, 4), info(s, 0, 5, 5)}
 	out := filepath.Join(t.TempDir(), "app.db")
 	f, err := os.Create(out)
@@ -198,11 +198,11 @@ func info(s *source, level int, lo, hi format.TXID) format.FileInfo {
 	return f
 }
 
-// The lock page is in no file, so it is not asked for.
+// The lock page is in no file, so checkChain does not require it.
 func TestLockPage(t *testing.T) {
 	lock := format.LockPage(4096)
 	for _, c := range []struct {
-		before, pages, whole uint32 // the last: from which page on the file has them all
+		before, pages, whole uint32 // the last: from which page on the file has all pages
 		ok                   bool
 	}{
 		{10, 12, 11, true},
@@ -233,11 +233,11 @@ func TestNoReplica(t *testing.T) {
 	}
 }
 
-// A backup that we merely cannot read is not taken for none.
+// A backup that walvfs cannot read does not count as a missing replica.
 func TestNoReplicaIsProven(t *testing.T) {
 	for key, want := range map[string]string{
 		"generations/b16ddcf5c697540f/snapshots/00000000.snapshot.lz4": "Litestream before 0.5",
-		"ltx/0/0000000000000001-0000000000000001.ltx":                  "corrupt", // it is read, and empty
+		"ltx/0/0000000000000001-0000000000000001.ltx":                  "corrupt", // read, and empty
 	} {
 		s := newSource(t)
 		s.store.objects[key] = nil

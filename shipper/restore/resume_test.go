@@ -18,7 +18,7 @@ import (
 // quickly runs a test in which waiting takes no time.
 func quickly(t *testing.T, test func(t *testing.T)) { synctest.Test(t, test) }
 
-// A connection that breaks every few bytes costs time, and nothing else.
+// A connection that breaks every few bytes costs only time.
 func TestResume(t *testing.T) {
 	for _, every := range []int64{1, 7, 99, 600} {
 		quickly(t, func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestResumeAfterPrematureEnd(t *testing.T) {
 	})
 }
 
-// The store is away for a minute, then comes back.
+// The download survives a store that is unreachable for a minute.
 func TestResumeAfterOutage(t *testing.T) {
 	quickly(t, func(t *testing.T) {
 		s := smallReplica(t)
@@ -80,7 +80,7 @@ func TestOutageEndsRestore(t *testing.T) {
 	})
 }
 
-// An object that is gone, or that we may not read, is not asked for again.
+// Restore does not request an object again that is gone or forbidden.
 func TestNoRetry(t *testing.T) {
 	for _, cause := range []error{storage.ErrNotExist, storage.ErrNoBucket, storage.ErrPermission} {
 		quickly(t, func(t *testing.T) {
@@ -97,8 +97,8 @@ func TestNoRetry(t *testing.T) {
 	}
 }
 
-// An object that is shorter than its listing said is not waited for as a store
-// is that is down.
+// Restore does not wait for an object that is shorter than listed, as it does for a store
+// that is down.
 func TestTruncatedIsSoonKnown(t *testing.T) {
 	quickly(t, func(t *testing.T) {
 		s := smallReplica(t)
@@ -113,7 +113,7 @@ func TestTruncatedIsSoonKnown(t *testing.T) {
 	})
 }
 
-// A peer that sends nothing is given up, and asked again.
+// Restore gives up on a peer that sends nothing, and requests the range again.
 func TestStall(t *testing.T) {
 	quickly(t, func(t *testing.T) {
 		s := smallReplica(t)

@@ -15,13 +15,13 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// A replaced database is one that is about to be replaced. It is locked: no connection has it
-// open, and none can open it.
+// A replaced database is about to be replaced. It is locked: no connection has it open,
+// and none can open it.
 type replaced struct {
 	place       *place
 	file        *os.File
-	disk        disk.File // the same
-	placeholder bool      // it was created to be locked
+	disk        disk.File // the same file
+	placeholder bool      // created only to be locked
 }
 
 func (o *replaced) close() {
@@ -30,11 +30,11 @@ func (o *replaced) close() {
 	}
 }
 
-// settle has the main file alone hold the database: it does to a hot journal and a
-// write-ahead log what SQLite does, in the same order, so that what a crash interrupts,
-// SQLite does again. A log that is not SQLite's or not of this database stays: where
-// there is no database that SQLite can read, as in a file that is encrypted or is none
-// at all, there is nothing to keep whole. Those logs are returned.
+// settle moves the whole database into the main file: it treats a hot journal and a
+// write-ahead log as SQLite does, in the same order, so that SQLite continues the work
+// after a crash. A log that is not SQLite's or not of this database stays: if the file is
+// not a database that SQLite can read, because it is encrypted or no database at all,
+// nothing needs protection. settle returns those logs.
 func (o *replaced) settle() (loose []string, err error) {
 	if err := o.rollBack(); err != nil {
 		return nil, err
@@ -61,7 +61,7 @@ const sqliteMagic = "SQLite format 3\x00"
 
 func isSQLite(header []byte) bool { return bytes.HasPrefix(header, []byte(sqliteMagic)) }
 
-// pageSizeIn returns the page size in a database header, 0 if it has none.
+// pageSizeIn returns the page size in a database header, 0 if absent.
 func pageSizeIn(header []byte) int64 {
 	size := int64(binary.BigEndian.Uint16(header[16:]))
 	if size == 1 {
@@ -107,8 +107,8 @@ func (o *replaced) rollBack() error {
 	return o.endLog(log)
 }
 
-// checkpoint copies what is committed in a write-ahead log to the main file. The log is
-// foreign if it is not one of this database.
+// checkpoint copies the committed pages of a write-ahead log to the main file. The log is
+// foreign if it does not belong to this database.
 func (o *replaced) checkpoint() (foreign bool, err error) {
 	log, _, err := o.openLog("-wal")
 	if log == nil || err != nil {
@@ -116,7 +116,7 @@ func (o *replaced) checkpoint() (foreign bool, err error) {
 	}
 	defer log.Close()
 	frames, commit := map[uint32]uint32{}, uint32(0)
-	begun := map[uint32]uint32{} // by a transaction whose end may not be there
+	begun := map[uint32]uint32{} // frames of a transaction whose end may be missing
 	h, err := format.ScanWAL(log, func(n uint32, f format.Frame, _ []byte) error {
 		begun[f.Page] = n
 		if f.Commit != 0 {
@@ -127,7 +127,7 @@ func (o *replaced) checkpoint() (foreign bool, err error) {
 		return nil
 	})
 	if errors.Is(err, format.ErrWALHeader) || err == nil && commit == 0 {
-		return false, nil // SQLite takes it for empty
+		return false, nil // SQLite treats it as empty
 	}
 	if err != nil {
 		return false, o.failLog("read", log, err)
@@ -153,7 +153,7 @@ func (o *replaced) checkpoint() (foreign bool, err error) {
 	return false, o.endLog(log)
 }
 
-// owns reports whether page 1, from its frame or from the main file, is that of a
+// owns reports whether page 1, from its frame or from the main file, belongs to a
 // database with the log's page size.
 func (o *replaced) owns(log *os.File, h format.WALHeader, frame uint32) (bool, error) {
 	header, err := o.header()
@@ -165,7 +165,7 @@ func (o *replaced) owns(log *os.File, h format.WALHeader, frame uint32) (bool, e
 	return err == nil && isSQLite(header) && pageSizeIn(header) == int64(h.PageSize), err
 }
 
-// openLog opens a log of the database, nil if there is none or it is empty.
+// openLog opens a log of the database, nil if it is missing or empty.
 func (o *replaced) openLog(suffix string) (*os.File, fs.FileInfo, error) {
 	name := o.place.path + suffix
 	f, err := os.OpenFile(name, os.O_RDWR|disk.NoFollow, 0)
@@ -190,7 +190,7 @@ func (o *replaced) openLog(suffix string) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
-// endLog makes the main file durable, and only then the log empty.
+// endLog first makes the main file durable, and then empties the log.
 func (o *replaced) endLog(log *os.File) error {
 	if err := o.place.step(o.disk.Sync); err != nil {
 		return o.fail("sync", err)
@@ -216,7 +216,7 @@ func (o *replaced) write(page []byte, offset int64) error {
 	return nil
 }
 
-// truncate leaves a file of that size alone: not even its times change.
+// truncate does not touch a file that already has that size: not even its times change.
 func (o *replaced) truncate(size int64) error {
 	info, err := o.file.Stat()
 	if err == nil && info.Size() != size {

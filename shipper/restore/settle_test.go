@@ -17,7 +17,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// settled returns what settle makes of an image.
+// settled returns the database that settle makes from an image.
 func settled(t *testing.T, i image, path string) ([]byte, error) {
 	t.Helper()
 	i.write(t, path)
@@ -37,7 +37,7 @@ func settled(t *testing.T, i image, path string) ([]byte, error) {
 	return b, nil
 }
 
-// recovered returns what SQLite makes of an image.
+// recovered returns the database that SQLite makes from an image.
 func recovered(t *testing.T, i image, path string) ([]byte, error) {
 	t.Helper()
 	i.write(t, path)
@@ -58,7 +58,7 @@ func recovered(t *testing.T, i image, path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// hotImages are databases that an application left behind, by how.
+// hotImages returns databases that an application left behind, by the way it ended.
 func hotImages(t *testing.T) map[string]image {
 	images := map[string]image{
 		"wal":                    killedInWAL(t),
@@ -85,8 +85,8 @@ func hotImages(t *testing.T) map[string]image {
 	return images
 }
 
-// Settling does to a database, byte for byte, what SQLite does when it opens it after a
-// crash and closes it, also if the log is damaged in any way.
+// settle does to a database, byte for byte, what SQLite does when it opens it after a
+// crash and closes it, even if the log is damaged in any way.
 func TestSettlesAsSQLiteDoes(t *testing.T) {
 	const damages = 25
 	for name, whole := range hotImages(t) {
@@ -101,7 +101,7 @@ func TestSettlesAsSQLiteDoes(t *testing.T) {
 				want, theirs := recovered(t, i, filepath.Join(dir, "theirs.db"))
 				got, ours := settled(t, i, filepath.Join(dir, "ours.db"))
 				if theirs != nil {
-					continue // there is no database
+					continue // no database exists
 				}
 				if ours != nil {
 					t.Errorf("%s: %v", what, ours)
@@ -171,7 +171,7 @@ func withSuper(i image, super string) image {
 }
 
 // A transaction over several databases is committed when its super-journal is removed.
-// What SQLite's versions decide differently is not decided here.
+// Where SQLite's versions differ, Restore does not decide.
 func TestSuperJournal(t *testing.T) {
 	for name, content := range map[string]string{"exists": "/some/app.db-journal\x00", "removed": "", "größe": "x"} {
 		t.Run(name, func(t *testing.T) {
@@ -190,7 +190,7 @@ func TestSuperJournal(t *testing.T) {
 				t.Fatal(err)
 			}
 			if content == "" {
-				want = i[""] // with what was spilled, as after the commit
+				want = i[""] // with spilled pages, as after the commit
 			}
 			if !bytes.Equal(got, want) {
 				t.Error("SQLite makes something else of it")
@@ -220,7 +220,7 @@ func TestPlayBackEndsAtTheOldSize(t *testing.T) {
 	}
 }
 
-// Logs that SQLite would not take for the database's stay where they are.
+// Logs that SQLite would not apply to the database remain.
 func TestLooseLogs(t *testing.T) {
 	wal := hot(t, "PRAGMA page_size=1024", fill, inWAL, change)["-wal"]
 	for name, c := range map[string]struct {
@@ -249,7 +249,7 @@ func TestLooseLogs(t *testing.T) {
 	}
 }
 
-// noFirstPage makes a WAL of one committed frame, of page 2.
+// noFirstPage returns a WAL with one committed frame, of page 2.
 func noFirstPage(wal []byte) []byte {
 	h, err := format.ParseWALHeader(wal)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// retryFor is how long a download may stand still before the restore fails.
+// retryFor is how long a download may stall before the restore fails.
 const retryFor = 2 * time.Minute
 
 // read returns the reader of a replica.
@@ -18,12 +18,12 @@ func (o Options) read(store storage.Store) *replica.Replica {
 
 func (o Options) target() replica.Target { return replica.Target{TXID: o.TXID, Timestamp: o.Timestamp} }
 
-// explain adds to the error about a damaged file what can be restored without it.
+// explain adds to the error about a damaged file which TXID can be restored without it.
 func explain(bad *replica.Damaged, listed replica.Files) error {
 	e := &Error{Op: "apply", Name: bad.Name, Err: bad.Err}
 	for _, txid := range listed.Restorable() {
 		if txid < bad.File.MaxTXID {
-			// These have not been read, or not to their ends.
+			// These files have not been read, or not to their ends.
 			e.Hint = fmt.Sprintf("TXID %s, the one before, can be restored if the files that it takes are whole", txid)
 		}
 	}

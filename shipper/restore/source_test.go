@@ -10,8 +10,8 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// source is a database whose commits make a replica. It remembers what it was
-// at every TXID.
+// source is a database whose commits make a replica. It remembers its content at every
+// TXID.
 type source struct {
 	t        *testing.T
 	store    *memStore
@@ -37,7 +37,7 @@ func newSource(t *testing.T) *source {
 	}
 }
 
-// time of a TXID: one a second.
+// time returns the time of a TXID: one per second.
 func (s *source) time(txid format.TXID) time.Time {
 	return firstCommit.Add(time.Duration(txid-1) * time.Second)
 }
@@ -46,8 +46,8 @@ func (s *source) pages(txid format.TXID) uint32 {
 	return uint32(len(s.images[txid])) / s.pageSize
 }
 
-// commit makes the database so many pages long, changes some of them and ships
-// a level 0 file.
+// commit sets the database's size in pages, changes some of them and ships a level 0
+// file.
 func (s *source) commit(pages uint32, changed ...uint32) {
 	s.txid++
 	img := make([]byte, pages*s.pageSize)
@@ -58,7 +58,7 @@ func (s *source) commit(pages uint32, changed ...uint32) {
 	s.dirty[s.txid] = map[uint32]bool{}
 	for _, pgno := range changed {
 		page := img[(pgno-1)*s.pageSize : pgno*s.pageSize]
-		for i := range page { // random bytes: no flip may hide in the compression
+		for i := range page { // random bytes: compression hides no flip
 			page[i] = byte(s.rnd.Uint32())
 		}
 		s.dirty[s.txid][pgno] = true
@@ -122,7 +122,7 @@ func (s *source) drop(level int, lo, hi format.TXID) {
 // random commits n times.
 func (s *source) random(n int) {
 	for range n {
-		pages := max(1, s.pages(s.txid)+uint32(s.rnd.IntN(5))-1) // grows, at times shrinks
+		pages := max(1, s.pages(s.txid)+uint32(s.rnd.IntN(5))-1) // grows, and sometimes shrinks
 		var changed []uint32
 		for range s.rnd.IntN(4) {
 			changed = append(changed, 1+uint32(s.rnd.IntN(int(pages))))
@@ -131,7 +131,7 @@ func (s *source) random(n int) {
 	}
 }
 
-// smallReplica has one snapshot and three files after it.
+// smallReplica returns a replica with one snapshot and three files after it.
 func smallReplica(t *testing.T) *source {
 	s := newSource(t)
 	s.commit(4)

@@ -9,15 +9,15 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// batchSize is how many bytes of pages are decoded and written at once. They
-// stay in a core's cache on the way from one to the other.
+// batchSize is how many bytes of pages are decoded and written at once. They stay in a
+// core's cache in between.
 const batchSize = 256 << 10
 
 // batch is a run of pages of one file, still compressed.
 type batch struct {
 	file  *file
-	slot  int    // its place in the file
-	piece *piece // that its pages lie in
+	slot  int    // its position in the file
+	piece *piece // the piece that holds its pages
 	pages []batchPage
 	bytes int64 // of the file
 }
@@ -27,23 +27,22 @@ type batchPage struct {
 	write bool // no newer file has the page
 }
 
-// splitter cuts the pieces into batches, in the one order in which it is known
-// of each page whether it is the newest: by files from the newest to the oldest.
-// It only looks at headers, which costs a thousandth of what is left to do in
-// parallel.
+// splitter cuts the pieces into batches, in the only order that shows for each page
+// whether it is the newest: by files from the newest to the oldest. It only reads
+// headers, which costs a thousandth of the remaining work, which runs in parallel.
 type splitter struct {
 	ctx     context.Context
 	tracker *tracker
 	batches chan<- *batch
 	newest  format.LTXHeader
-	claimed *roaring.Bitmap // pages that are written
+	claimed *roaring.Bitmap // pages to be written
 
 	file    *file
 	batch   *batch
-	carried []byte // of the piece before
+	carried []byte // from the piece before
 }
 
-// run takes the pieces in order.
+// run processes the pieces in order.
 func (s *splitter) run(pieces <-chan *piece) error {
 	defer close(s.batches)
 	for p := range pieces {
@@ -87,7 +86,7 @@ func (s *splitter) feed(p *piece) error {
 	return s.tracker.end(s.file)
 }
 
-// add takes a page.
+// add adds a page.
 func (s *splitter) add(f format.PageFrame) error {
 	b := s.batch
 	if len(b.pages) == 0 {
@@ -103,7 +102,7 @@ func (s *splitter) add(f format.PageFrame) error {
 	return s.send()
 }
 
-// check looks at the header of a file, once: workers read what it notes.
+// check reads the header of a file, once: workers use its results.
 func (s *splitter) check() error {
 	f := s.file
 	if f.pageSize != 0 {
@@ -117,15 +116,15 @@ func (s *splitter) check() error {
 	return replica.Match(h, f.info)
 }
 
-// claim reports whether a page is to be written: whether the database has it in
-// the end, and no newer file does. Each page of the database is claimed once: by
-// the newest file that it is in, also if the database shrank in between and then
-// grew again, because the file with which it grew holds what it grew by.
+// claim reports whether to write a page: whether the final database has it, and no newer
+// file does. Each page of the database is claimed once: by the newest file that has it.
+// That holds even if the database shrank in between and grew again, because the file with
+// which it grew holds the pages that it grew by.
 func (s *splitter) claim(number uint32) bool {
 	return s.file.pageSize == int(s.newest.PageSize) && number <= s.newest.Commit && s.claimed.CheckedAdd(number)
 }
 
-// send hands the batch on and begins the next one.
+// send sends the batch to the workers and begins the next.
 func (s *splitter) send() error {
 	b := s.batch
 	if len(b.pages) == 0 {

@@ -7,39 +7,40 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// file is one of the plan's.
+// file is a file of the plan.
 type file struct {
 	info format.FileInfo
 	fail func(error) error // names the file in an error
 
-	scanner  *format.Scanner // the splitter's; nil once the file is verified
+	scanner  *format.Scanner // used by the splitter; nil once the file is verified
 	pageSize int
-	sum      format.PageSum // of no pages
+	sum      format.PageSum // an empty sum
 
-	// Of a file that is verified.
+	// Set once the file is verified.
 	header   format.LTXHeader
-	whole    uint32 // the lowest page from which on it has them all
+	whole    uint32 // the lowest page from which on it has all pages
 	checksum format.Checksum
 
 	// Guarded by the tracker's mutex.
 	sums    []format.PageSum // of the batches
-	pending int              // batches that are not done, and one more until all are known
-	told    int64            // bytes that the progress has
+	pending int              // unfinished batches, plus one until all are known
+	told    int64            // bytes reported as progress
 }
 
-// tracker knows how far each file is, verifies it when its last page is decoded,
-// and tells how far the restore is.
+// tracker tracks each file, verifies it when its last page is decoded, and reports the
+// progress of the restore.
 type tracker struct {
 	report func(Progress)
 
 	mu sync.Mutex
-	// Guarded by mu, which also keeps calls of report apart.
+	// Guarded by mu, which also serialises calls of report.
 	progress Progress
 	reported int64 // bytes
 	files    []*file
 }
 
-// reportEvery is after how many bytes the progress is told, and after each file.
+// reportEvery is the number of bytes after which progress is reported; it is also
+// reported after each file.
 const reportEvery = 256 << 10
 
 func newTracker(p replica.Plan, report func(Progress), fail func(i int, err error) error) *tracker {
@@ -58,7 +59,7 @@ func newTracker(p replica.Plan, report func(Progress), fail func(i int, err erro
 	return t
 }
 
-// begin returns a file that is about to be split.
+// begin returns a file before it is split.
 func (t *tracker) begin(i int, page func(format.PageFrame) error) *file {
 	f := t.files[i]
 	f.scanner = format.NewScanner(page)
@@ -66,7 +67,7 @@ func (t *tracker) begin(i int, page func(format.PageFrame) error) *file {
 	return f
 }
 
-// expect announces a batch and returns its place in the file.
+// expect announces a batch and returns its position in the file.
 func (t *tracker) expect(f *file) (slot int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -75,7 +76,7 @@ func (t *tracker) expect(f *file) (slot int) {
 	return len(f.sums) - 1
 }
 
-// done takes the sum of a batch's pages.
+// done adds the sum of a batch's pages.
 func (t *tracker) done(b *batch, sum format.PageSum) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -85,7 +86,7 @@ func (t *tracker) done(b *batch, sum format.PageSum) error {
 	return t.settle(b.file)
 }
 
-// end says that no further batch comes.
+// end marks the file's last batch.
 func (t *tracker) end(f *file) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -108,7 +109,7 @@ func (t *tracker) settle(f *file) error {
 	return nil
 }
 
-// verify compares the checksum, and forgets what was only needed for that.
+// verify compares the checksum, and drops the data that only this needed.
 func (f *file) verify() error {
 	s := f.scanner
 	if err := s.Verify(f.sums); err != nil {

@@ -6,23 +6,23 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// worker decodes batches and writes their pages. There is one for each core, and
-// they need no order: each page is written once.
+// worker decodes batches and writes their pages. Each core has one worker, and they need
+// no order: each page is written once.
 type worker struct {
 	db      *database
 	tracker *tracker
 	decoder format.PageDecoder
-	run     []byte // pages that follow each other: a write for each would cost more than to decode it
+	run     []byte // consecutive pages: a write for each would cost more than decoding it
 	offset  int64  // of run
-	unused  []byte // a page that is decoded for its file's checksum only
+	unused  []byte // a page decoded only for its file's checksum
 }
 
 func newWorker(db *database, t *tracker) *worker {
-	const maxPage = 64 << 10 // bytes; a batch is at most one longer than it should be
+	const maxPage = 64 << 10 // bytes; a batch exceeds its size by at most one page
 	return &worker{db: db, tracker: t, run: make([]byte, 0, batchSize+maxPage), unused: make([]byte, maxPage)}
 }
 
-// work takes batches until there are no more.
+// work processes batches until the channel closes.
 func (w *worker) work(ctx context.Context, batches <-chan *batch) error {
 	for b := range batches {
 		if ctx.Err() != nil {
@@ -57,7 +57,7 @@ func (w *worker) apply(b *batch) (format.PageSum, error) {
 	return sum, w.flush()
 }
 
-// next returns where to decode a page to.
+// next returns the buffer for decoding a page.
 func (w *worker) next(number uint32, size int) ([]byte, error) {
 	offset := int64(number-1) * int64(size)
 	if offset != w.offset+int64(len(w.run)) {

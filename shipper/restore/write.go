@@ -15,13 +15,13 @@ import (
 )
 
 // Write writes the database that a replica holds to w, from its first byte to its last,
-// once all of it is restored and verified: until then, it is in a file without a name in
-// dir, or in the system's directory for temporary files if dir is empty, which takes as
-// much room as the database. Of the options, TXID, Timestamp, Parallelism, Progress and
-// Logger count.
+// once all of it is restored and verified. Until then, it is in an unnamed file in dir,
+// or in the system's directory for temporary files if dir is empty. The file takes as
+// much room as the database. Of the options, only TXID, Timestamp, Parallelism, Progress
+// and Logger apply.
 //
-// It fails as [Restore] does, with w's error, or with the context's cause. After an error,
-// w has nothing, unless the error is w's or the context's.
+// Write fails as [Restore] does, with w's error, or with the context's cause. After an
+// error, w has received nothing, unless the error is w's or the context's.
 func Write(ctx context.Context, store storage.Store, w io.Writer, dir string, opts Options) (r Result, err error) {
 	start := time.Now()
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
@@ -52,8 +52,8 @@ func Write(ctx context.Context, store storage.Store, w io.Writer, dir string, op
 	return r, nil
 }
 
-// writer hides what else a writer does: the copy is to go through memory, where it can be
-// stopped. Its errors are not the temporary file's.
+// writer hides a writer's other methods: the copy must go through memory, where it can be
+// stopped. It keeps its errors apart from the temporary file's.
 type writer struct{ w io.Writer }
 
 func (w writer) Write(b []byte) (int, error) {

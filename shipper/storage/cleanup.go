@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// How long a clean-up may take, and how much of it somebody waits for who has given up.
+// How long a clean-up may take, and how long a cancelled caller waits for it.
 const (
 	cleanUpTime  = 30 * time.Second
 	cleanUpGrace = 100 * time.Millisecond
@@ -14,9 +14,9 @@ const (
 
 var errCleaningUp = errors.New("the store has not answered yet")
 
-// CleanUp runs what removes the remains of a request, also when the request's context is
-// over, for up to half a minute. Whoever has given up waits for it no longer than a
-// moment: then it goes on by itself, and CleanUp returns an error.
+// CleanUp removes the remains of a request by calling do, for up to half a minute, even
+// after the request's context is over. A caller that gave up waits for it only a moment:
+// then the clean-up continues in the background, and CleanUp returns an error.
 func CleanUp(ctx context.Context, do func(context.Context) error) error {
 	done := make(chan error, 1)
 	go func() {

@@ -9,7 +9,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Who has given up does not wait for a clean-up that hangs, and it goes on.
+// A caller that gave up does not wait for a clean-up that hangs; the clean-up continues.
 func TestCleanUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

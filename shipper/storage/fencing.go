@@ -9,12 +9,12 @@ import (
 // fenced remembers the buckets, by [Bucket], in which put-if-absent is known to work.
 var fenced sync.Map
 
-// CheckFencing returns nil if the store honours put-if-absent for the small bodies that
-// a probe sends. It asks once for each bucket and process, see [Probe]. Otherwise the
-// error wraps [ErrNoCondition], or says why the store could not be asked.
+// CheckFencing returns nil if the store honours put-if-absent for the small bodies that a
+// probe sends. It probes each bucket once per process, see [Probe]. Otherwise the error
+// wraps [ErrNoCondition], or says why the probe failed.
 //
-// A driver that sends large bodies by another operation asks for that operation by
-// itself, in Create.
+// A driver that sends large bodies by another operation checks that operation itself, in
+// Create.
 func CheckFencing(ctx context.Context, store Store) error {
 	bucket := Bucket(store)
 	if _, known := fenced.Load(bucket); known {

@@ -20,13 +20,13 @@ type placed struct {
 func (p placed) Place() string  { return p.bucket + "/" + p.String() }
 func (p placed) Bucket() string { return p.bucket }
 
-// wrapped is a store that hides what it wraps, but for the way to it.
+// wrapped is a store that hides everything of another store except Unwrap.
 type wrapped struct{ storage.Store }
 
 func (w wrapped) Unwrap() storage.Store { return w.Store }
 
-// TestCheckFencing: a bucket is asked once, and its answer is no other bucket's, though
-// the URL is the same.
+// TestCheckFencing: CheckFencing probes a bucket once, and does not use its answer for
+// another bucket, although the URL is the same.
 func TestCheckFencing(t *testing.T) {
 	var creates atomic.Int32
 	counted := func(ctx context.Context, s storage.Store, key string, body storage.Body, attrs storage.Attrs) error {
@@ -44,7 +44,7 @@ func TestCheckFencing(t *testing.T) {
 	if err := storage.CheckFencing(t.Context(), at("one", counted)); err != nil || creates.Load() != asked {
 		t.Errorf("%v, %d creates after %d", err, creates.Load(), asked)
 	}
-	for range 2 { // a refusal is not remembered: the bucket may get better
+	for range 2 { // a refusal is not remembered: the bucket may change
 		err := storage.CheckFencing(t.Context(), at("two", overwrite))
 		if !errors.Is(err, storage.ErrNoCondition) || !storage.Refused(err) || !strings.Contains(err.Error(), "fencing=off") {
 			t.Errorf("got %v", err)
@@ -77,7 +77,7 @@ func TestRefused(t *testing.T) {
 		want bool
 	}{
 		{nil, false},
-		{storage.ErrPermission, false}, // of a local file
+		{storage.ErrPermission, false}, // from a local file
 		{&storage.Error{Err: storage.ErrPermission}, true},
 		{&storage.Error{Err: storage.ErrNoBucket}, true},
 		{&storage.Error{Err: storage.ErrNoCondition}, true},

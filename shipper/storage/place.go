@@ -2,16 +2,16 @@ package storage
 
 import "net/url"
 
-// A Placer is a store that knows better than by its URL whether another store is the
-// same replica: a URL can be spelled in several ways, and the same URL can mean two
-// replicas, by other options.
+// A Placer is a store that can tell better than its URL whether another store is the same
+// replica: a URL has several spellings, and with other options the same URL can mean
+// another replica.
 type Placer interface {
-	// Place returns the same text for the same replica, and another text for
-	// another replica. It makes no request.
+	// Place returns the same text for the same replica, and a different text for another
+	// replica. It makes no request.
 	Place() string
 }
 
-// A Bucketer is a store that knows better than by its URL which stores share a bucket.
+// A Bucketer is a store that can tell better than its URL which stores share its bucket.
 type Bucketer interface {
 	// Bucket returns the same text for replicas in the same bucket at the same
 	// endpoint, or on the same file system. It makes no request.
@@ -21,7 +21,7 @@ type Bucketer interface {
 // A Wrapper is a store that adds something to another store, such as counters.
 type Wrapper interface{ Unwrap() Store }
 
-// as finds an optional interface in a store that may be wrapped.
+// as finds an optional interface of a store that may be wrapped.
 func as[T any](s Store) (found T, ok bool) {
 	for {
 		if found, ok = s.(T); ok {
@@ -35,7 +35,7 @@ func as[T any](s Store) (found T, ok bool) {
 	}
 }
 
-// Place returns the place of a store: that of a [Placer], or the store's URL.
+// Place returns the place of a store: the place of a [Placer], or the store's URL.
 func Place(s Store) string {
 	if p, ok := as[Placer](s); ok {
 		return p.Place()
@@ -44,8 +44,8 @@ func Place(s Store) string {
 }
 
 // Bucket returns what a store shares with its neighbours: the bucket of a [Bucketer], or
-// scheme and host of the store's URL, or the whole URL if it has no host. Two buckets
-// of one name at two endpoints are two buckets.
+// scheme and host of the store's URL, or the whole URL if it has no host. Buckets of the
+// same name at two endpoints are different buckets.
 func Bucket(s Store) string {
 	if b, ok := as[Bucketer](s); ok {
 		return b.Bucket()

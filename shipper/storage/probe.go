@@ -11,18 +11,18 @@ import (
 	"time"
 )
 
-// Condition is what a store makes of put-if-absent, on which it rests that two
-// writers cannot both write the next TXID.
+// Condition is a store's treatment of put-if-absent, which prevents two writers from both
+// writing the next TXID.
 type Condition int
 
 const (
-	ConditionUnknown   Condition = iota // the probe did not get far enough
-	ConditionSupported                  // of two writers of a key, one gets it
-	ConditionIgnored                    // both get it: the second overwrites the first
-	ConditionRefused                    // neither does: the store rejects such requests
+	ConditionUnknown   Condition = iota // the probe could not find out
+	ConditionSupported                  // one of two writers of a key succeeds
+	ConditionIgnored                    // both writers succeed: the second overwrites the first
+	ConditionRefused                    // neither succeeds: the store rejects such requests
 )
 
-// String names the verdict.
+// String returns the verdict's name.
 func (c Condition) String() string {
 	switch c {
 	case ConditionSupported:
@@ -35,17 +35,16 @@ func (c Condition) String() string {
 	return "unknown"
 }
 
-// ProbePrefix begins the keys of the objects that [Probe] makes and removes.
+// ProbePrefix is the prefix of the keys that [Probe] creates and removes.
 const ProbePrefix = "walvfs-probe-"
 
 // probeRacers is how many writers race. A service that checks the condition
 // without holding the key rarely gets this many right.
 const probeRacers = 4
 
-// Probe finds out whether a store honours put-if-absent: it creates an object
-// twice, then lets several writers race for another, and removes both. An error
-// means that the store could not be asked; ask again. Objects that cannot be
-// removed stay behind, which harms nothing.
+// Probe finds out whether a store honours put-if-absent: it creates an object twice, then
+// makes several writers race for another, and removes both. An error means that the probe
+// failed; probe again. Objects that cannot be removed stay behind, which does no harm.
 func Probe(ctx context.Context, store Store) (Condition, error) {
 	key := ProbePrefix + rand.Text()
 	defer CleanUp(ctx, func(ctx context.Context) error { return store.Delete(ctx, key, key+"-race") })
@@ -65,7 +64,7 @@ func probeTwice(ctx context.Context, store Store, key string) (Condition, error)
 	case errors.Is(err, ErrNoCondition):
 		return ConditionRefused, nil
 	case errors.Is(err, ErrExists):
-		// The key is ours alone: a repeated request met its own success.
+		// The key is unique to this probe: a repeated request met its own success.
 	case err != nil:
 		return ConditionUnknown, err
 	}
@@ -109,9 +108,9 @@ func probeRace(ctx context.Context, store Store, key string) (Condition, error) 
 
 func racer(i int) string { return fmt.Sprintf("racer %d", i) }
 
-// holds checks that the object has the winner's content: an answer that says
-// "exists" is worth nothing if the object was replaced all the same. Without a
-// known winner, all of whose answers were lost, any content will do.
+// holds checks that the object has the winner's content: the answer "exists" proves
+// nothing if the object was still replaced. Without a known winner, because all its
+// answers were lost, any content is valid.
 func holds(ctx context.Context, store Store, key string, winner ...string) (Condition, error) {
 	r, _, err := store.Open(ctx, key, 0, -1)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// faulty is a store whose creates go wrong in some way.
+// faulty is a store whose creates fail in some way.
 type faulty struct {
 	storage.Store
 	create func(ctx context.Context, s storage.Store, key string, body storage.Body, attrs storage.Attrs) error
@@ -56,7 +56,7 @@ func onRace(broken createFunc) createFunc {
 	}
 }
 
-// fails gives up with an error, without or after doing its work.
+// fails returns an error, without or after doing its work.
 func fails(err error, after bool) createFunc {
 	return func(ctx context.Context, s storage.Store, key string, body storage.Body, attrs storage.Attrs) error {
 		if after {
@@ -68,7 +68,7 @@ func fails(err error, after bool) createFunc {
 	}
 }
 
-// lies says that the object exists, and replaces it all the same.
+// lies reports that the object exists, but still replaces it.
 func lies(ctx context.Context, s storage.Store, key string, body storage.Body, attrs storage.Attrs) error {
 	if err := s.Create(ctx, key, body, attrs); !errors.Is(err, storage.ErrExists) {
 		return err
@@ -91,7 +91,7 @@ func TestProbe(t *testing.T) {
 		{"Refused", fails(storage.ErrNoCondition, false), storage.ConditionRefused, nil},
 		{"Down", fails(down, false), storage.ConditionUnknown, down},
 		{"DownInRace", onRace(fails(down, false)), storage.ConditionUnknown, down},
-		// A repeated request that meets its own success is told "exists".
+		// A repeated request that meets its own success gets the answer "exists".
 		{"AnswersLost", fails(storage.ErrExists, true), storage.ConditionSupported, nil},
 		{"AllExists", fails(storage.ErrExists, false), storage.ConditionUnknown, storage.ErrNotExist},
 	} {
@@ -124,7 +124,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestProbeCancelled: a probe that is cut short still cleans up.
+// TestProbeCancelled: a cancelled probe still cleans up.
 func TestProbeCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	store := storagetest.File(t).Open(t)

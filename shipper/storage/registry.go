@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-// Options is what a URL does not say, or should not. Zero values leave a
+// Options are settings that a URL lacks, or should not contain. A zero value leaves a
 // setting to the URL's query, then to the SDK's own environment and files.
 type Options struct {
 	Endpoint        string // base URL of an S3-compatible or GCS-compatible service
@@ -21,24 +21,24 @@ type Options struct {
 	AccessKeyID     string
 	SecretAccessKey string
 
-	// What S3 objects are stored with. The URL's parameters of these names say the
-	// same, but for the key itself, which is a secret.
+	// How S3 objects are stored. The URL has parameters of the same names, except for the
+	// key itself, which is a secret.
 	SSE                string // server-side encryption: AES256, aws:kms or aws:kms:dsse
 	SSEKMSKeyID        string // the key's ID or ARN in KMS
 	SSECustomerKey     string // 32 bytes, base64
-	SSECustomerKeyPath string // a file with 32 bytes, as they are or base64
+	SSECustomerKeyPath string // a file with 32 bytes, raw or base64
 	StorageClass       string
 	RequestPayer       string // "requester"
 
-	// Unconditional makes Create look for the object first and then write it
-	// without a condition, for a store that refuses or ignores put-if-absent: two
-	// writers that do so at once are not told apart.
+	// Unconditional makes Create check that the object does not exist and then write it
+	// without a condition, for a store that refuses or ignores put-if-absent. It does not
+	// detect two writers that do so at once.
 	Unconditional bool
 }
 
-// EnvCustomerKey is the environment variable with a customer-provided encryption key:
-// 32 bytes, base64. It holds for each S3 and GCS replica whose URL and options name
-// neither encryption nor a key.
+// EnvCustomerKey is the environment variable with a customer-provided encryption key: 32
+// bytes, base64. It applies to each S3 and GCS replica whose URL and options set neither
+// encryption nor a key.
 const EnvCustomerKey = "WALVFS_SSE_CUSTOMER_KEY"
 
 // String describes the options without the secrets, so that no %v prints it.
@@ -60,7 +60,7 @@ func (o Options) LogValue() slog.Value {
 	)
 }
 
-// An Opener opens the store that a URL names.
+// An Opener opens the store of a URL.
 type Opener func(ctx context.Context, u *url.URL, opts Options) (Store, error)
 
 var (
@@ -68,8 +68,8 @@ var (
 	openers   = map[string]Opener{} // by scheme
 )
 
-// Register makes a driver available to [Open] under a URL scheme. It is called
-// by the driver's init function and panics if the scheme is taken.
+// Register makes a driver available to [Open] under a URL scheme. The driver's init
+// function calls it. It panics if the scheme is already registered.
 func Register(scheme string, open Opener) {
 	openersMu.Lock()
 	defer openersMu.Unlock()
@@ -79,9 +79,9 @@ func Register(scheme string, open Opener) {
 	openers[scheme] = open
 }
 
-// Open opens the store that a replica URL names: file:///dir, s3://bucket/path,
-// s3://bucket.host/path or gs://bucket/path. It makes no request: a store that
-// cannot be reached, or a missing bucket, is found by the first operation.
+// Open opens the store of a replica URL: file:///dir, s3://bucket/path,
+// s3://bucket.host/path or gs://bucket/path. It makes no request: the first operation
+// reports an unreachable store or a missing bucket.
 func Open(ctx context.Context, rawURL string, opts Options) (Store, error) {
 	u, open, err := lookup(rawURL)
 	if err != nil {
@@ -90,17 +90,17 @@ func Open(ctx context.Context, rawURL string, opts Options) (Store, error) {
 	return open(ctx, u, opts)
 }
 
-// Check reports what [Open] would say of the URL without opening anything: it
-// must parse and its scheme's driver must be linked in.
+// Check returns the error that [Open] would return for the URL, without opening anything:
+// the URL must parse and its scheme's driver must be linked in.
 func Check(rawURL string) error {
 	_, _, err := lookup(rawURL)
 	return err
 }
 
-// packages of the drivers that walvfs has, for the hint when one is missing.
+// packages are the packages of walvfs's drivers, for the hint when one is missing.
 var packages = map[string]string{"file": "file", "s3": "s3", "gs": "gcs"}
 
-// errAccessPoint: an ARN holds colons and slashes, which a URL's host cannot.
+// errAccessPoint: an ARN contains colons and slashes, which a URL's host cannot.
 var errAccessPoint = errors.New("storage: an access point is named by its alias: write s3://ALIAS/path (the AWS console and " +
 	"aws s3control get-access-point show the alias, which ends in -s3alias)")
 

@@ -11,8 +11,9 @@
 //   - that the newest TXID can be restored
 //
 // For each damaged file, the result says which TXIDs can only be restored with that file.
-// Often there are none, because another level holds them, too. A whole file that contradicts
-// other levels is worse than a damaged file: a restore uses it and cannot notice.
+// Often no TXID depends on it, because another level holds the same TXIDs. An intact file
+// that contradicts other levels is worse than a damaged file: a restore uses it without
+// noticing.
 //
 // Run writes nothing. It reads up to 8 files at a time, and takes 16 bytes of memory for each page
 // of the database and for each page of these files.
@@ -29,9 +30,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Options says how to verify. The zero value is silent.
+// Options sets how to verify. The zero value is silent.
 type Options struct {
-	// Found is called with each problem when it is found, if not nil.
+	// Found is called with each problem when Run finds it, if not nil.
 	Found func(Problem)
 
 	// Progress is called after each file, if not nil.
@@ -41,9 +42,9 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Progress is how far it is.
+// Progress is how far a run has come.
 type Progress struct {
-	TXID  format.TXID // the newest
+	TXID  format.TXID // the newest TXID
 	Files int         // read
 	Bytes int64       // read
 
@@ -51,29 +52,29 @@ type Progress struct {
 	TotalBytes int64
 }
 
-// Result is what was found. Its JSON is what walvfs verify --json prints.
+// Result is the result of a run. walvfs verify --json prints it as JSON.
 type Result struct {
 	Replica    string      `json:"replica"`
-	OK         bool        `json:"ok"` // nothing is wrong
+	OK         bool        `json:"ok"` // without problems
 	Problems   []Problem   `json:"problems"`
 	Files      int         `json:"files"`
 	Bytes      int64       `json:"bytes"`
-	TXID       format.TXID `json:"txid"`            // the newest
-	Restorable format.TXID `json:"restorable_txid"` // the newest that can be restored, 0 if none can
-	Lost       int         `json:"lost_txids"`      // that could be restored if no file were damaged
-	Time       time.Time   `json:"time,omitzero"`   // of the newest
+	TXID       format.TXID `json:"txid"`            // the newest TXID
+	Restorable format.TXID `json:"restorable_txid"` // the newest restorable TXID, 0 if none
+	Lost       int         `json:"lost_txids"`      // TXIDs that would be restorable if no file were damaged
+	Time       time.Time   `json:"time,omitzero"`   // of the newest TXID
 	PageSize   uint32      `json:"page_size"`       // bytes
-	Pages      uint32      `json:"pages"`           // size of the database
+	Pages      uint32      `json:"pages"`           // size of the database in pages
 	DurationMS int64       `json:"duration_ms"`
 }
 
-// Problem is one thing that is wrong.
+// Problem is one problem of a replica.
 type Problem struct {
-	Key     string `json:"key,omitempty"` // the object's
+	Key     string `json:"key,omitempty"` // the object's key
 	Problem string `json:"problem"`
 
-	// Cost is what cannot be restored, or comes out wrong, because of the object. It is known at the end: in
-	// the result, of the first problem with each object.
+	// Cost says what cannot be restored, or is restored wrongly, because of the object. It
+	// is known at the end: the result has it in the first problem with each object.
 	Cost string `json:"cost,omitempty"`
 }
 
@@ -84,8 +85,8 @@ func (p Problem) String() string {
 	return p.Key + ": " + p.Problem
 }
 
-// Run verifies a replica. It fails if the reading the replica failed, which proves nothing,
-// and with [replica.ErrNone] if there is none. What is wrong is in the result.
+// Run verifies a replica. It fails if reading the replica failed, which proves nothing,
+// and with [replica.ErrNone] if there is no replica. The result holds the problems.
 func Run(ctx context.Context, store storage.Store, opts Options) (*Result, error) {
 	if opts.Found == nil {
 		opts.Found = func(Problem) {}
@@ -109,10 +110,10 @@ func Run(ctx context.Context, store storage.Store, opts Options) (*Result, error
 	return &v.result, nil
 }
 
-// patience is how long a download may stand still.
+// patience is how long a download may stall.
 const patience = 2 * time.Minute
 
-// found notes a problem, with a file if there is one.
+// found records a problem, with a file if it concerns one.
 func (v *verifier) found(f format.FileInfo, message string, args ...any) {
 	p := Problem{Problem: fmt.Sprintf(message, args...)}
 	if f != (format.FileInfo{}) {
@@ -125,7 +126,7 @@ func (v *verifier) found(f format.FileInfo, message string, args ...any) {
 	v.opts.Found(p)
 }
 
-// refused notes a problem with a file that a restore finds, too, and goes around.
+// refused records a problem with a file that a restore notices, too, and avoids.
 func (v *verifier) refused(f format.FileInfo, message string, args ...any) {
 	v.damaged = append(v.damaged, f)
 	v.found(f, message, args...)

@@ -8,8 +8,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// costs notes what cannot be restored because of files that are damaged, and what comes out
-// wrong because of files that are whole and wrong. Right is what comes out right.
+// costs records which TXIDs cannot be restored because of damaged files, and which are
+// restored wrongly because of intact but wrong files. Right are the TXIDs that are
+// restored correctly.
 func (v *verifier) costs(files, whole replica.Files, right []format.TXID) {
 	all := files.Restorable()
 	v.result.Lost = len(without(all, right))
@@ -24,7 +25,7 @@ func (v *verifier) costs(files, whole replica.Files, right []format.TXID) {
 	}
 }
 
-// takes returns the TXIDs whose restore takes a file that is wrong.
+// takes returns, for each wrong file, the TXIDs whose restore uses it.
 func (v *verifier) takes(whole replica.Files) map[format.FileInfo][]format.TXID {
 	taken := map[format.FileInfo][]format.TXID{}
 	if len(v.bad) == len(v.damaged) {
@@ -44,7 +45,7 @@ func (v *verifier) takes(whole replica.Files) map[format.FileInfo][]format.TXID 
 	return taken
 }
 
-// costOf words what is the matter with TXIDs.
+// costOf describes the problem with TXIDs.
 func costOf(txids []format.TXID, one, more string) string {
 	switch n := len(txids); n {
 	case 0:
@@ -56,7 +57,7 @@ func costOf(txids []format.TXID, one, more string) string {
 	}
 }
 
-// without returns the TXIDs of one ascending list that are not in another one.
+// without returns the TXIDs of one ascending list that are not in another.
 func without(all, some []format.TXID) (rest []format.TXID) {
 	for _, txid := range all {
 		if _, ok := slices.BinarySearch(some, txid); !ok {

@@ -31,8 +31,8 @@ func damage(t *testing.T, store storage.Store, key string) {
 	}
 }
 
-// A damaged file is named, with what only it leads to: the newest TXID can be restored if
-// others lead there.
+// The result names a damaged file, and the TXIDs that only it leads to: the newest TXID
+// can be restored if other files lead to it.
 func TestCost(t *testing.T) {
 	file := func(level int, lo, hi format.TXID) format.FileInfo {
 		return format.FileInfo{Level: level, MinTXID: lo, MaxTXID: hi}
@@ -66,7 +66,7 @@ func TestCost(t *testing.T) {
 	}
 }
 
-// A page number that is not true has no memory allocated for the pages before it.
+// A wrong page number does not make Run allocate memory for the pages before it.
 func TestForgedPageNumber(t *testing.T) {
 	store := &storagetest.Memory{Name: "test"}
 	put := func(txid format.TXID, commit uint32, pages ...uint32) {

@@ -12,7 +12,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/verify"
 )
 
-// Every file of a replica is read. What is damaged is told with what it costs.
+// Run reads every file of a replica. For each damaged file, the result states what cannot
+// be restored.
 func ExampleRun() {
 	ctx := context.Background()
 	store := &storagetest.Memory{Name: "app"} // or storage.Open(ctx, "s3://bucket/app", storage.Options{})

@@ -10,8 +10,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// pageHash stands for a page's content. Two pages that differ have the same one in
-// 1 of 2^64 cases, by accident.
+// pageHash stands for a page's content. Two different pages collide by accident in 1 of
+// 2^64 cases.
 type pageHash uint64
 
 var hashSeed = maphash.MakeSeed()
@@ -23,7 +23,7 @@ type fileHashes struct {
 	format.FileInfo
 	header format.LTXHeader
 	pages  []hashedPage // ascending
-	err    error        // why there is nothing of the above but FileInfo
+	err    error        // if not nil, only FileInfo is set
 }
 
 type hashedPage struct {
@@ -47,8 +47,8 @@ func (f *fileHashes) has(number uint32) (pageHash, bool) {
 	return f.pages[lo].hash, true
 }
 
-// readHashes reads a file to its end and checks all that a file alone can tell.
-// What was damaged on the way may not be in the store: it is read again.
+// readHashes reads a file to its end and checks everything that a file alone can prove.
+// Damage may have happened in transit: it reads the file again.
 func readHashes(ctx context.Context, from *replica.Replica, f format.FileInfo) *fileHashes {
 	const attempts = 3
 	for n := 1; ; n++ {
@@ -63,7 +63,7 @@ func readHashes(ctx context.Context, from *replica.Replica, f format.FileInfo) *
 	}
 }
 
-// readAhead yields the hashes of files in order, while the next ones are read.
+// readAhead yields the hashes of files in order, while it reads the next files.
 func readAhead(ctx context.Context, from *replica.Replica, files []format.FileInfo) iter.Seq[*fileHashes] {
 	const ahead = 8
 	return func(yield func(*fileHashes) bool) {

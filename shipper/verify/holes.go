@@ -8,9 +8,9 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// holes finds TXIDs that are missing where none can be: retention removes the oldest
-// files of a level, and those of level 0 that others cover, in any order. Together,
-// the levels below the snapshots are whole.
+// holes finds TXIDs that are missing although retention cannot have removed them.
+// Retention removes the oldest files of a level, and level 0 files that other files
+// cover, in any order. Together, the levels below the snapshots have no gap.
 func holes(files []format.FileInfo) []string {
 	var found []string
 	for _, gap := range covered(files, format.LevelSnapshot-1).gaps() {
@@ -32,7 +32,7 @@ func (s span) String() string {
 // spans are disjoint, ascending, and do not touch.
 type spans []span
 
-// covered returns the TXIDs that the files up to a level have.
+// covered returns the TXIDs that the files up to a level hold.
 func covered(files []format.FileInfo, level int) spans {
 	var all, merged spans
 	for _, f := range files {

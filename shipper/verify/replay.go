@@ -6,33 +6,33 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// replay goes through the files of a replica in the order of their last TXID, and
-// of two that end at the same one the lower level first. It keeps what is known
-// of the database at the TXID reached, as a hash a page: a file that goes beyond
-// that TXID changes the state, and one that ends there must agree with it.
+// replay goes through the files of a replica in the order of their last TXID, and of two
+// that end at the same TXID the lower level first. It keeps the known state of the
+// database at the TXID reached, as one hash per page: a file that goes beyond that TXID
+// changes the state, and a file that ends there must agree with it.
 //
 //	level 0      1 2 3 4 5 6            state: 1, 2, 3 ...
 //	level 1          1-3   4-6          compared with the state at 3, at 6
 //	level 9                1-6          compared with the state at 6
 //
-// Where level 0 was removed already, the lowest level that is left takes its place:
+// Where level 0 is already removed, the lowest remaining level takes its place:
 //
 //	level 0          . . . 4 5 6        the state at 3 is what 1-3 says
 //	level 1          1-3   4-6
 //
-// After TXIDs that are in no file, nothing is known: pages become known again as
-// files tell them.
+// After TXIDs that are in no file, no page is known: pages become known again as files
+// contain them.
 type replay struct {
 	txid     format.TXID // reached
 	pageSize uint32
 	commit   uint32     // size of the database, in pages
-	pages    pageStates // beyond the database's end, nothing is known
+	pages    pageStates // pages beyond the database's end are unknown
 
-	problem func(f format.FileInfo, message string, args ...any) // of a file that a restore takes
-	refused func(f format.FileInfo, message string, args ...any) // of one that a restore goes around
+	problem func(f format.FileInfo, message string, args ...any) // of a file that a restore uses
+	refused func(f format.FileInfo, message string, args ...any) // of a file that a restore avoids
 }
 
-// file takes the next file.
+// file processes the next file.
 func (s *replay) file(f *fileHashes) {
 	beyond := f.MaxTXID > s.txid
 	if beyond {
@@ -81,7 +81,7 @@ func (s *replay) start(f *fileHashes) {
 	}
 }
 
-// checkMissing finds pages that changed in the file's range and are not in it.
+// checkMissing finds pages that changed in the file's range and are not in the file.
 func (s *replay) checkMissing(f *fileHashes) {
 	if f.MinTXID > s.txid {
 		return

@@ -6,19 +6,19 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// pageState is what is known of a page: nothing at first.
+// pageState is the known state of a page: unknown at first.
 type pageState struct {
 	hash    pageHash
 	known   bool
-	changed format.TXID // not before this one, if not 0
+	changed format.TXID // not before this TXID, if not 0
 }
 
-// pageStates are those of the pages of a database. Memory is for pages that files have,
-// whatever their numbers are.
+// pageStates are the states of a database's pages. They take memory only for pages that
+// files have, whatever their numbers are.
 type pageStates map[uint32]*[statesEach]pageState // by number / statesEach
 
-// statesEach is how many pages have their states side by side: enough that a map of them
-// costs little, and few enough that a page alone does.
+// statesEach is how many pages share a group of states: enough that a map of groups costs
+// little, and few enough that a single page does, too.
 const statesEach = 16
 
 // at returns the state of a page.
@@ -31,7 +31,7 @@ func (s pageStates) at(number uint32) *pageState {
 	return &group[number%statesEach]
 }
 
-// all yields the pages of which something may be known, in no order.
+// all yields the pages that may be known, in no order.
 func (s pageStates) all() iter.Seq2[uint32, *pageState] {
 	return func(yield func(uint32, *pageState) bool) {
 		for base, group := range s {
@@ -44,7 +44,7 @@ func (s pageStates) all() iter.Seq2[uint32, *pageState] {
 	}
 }
 
-// cut forgets the pages after a number.
+// cut forgets the pages after a page number.
 func (s pageStates) cut(last uint32) {
 	for base, group := range s {
 		switch first := base * statesEach; {

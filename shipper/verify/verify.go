@@ -18,10 +18,10 @@ type verifier struct {
 	from   *replica.Replica
 	result Result
 
-	bad     map[format.FileInfo]int    // the first problem of each file with one
-	damaged []format.FileInfo          // those of them that a restore goes around
+	bad     map[format.FileInfo]int    // the first problem of each file that has one
+	damaged []format.FileInfo          // the bad files that a restore avoids
 	sizes   map[format.FileInfo]uint32 // of pages, in bytes
-	removed bool                       // by retention, meanwhile
+	removed bool                       // retention removed a file meanwhile
 }
 
 func (v *verifier) run(ctx context.Context) error {
@@ -41,7 +41,7 @@ func (v *verifier) run(ctx context.Context) error {
 	return nil
 }
 
-// relist lists what is left of the files.
+// relist lists the remaining files.
 func (v *verifier) relist(ctx context.Context) (replica.Files, error) {
 	files, err := replica.Collect(v.from.List(ctx, 0))
 	return slices.DeleteFunc(files, func(f replica.File) bool { return f.MaxTXID > v.result.TXID }), err
@@ -80,8 +80,8 @@ func (v *verifier) contents(ctx context.Context, files replica.Files) error {
 	return ctx.Err()
 }
 
-// failed looks at why a file could not be read: it may be damaged, which is what
-// we are here to find, gone, or out of reach, which proves nothing.
+// failed determines why a file could not be read: it is damaged, which is a finding,
+// gone, or out of reach, which proves nothing.
 func (v *verifier) failed(ctx context.Context, f *fileHashes) (gone bool, err error) {
 	if f.err == nil {
 		return false, nil
@@ -109,13 +109,13 @@ func (v *verifier) failed(ctx context.Context, f *fileHashes) (gone bool, err er
 	return true, nil
 }
 
-// chain checks what the keys tell, and finds what can be restored.
+// chain checks what the keys alone show, and finds the restorable TXIDs.
 func (v *verifier) chain(files replica.Files) {
 	for _, h := range holes(files.Infos()) {
 		v.found(format.FileInfo{}, "%s", h)
 	}
-	// A restore finds that a file is damaged, and goes around it. It does not find that a
-	// whole file is wrong.
+	// A restore notices a damaged file and avoids it. It does not notice that an intact file
+	// is wrong.
 	whole := files.Without(v.damaged...)
 	if err := v.restorable(whole, v.result.TXID); err != nil {
 		v.found(format.FileInfo{}, "TXID %s, the newest, cannot be restored: %v", v.result.TXID, v.why(files, err))
@@ -127,14 +127,14 @@ func (v *verifier) chain(files replica.Files) {
 	v.costs(files, whole, right)
 }
 
-// right returns the TXIDs that a restore gives as they were.
+// right returns the TXIDs that a restore restores correctly.
 func (v *verifier) right(whole replica.Files) (txids []format.TXID) {
 	sizes := map[uint32]bool{}
 	for _, size := range v.sizes {
 		sizes[size] = true
 	}
 	if len(v.bad) == len(v.damaged) && len(sizes) < 2 {
-		return whole.Restorable() // nothing that a plan does not see
+		return whole.Restorable() // a plan sees every problem
 	}
 	for _, txid := range whole.Restorable() {
 		if v.restorable(whole, txid) == nil {
@@ -144,8 +144,8 @@ func (v *verifier) right(whole replica.Files) (txids []format.TXID) {
 	return txids
 }
 
-// why words why the newest TXID cannot be restored: because of files that are damaged, or
-// of what is missing.
+// why explains why the newest TXID cannot be restored: because of damaged files, or
+// because of missing files.
 func (v *verifier) why(files replica.Files, err error) error {
 	p, planErr := files.Plan(v.result.TXID)
 	if planErr != nil {
@@ -159,7 +159,7 @@ func (v *verifier) why(files replica.Files, err error) error {
 	return err
 }
 
-// restorable finds a mistake in the files that a restore takes.
+// restorable finds a problem in the files that a restore uses.
 func (v *verifier) restorable(files replica.Files, txid format.TXID) error {
 	p, err := files.Plan(txid)
 	if err != nil {
@@ -172,7 +172,7 @@ func (v *verifier) restorable(files replica.Files, txid format.TXID) error {
 		if i == 0 || f.MinTXID == 1 {
 			continue
 		}
-		// Of a file that came while others were read, the size is not known.
+		// The page size of a file that arrived during the run is unknown.
 		before, size := v.sizes[p.Apply[i-1]], v.sizes[f]
 		if before != size && before != 0 && size != 0 {
 			return fmt.Errorf("pages have %d bytes in %s and %d in %s", before, v.from.Key(p.Apply[i-1]), size, v.from.Key(f))

@@ -22,8 +22,8 @@ const testPageSize = 512
 // state is a database at a TXID, page by page.
 type state [][]byte
 
-// history is a random life of a database: the state at each TXID from 1, and the
-// pages that each TXID has in level 0.
+// history is a random history of a database: the state at each TXID from 1, and the pages
+// that each TXID has in level 0.
 type history struct {
 	states  []state
 	changed []map[uint32]bool
@@ -41,7 +41,7 @@ func newHistory(seed uint64, txids int) *history {
 	return h
 }
 
-// commit changes some pages, and the size at times.
+// commit changes some pages, and sometimes the size.
 func (h *history) commit() {
 	old := h.states[len(h.states)-1]
 	size := max(1, len(old)+[]int{0, 0, 3, -2, 1, -9}[h.rnd.IntN(6)])
@@ -56,7 +56,7 @@ func (h *history) commit() {
 	h.states, h.changed = append(h.states, now), append(h.changed, changed)
 }
 
-// file returns the pages of a level's file as they must be.
+// file returns the correct pages of a level's file.
 func (h *history) file(lo, hi format.TXID) map[uint32][]byte {
 	now, pages := h.states[hi], map[uint32][]byte{}
 	for txid := lo; txid <= hi; txid++ {
@@ -91,7 +91,7 @@ func (h *history) write(t *testing.T, store storage.Store, level int, lo, hi for
 	}
 }
 
-// replica writes level 0 from a TXID on, compacted files in ranges of their level's
+// replica writes level 0 from a TXID onwards, compacted files in ranges of their level's
 // length, and snapshots.
 func (h *history) replica(t *testing.T, from format.TXID) storage.Store {
 	store := &storagetest.Memory{Name: "test"}
@@ -119,7 +119,7 @@ func verifyStore(t *testing.T, store storage.Store) *Result {
 	return r
 }
 
-// What is right is found right, whatever level 0 still has.
+// Run finds no problem in an intact replica, whatever files level 0 still has.
 func TestVerifyRight(t *testing.T) {
 	for seed := range uint64(40) {
 		h := newHistory(seed, 20)
@@ -131,8 +131,8 @@ func TestVerifyRight(t *testing.T) {
 	}
 }
 
-// Every page of every compacted file that level 0 or a lower level can tell is
-// compared: another content, or none, is found and the file is named.
+// Run compares every page of every compacted file that level 0 or a lower level can
+// prove: it finds different or missing content and names the file.
 func TestVerifyWrong(t *testing.T) {
 	h := newHistory(7, 20)
 	for _, from := range []format.TXID{1, 8} {
@@ -154,7 +154,7 @@ func TestVerifyWrong(t *testing.T) {
 	}
 }
 
-// A file must have the pages by which the database grew, or a restore makes them up.
+// A file must have the pages by which the database grew, or a restore would make them up.
 func TestVerifyGrowth(t *testing.T) {
 	h := &history{states: []state{nil}, changed: []map[uint32]bool{nil}}
 	page := bytes.Repeat([]byte{1}, testPageSize)
@@ -223,8 +223,8 @@ func testWrongPage(t *testing.T, h *history, from format.TXID, f format.FileInfo
 	}
 }
 
-// Files that retention removes while they are read are no mistake; one that is
-// listed and cannot be read is.
+// Files that retention removes during the run are not a problem; a listed file that
+// cannot be read is.
 func TestVerifyRemovedMeanwhile(t *testing.T) {
 	h := newHistory(1, 20)
 	store := &vanishing{Store: h.replica(t, 1), keys: map[string]bool{}}
@@ -235,7 +235,7 @@ func TestVerifyRemovedMeanwhile(t *testing.T) {
 	if r := verifyStore(t, store); !r.OK || r.Restorable != 20 {
 		t.Errorf("removed by retention: %+v", r)
 	}
-	// What was removed without a compacted file in its place is missed.
+	// A removed file without a compacted replacement is a problem.
 	bare := &storagetest.Memory{Name: "test"}
 	for txid := format.TXID(1); txid <= 6; txid++ {
 		h.write(t, bare, 0, txid, txid, h.file(txid, txid))
@@ -250,8 +250,7 @@ func TestVerifyRemovedMeanwhile(t *testing.T) {
 	}
 }
 
-// vanishing has keys that cannot be opened, and that are listed once only if they
-// were removed.
+// vanishing has keys that cannot be opened, and lists removed keys only once.
 type vanishing struct {
 	storage.Store
 	keys    map[string]bool
@@ -278,7 +277,7 @@ func (s *vanishing) Open(ctx context.Context, key string, offset, length int64) 
 	return s.Store.Open(ctx, key, offset, length)
 }
 
-// An object must have the size that its listing says.
+// An object must have its listed size.
 func TestVerifySize(t *testing.T) {
 	store := &misleading{Store: newHistory(1, 3).replica(t, 1)}
 	if r := verifyStore(t, store); r.OK || !strings.Contains(r.Problems[0].Problem, "its listing says") {
@@ -298,7 +297,7 @@ func (s *misleading) List(ctx context.Context, prefix, after string) iter.Seq2[s
 	}
 }
 
-// What cannot be read proves nothing: that is an error, not a verdict.
+// An unreadable store proves nothing: that is an error, not a verdict.
 func TestVerifyOutOfReach(t *testing.T) {
 	store := &unreachable{Store: newHistory(1, 3).replica(t, 1)}
 	opts := Options{Found: func(p Problem) { t.Error(p) }}

@@ -13,7 +13,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/follow"
 )
 
-// A name that walvfs uses and that leads somewhere else is not followed, nor waited for.
+// The follower does not follow, nor wait for, a foreign link or special file under a name
+// that walvfs uses.
 func TestForeignNames(t *testing.T) {
 	l := newLive(t, 4096)
 	l.commit(schema)
@@ -39,7 +40,7 @@ func TestForeignNames(t *testing.T) {
 	}
 }
 
-// A copy, and what is beside it, gets the mode of the database that it replaces.
+// A copy, and the files next to it, get the mode of the database that it replaces.
 func TestMode(t *testing.T) {
 	l := newLive(t, 4096)
 	l.commit(schema)

@@ -17,7 +17,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// place is where the copy is.
+// place is the location of the copy.
 type place struct {
 	path  string
 	hooks disk.Hooks
@@ -34,14 +34,14 @@ func (p place) syncDir() error {
 	return nil
 }
 
-// followed is a copy that is open. Its locks are those of a connection of go-sqlite3
-// that never runs a statement: it is there for its file.
+// followed is an open copy. Its locks are those of a go-sqlite3 connection that never
+// runs a statement and only provides its file.
 type followed struct {
 	place place
 	state *followFile
 	conn  *sqlite3.Conn
 	file  vfs.File
-	disk  disk.File // the same
+	disk  disk.File // the same file
 }
 
 // sqliteFile is a file that SQLite opened.
@@ -89,20 +89,20 @@ func (c *followed) written(why string) error {
 
 func (c *followed) journalName() string { return c.place.path + "-journal" }
 
-// pollLock is the time between two tries to get a lock.
+// pollLock is the time between two attempts to get a lock.
 const pollLock = 2 * time.Millisecond
 
-// errBusy: others hold locks that are in the way.
+// errBusy: other connections hold conflicting locks.
 var errBusy = errors.New("readers keep their locks")
 
-// lock takes a lock, and waits for it until the deadline. It fails with errBusy.
+// lock takes a lock, waiting until the deadline. It fails with errBusy.
 func (c *followed) lock(level vfs.LockLevel, deadline time.Time) error {
 	for {
 		err := c.file.Lock(level)
 		switch {
 		case err == nil:
 			return nil
-		case err.Error() != sqlite3.BUSY.Error(): // the VFS's own type, which cannot be named
+		case err.Error() != sqlite3.BUSY.Error(): // the VFS's own type, which is not exported
 			return c.fail("lock", err)
 		case time.Now().After(deadline):
 			return errBusy
@@ -111,8 +111,8 @@ func (c *followed) lock(level vfs.LockLevel, deadline time.Time) error {
 	}
 }
 
-// locked runs do with RESERVED held: nobody else writes, and readers go on. What an
-// interrupted step left is finished before.
+// locked runs do with RESERVED held: no other connection writes, and readers continue. It
+// first finishes an interrupted step.
 func (c *followed) locked(wait time.Duration, do func(deadline time.Time) error) error {
 	deadline := time.Now().Add(wait)
 	defer c.file.Unlock(vfs.LOCK_NONE)
@@ -128,7 +128,7 @@ func (c *followed) locked(wait time.Duration, do func(deadline time.Time) error)
 	return do(deadline)
 }
 
-// settle finds where the copy is, finishing what was interrupted.
+// settle determines the position of the copy, after finishing an interrupted step.
 func (c *followed) settle() error {
 	for wait := firstWait; ; wait = min(2*wait, mostWait) {
 		err := c.locked(wait, func(time.Time) error { return c.check() })
@@ -141,7 +141,7 @@ func (c *followed) settle() error {
 	}
 }
 
-// recover applies a journal that was committed, and was not removed.
+// recover applies a journal that was committed and not removed.
 func (c *followed) recover(deadline time.Time) error {
 	f, err := os.Open(c.journalName())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -156,7 +156,7 @@ func (c *followed) recover(deadline time.Time) error {
 		to = *c.state.Next
 	}
 	nonce, err := readNonce(f)
-	if err == nil && nonce == c.state.At.Nonce { // its removal was lost with the power
+	if err == nil && nonce == c.state.At.Nonce { // a power loss undid its removal
 		to = c.state.At
 	}
 	if err != nil || nonce != to.Nonce {
@@ -172,7 +172,7 @@ func (c *followed) recover(deadline time.Time) error {
 	return nil
 }
 
-// check compares the copy with what was written last. RESERVED is held.
+// check compares the copy with the state written last. RESERVED is held.
 func (c *followed) check() error {
 	if f, ok := c.file.(vfs.FileHasMoved); ok {
 		if moved, err := f.HasMoved(); err != nil || moved {
@@ -207,8 +207,8 @@ func (c *followed) check() error {
 	return nil
 }
 
-// uncommitted reports whether a journal did not get its name. There may be another one
-// that is not complete, of the step after it.
+// uncommitted reports whether a journal did not get its name. Another, incomplete journal
+// of the next step may exist.
 func (c *followed) uncommitted(nonce uint32) bool {
 	f, err := os.Open(c.place.path + applySuffix)
 	if err != nil {
@@ -219,15 +219,15 @@ func (c *followed) uncommitted(nonce uint32) bool {
 	return err == nil && found == nonce
 }
 
-// How long new readers are held up, at first and at most, while one that reads is
-// waited for.
+// How long new readers are blocked, at first and at most, while the follower waits for a
+// reader to finish.
 const (
 	firstWait = 250 * time.Millisecond
 	mostWait  = 5 * time.Second
 )
 
-// commit takes the copy to another position. It fails with errBusy, changing
-// nothing, if a reader does not make room in time.
+// commit takes the copy to another position. If a reader does not finish in time, it
+// fails with errBusy and changes nothing.
 func (c *followed) commit(ctx context.Context, j *journal, next position, wait time.Duration) error {
 	return c.locked(wait, func(deadline time.Time) error {
 		if err := c.check(); err != nil {
@@ -245,8 +245,8 @@ func (c *followed) commit(ctx context.Context, j *journal, next position, wait t
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		// From here on, no return before the copy is at one or the other position,
-		// or a journal says that it must be.
+		// From here on, do not return before the copy is at one of the two positions, or a
+		// journal will take it there.
 		state := c.state.followState
 		state.Next = &next
 		if err := c.place.step(func() error { return c.state.save(state) }); err != nil {
@@ -266,8 +266,9 @@ func (c *followed) commit(ctx context.Context, j *journal, next position, wait t
 	})
 }
 
-// finish completes a journal for the copy as it is, which nobody else changes while
-// RESERVED is held, and which is the same when it is held again if check says so.
+// finish completes a journal for the copy in its current state. No other connection
+// changes the copy while RESERVED is held, and check finds out whether it is the same
+// when RESERVED is held again.
 func (c *followed) finish(j *journal, next *position) error {
 	at := c.state.At
 	next.Nonce, next.Counter = j.nonce, at.Counter+1
@@ -289,7 +290,7 @@ func (c *followed) finish(j *journal, next *position) error {
 }
 
 // apply writes a committed journal's pages, and removes it. EXCLUSIVE is held. If it
-// fails, the journal stays, and is applied again.
+// fails, the journal remains and will be applied again.
 func (c *followed) apply(j io.ReaderAt) error {
 	size, err := replay(j, func(pages []byte, offset int64) error {
 		return c.place.step(func() error {
@@ -306,8 +307,8 @@ func (c *followed) apply(j io.ReaderAt) error {
 	if err := c.place.step(func() error { return c.disk.Sync() }); err != nil {
 		return c.fail("sync", err)
 	}
-	// The name need not be durable: applied again, it changes nothing, until the next
-	// journal takes its place.
+	// The name's removal need not be durable: applying the journal again changes nothing,
+	// until the next journal replaces it.
 	if err := c.place.step(func() error { return os.Remove(c.journalName()) }); err != nil {
 		return c.fail("remove the journal of", err)
 	}

@@ -18,8 +18,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/follow"
 )
 
-// A powerDisk is a directory that a follower writes to, and knows what of it is
-// durable: content by the sync of a file, names by that of the directory.
+// A powerDisk is a directory that a follower writes to. It tracks which of it is durable:
+// content after the sync of a file, names after the sync of the directory.
 type powerDisk struct {
 	dir string
 
@@ -28,16 +28,16 @@ type powerDisk struct {
 	images []powerImage
 }
 
-// A powerImage is what there is when the power fails.
+// A powerImage is the state of the disk when the power fails.
 type powerImage struct {
 	what    string
-	least   format.TXID            // which was reported
+	least   format.TXID            // the reported TXID
 	names   map[string]uint64      // durable: the inode of each name
-	pending []map[string]uint64    // what they became then, one after the other
+	pending []map[string]uint64    // later names, in order
 	files   map[uint64]*powerInode // by inode
 }
 
-// A powerInode is a file, whatever its name is.
+// A powerInode is a file, under any name.
 type powerInode struct {
 	durable []byte
 	pending []powerWrite
@@ -49,7 +49,7 @@ type powerWrite struct {
 	data   []byte
 }
 
-// newPowerDisk has everything in the directory durable.
+// newPowerDisk treats everything in the directory as durable.
 func newPowerDisk(t *testing.T, dir string) *powerDisk {
 	d := &powerDisk{dir: dir}
 	d.files = map[uint64]*powerInode{}
@@ -64,7 +64,7 @@ func newPowerDisk(t *testing.T, dir string) *powerDisk {
 	return d
 }
 
-// follow is a follower's options that have it write here.
+// follow returns options that make a follower write here.
 func (d *powerDisk) follow() (opts follow.Options) {
 	opts.SetFile(d.wrap)
 	opts.SetStep(func(do func() error) error {
@@ -86,7 +86,7 @@ func (d *powerDisk) look() map[string]uint64 {
 	return names
 }
 
-// image notes what a power loss would find now.
+// image records what a power loss would find now.
 func (d *powerDisk) image(what string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -103,7 +103,7 @@ func (d *powerDisk) note(what string) {
 	d.images = append(d.images, i)
 }
 
-// lookAtNames notes what became of names. A rename is one change.
+// lookAtNames records changes of names. A rename is one change.
 func (d *powerDisk) lookAtNames() {
 	before := d.names
 	if n := len(d.pending); n > 0 {
@@ -135,7 +135,7 @@ func (d *powerDisk) wrap(name string, f follow.DiskFile) follow.DiskFile {
 	return &powerHandle{f, d, d.look()[filepath.Base(name)], strings.TrimPrefix(name, d.dir)}
 }
 
-// A powerHandle is a file that is open, or the directory if its inode is 0.
+// A powerHandle is an open file, or the directory if its inode is 0.
 type powerHandle struct {
 	follow.DiskFile
 	disk  *powerDisk
@@ -161,7 +161,7 @@ func (h *powerHandle) Truncate(size int64) error {
 	return h.DiskFile.Truncate(size)
 }
 
-// Sync does not take its time: what is durable is up to the test.
+// Sync takes no time: the test decides what is durable.
 func (h *powerHandle) Sync() error {
 	h.disk.mu.Lock()
 	defer h.disk.mu.Unlock()
@@ -178,13 +178,13 @@ func (h *powerHandle) Sync() error {
 	return nil
 }
 
-// What becomes of that which was not synced.
+// powerLoss is what happens to unsynced data.
 type powerLoss string
 
 const (
-	dropped powerLoss = "dropped" // nothing of it is left
-	kept    powerLoss = "kept"    // all of it is left
-	zeroed  powerLoss = "zeroed"  // names and sizes are left, without content
+	dropped powerLoss = "dropped" // it is lost
+	kept    powerLoss = "kept"    // it is complete
+	zeroed  powerLoss = "zeroed"  // names and sizes remain, without content
 	partly  powerLoss = "partly"  // any sectors, truncations and names
 )
 
@@ -223,7 +223,7 @@ func resized(b []byte, size int64) []byte {
 	return append(b, make([]byte, size-int64(len(b)))...)
 }
 
-// after returns the files that a power loss leaves, by name.
+// after returns the files that remain after a power loss, by name.
 func (i *powerImage) after(loss powerLoss, rng *rand.Rand) map[string][]byte {
 	names, before := maps.Clone(i.names), i.names
 	for _, now := range i.pending {

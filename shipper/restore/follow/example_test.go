@@ -16,8 +16,8 @@ import (
 	_ "github.com/walvfs/walvfs/vfs"
 )
 
-// A copy on another machine is kept up to date until the context ends. Here it ends when the
-// copy has the newest TXID.
+// Run keeps a copy on another machine up to date until the context ends. Here it ends
+// when the copy has the newest TXID.
 func ExampleRun() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

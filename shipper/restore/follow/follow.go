@@ -1,42 +1,44 @@
-// Package follow keeps a copy of a database up to date while others read it through SQLite.
+// Package follow keeps a copy of a database up to date while other programs read it
+// through SQLite.
 //
 //	err := follow.Run(ctx, store, "copy.db", follow.Options{})
 //
-// [Run] restores the newest state, and then goes on with that copy. Each step takes it from one TXID to another one:
+// [Run] restores the newest state, and then updates that copy. Each step takes it from
+// one TXID to another:
 //
-//	poll      is there the file that comes next? then one listing, from the copy's own on
+//	poll      does the next file exist? then one listing, from the copy's own file on
 //	fetch     the changed pages, once each -> app.db-walvfs-apply
 //	lock      as a SQLite writer does: SHARED, RESERVED, EXCLUSIVE
 //	commit    app.db-walvfs-apply is renamed to app.db-journal
 //	apply     its pages are written to app.db, and synced
-//	done      app.db-journal is removed, the locks go
+//	done      app.db-journal is removed, the locks are released
 //
-// The file of pages is a rollback journal, byte for byte, but for what is in it: not
-// the pages as they were, but as they will be. SQLite's recovery writes what a
-// journal holds into the database and sets the size that it tells. That is all it
-// does, and doing it twice does no harm. So:
+// The file of pages is a rollback journal, byte for byte, except for its content: it
+// holds the pages not as they were, but as they will be. SQLite's recovery writes a
+// journal's pages into the database and sets the size in its header. It does nothing
+// else, and doing it twice does no harm. So:
 //
-//   - No reader sees anything between two TXIDs. A copy is in rollback mode, whatever
-//     its source is: readers hold SHARED while they read, nothing is written without
-//     EXCLUSIVE, and the journal has its name only under that lock. They notice what
-//     changed by the change counter in page 1, which every step increments.
-//   - No crash leaves anything between two TXIDs. Before the rename is durable, nothing
-//     was written. After it, the whole journal is durable, and hot: whoever opens the
-//     copy next, SQLite or [Run], writes it again, to the end.
-//   - A change of the page size, a database that shrank and one that comes from a
-//     newer snapshot are no special cases: SQLite's recovery knows them from VACUUM.
+//   - No reader sees a state between two TXIDs. A copy is in rollback mode, whatever mode
+//     its source has: readers hold SHARED while they read, [Run] writes nothing without
+//     EXCLUSIVE, and the journal has its name only under that lock. Readers notice
+//     changes by the change counter in page 1, which every step increments.
+//   - No crash leaves a state between two TXIDs. Before the rename is durable, nothing
+//     was written. After it, the whole journal is durable, and hot: the next program that
+//     opens the copy, SQLite or [Run], writes it again, to the end.
+//   - A change of the page size, a database that shrank and a database from a newer
+//     snapshot are no special cases: SQLite's recovery handles them for VACUUM.
 //
-// A transaction of SQLite's own would do the same, but it has no way to write pages by
-// number that go-sqlite3 offers, and its backup API writes every page each time. WAL
-// mode would let long readers be, for an index to be kept by hand that every reader
-// trusts: here, a reader that stays keeps the copy from moving on instead, which is
-// said. While it is waited for, new readers are held up at most 5 s: they should have
-// a busy_timeout. After a crash in the middle, one that opens the copy with mode=ro
-// fails until somebody who may write has opened it.
+// A SQLite transaction could do the same, but go-sqlite3 offers no way to write pages by
+// number, and SQLite's backup API writes every page each time. WAL mode would not block
+// on long readers, but [Run] would have to maintain an index that every reader trusts.
+// Here, a long reader stops the copy from advancing instead, and [Run] reports that.
+// While it waits for such a reader, it blocks new readers for at most 5 s: they should
+// have a busy_timeout. After a crash in the middle of a step, opening the copy with
+// mode=ro fails until a program with write access has opened it.
 //
-// Beside the copy is app.db-walvfs-follow: which TXID it is at, and what tells that
-// it is still what was written. The copy has no state file, so that no application takes
-// its replica over with it.
+// The file app.db-walvfs-follow next to the copy holds its TXID, and evidence that no
+// other program wrote to it. The copy has no state file, so that no application takes
+// over the replica with it.
 package follow
 
 import (
@@ -57,53 +59,52 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// ErrWritten: the copy that [Run] keeps up to date is not what it wrote.
+// ErrWritten: the copy that [Run] maintains differs from what it wrote.
 var ErrWritten = errors.New("another program wrote to the copy")
 
-// Options says how to follow.
+// Options sets how to follow.
 type Options struct {
-	// Options are those of [restore.Restore]. TXID and Timestamp must be zero. Force replaces
-	// what is at the target if it is not a copy that can be gone on with. Progress is
-	// of the first restore.
+	// Options are those of [restore.Restore]. TXID and Timestamp must be zero. Force
+	// replaces an existing target that is not a copy that Run can continue. Progress is of
+	// the first restore.
 	restore.Options
 
-	// Interval is the time between two polls. The default is 1 s: of a quiet replica,
-	// that is 3,500 requests for an object and 130 listings an hour. With 30 s or more,
-	// each poll is a listing.
+	// Interval is the time between two polls. The default is 1 s: an idle replica then costs
+	// 3,500 requests for an object and 130 listings an hour. With 30 s or more, each poll is
+	// a listing.
 	Interval time.Duration
 
-	// Report is called once when the copy is there, and then whenever something
-	// changed.
+	// Report is called once when the copy exists, and then after each change.
 	Report func(Status)
 
 	hooks disk.Hooks
 }
 
-// patience is how long a download may stand still before a step fails.
+// patience is how long a download may stall before a step fails.
 const patience = 2 * time.Minute
 
 func (o Options) read(store storage.Store) *replica.Replica {
 	return replica.New(store, replica.Options{Patience: patience, Logger: o.Logger})
 }
 
-// Status is how a copy is.
+// Status describes a copy.
 type Status struct {
 	TXID     format.TXID // of the copy
 	Time     time.Time   // of the TXID, as its writer recorded it
 	PageSize uint32      // bytes
 	Pages    uint32      // size of the database
 
-	Tip    format.TXID   // the newest one that the replica is known to have
-	Behind time.Duration // how long the oldest file that the copy lacks is there; 0 if it has all
+	Tip    format.TXID   // the replica's newest known TXID
+	Behind time.Duration // age of the oldest file that the copy lacks; 0 if it lacks none
 
-	// Of the step that led here. Files is 0 if there was none.
+	// The last step. Files is 0 if no step was needed.
 	Files    int
 	Bytes    int64
 	Duration time.Duration
 
-	Resumed bool  // the copy was there already
-	Waiting bool  // for somebody who reads it
-	Err     error // what ails it, until the next report
+	Resumed bool  // the copy already existed
+	Waiting bool  // for a reader of the copy
+	Err     error // the current error, until the next report
 }
 
 // follower keeps one copy up to date.
@@ -119,14 +120,14 @@ type follower struct {
 	since time.Time          // when the oldest file that the copy lacks was written
 	quiet int                // polls in a row without news
 	full  bool               // list all levels at the next poll
-	bad   []*replica.Damaged // not to be taken again
-	said  string             // the last error
+	bad   []*replica.Damaged // not to be used again
+	said  string             // last reported error
 }
 
-// Run restores the newest state to target, or goes on with the copy that an
-// earlier Run left there, and keeps it up to date until ctx is done, whose cause
-// it returns. Faults of the store are reported, and tried again. It fails as
-// [restore.Restore] does before there is a copy, and with [ErrWritten].
+// Run restores the newest state to target, or continues the copy that an earlier Run made
+// there, and keeps it up to date until ctx is done, whose cause it returns. It reports
+// errors of the store and retries. It fails as [restore.Restore] does before the copy
+// exists, and with [ErrWritten].
 func Run(ctx context.Context, store storage.Store, target string, opts Options) error {
 	opts.Logger = cmp.Or(opts.Logger, slog.New(slog.DiscardHandler))
 	opts.Parallelism = cmp.Or(max(opts.Parallelism, 0), 64)
@@ -175,7 +176,7 @@ func (f *follower) closeCopy() error {
 	return err
 }
 
-// resume opens the copy that an earlier run left. It reports whether there is one.
+// resume opens the copy that an earlier run made. It reports whether one exists.
 func (f *follower) resume() (bool, error) {
 	if (f.state.Replica == "" && !f.state.damaged) || !disk.Exists(f.path) {
 		return false, nil
@@ -265,7 +266,7 @@ func (f *follower) firstPosition(ctx context.Context, file *os.File, name string
 	return at, err
 }
 
-// report tells how the copy is, beside what the caller knows.
+// report reports the copy's state and the fields that the caller sets.
 func (f *follower) report(r Status) {
 	at := f.state.At
 	r.TXID, r.Time, r.PageSize, r.Pages = at.TXID, at.Time, at.PageSize, at.Pages
@@ -276,7 +277,7 @@ func (f *follower) report(r Status) {
 	f.opts.Report(r)
 }
 
-// maxPause bounds the time between two tries.
+// maxPause bounds the time between two attempts.
 const maxPause = 30 * time.Second
 
 func (f *follower) loop(ctx context.Context) error {
@@ -308,7 +309,7 @@ func (f *follower) loop(ctx context.Context) error {
 }
 
 // hasSidecar reports whether an application opened the copy through the VFS. A record of
-// another file is of the database whose place the copy took.
+// another file is of the database that the copy replaced.
 func hasSidecar(path string) bool {
 	s, err := statefile.Load(path)
 	if err != nil {
@@ -329,7 +330,7 @@ func disown(name, path string) (id statefile.FileID, err error) {
 	return id, err
 }
 
-// followTo words an error of [Look] as one of following.
+// followTo rewords an error of [Look] for following.
 func followTo(err error) error {
 	if e, ok := errors.AsType[*restore.Error](err); ok {
 		e.Op = "follow to"

@@ -12,8 +12,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/follow"
 )
 
-// Readers of the copy see it at one commit after another, never at none, while the
-// database changes, grows and shrinks.
+// Readers of the copy see one commit after another, and never a state in between, while
+// the database changes, grows and shrinks.
 func TestFollowReaders(t *testing.T) {
 	for _, size := range []int{512, 4096, 65536} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) { testFollowReaders(t, size) })
@@ -45,7 +45,7 @@ func testFollowReaders(t *testing.T, size int) {
 	}
 }
 
-// Of a quiet replica, the next file is asked for, and nothing is written.
+// For an idle replica, the follower requests the next file, and writes nothing.
 func TestFollowQuiet(t *testing.T) {
 	l := newLive(t, 4096)
 	l.commit(schema, manyRows(10))
@@ -58,7 +58,7 @@ func TestFollowQuiet(t *testing.T) {
 		opens := store.opens.Load()
 		eventually(t, "it polls", func() bool { return store.opens.Load() >= opens+n })
 	}
-	polls(2) // the first one lists
+	polls(2) // the first poll lists
 	lists := store.lists.Load()
 	polls(29)
 	if n := store.lists.Load(); n > lists+2 {
@@ -74,7 +74,7 @@ func TestFollowQuiet(t *testing.T) {
 		}
 	}
 
-	// The copy is gone on with, not downloaded.
+	// The follower continues the copy without downloading it again.
 	l.commit(manyRows(1))
 	f = runFollow(t, store, path, follow.Options{})
 	if r := f.Until("the copy", func(follow.Status) bool { return true }); !r.Resumed || r.TXID != 2 {
@@ -87,8 +87,8 @@ func TestFollowQuiet(t *testing.T) {
 	requireCopy(t, store, path, 3)
 }
 
-// A connection that has everything in its cache sees a change that changes nothing
-// else, which the counter in page 1 alone tells.
+// A connection with everything in its cache sees a change that only the counter in page 1
+// shows.
 func TestFollowCachedReader(t *testing.T) {
 	l := newLive(t, 4096)
 	l.commit("CREATE TABLE n (i INT)", "INSERT INTO n VALUES (0)")
@@ -114,7 +114,7 @@ func TestFollowCachedReader(t *testing.T) {
 	f.Stop()
 }
 
-// A reader that stays keeps the copy as it is, and others from nothing.
+// A long reader stops the copy from advancing, but does not block other readers.
 func TestFollowWaitsForReader(t *testing.T) {
 	l := newLive(t, 4096)
 	l.commit(schema, manyRows(10))

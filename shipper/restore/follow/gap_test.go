@@ -15,7 +15,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// compact adds a file of a higher level, which holds every page.
+// compact adds a file of a higher level that holds every page.
 func compact(t *testing.T, store storage.Store, level int, lo, hi format.TXID) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "image.db")
@@ -59,11 +59,11 @@ func copyAt2(t *testing.T) (l *live, store *hidingStore, path string) {
 
 func raw(f format.FileInfo) bool { return f.Level == 0 }
 
-// Retention removed level 0 files, and a compacted one leads on.
+// After retention has removed level 0 files, the follower uses a compacted file.
 func TestFollowCompacted(t *testing.T) {
 	_, store, path := copyAt2(t)
 	compact(t, store.Store, 1, 2, 5)
-	compact(t, store.Store, 9, 1, 6) // which is not to be downloaded
+	compact(t, store.Store, 9, 1, 6) // the follower must not download it
 	store.setHide(func(f format.FileInfo) bool { return raw(f) && f.MaxTXID <= 5 })
 	f := runFollow(t, store, path, follow.Options{})
 	if r := f.At(6); r.Files != 2 {
@@ -73,7 +73,7 @@ func TestFollowCompacted(t *testing.T) {
 	requireCopy(t, store.Store, path, 6)
 }
 
-// Only a newer snapshot leads on, and from there the next file does.
+// If only a newer snapshot leads on, the follower uses it, and then the next file.
 func TestFollowSnapshot(t *testing.T) {
 	l, store, path := copyAt2(t)
 	compact(t, store.Store, 9, 1, 6)
@@ -88,7 +88,7 @@ func TestFollowSnapshot(t *testing.T) {
 	requireCopy(t, store.Store, path, 7)
 }
 
-// A file goes away between the listing and its download.
+// The follower copes with a file that is removed between the listing and its download.
 func TestFollowRemovedMeanwhile(t *testing.T) {
 	_, store, path := copyAt2(t)
 	compact(t, store.Store, 1, 2, 5)
@@ -116,8 +116,8 @@ func TestFollowRemovedMeanwhile(t *testing.T) {
 	requireCopy(t, store.Store, path, 6)
 }
 
-// A gap that nothing leads over is reported, and the copy stays as it is, until
-// something does.
+// The follower reports a gap that no file bridges, and leaves the copy unchanged until a
+// file does.
 func TestFollowGap(t *testing.T) {
 	_, store, path := copyAt2(t)
 	store.setHide(func(f format.FileInfo) bool { return raw(f) && f.MaxTXID == 4 })
@@ -133,7 +133,7 @@ func TestFollowGap(t *testing.T) {
 	requireCopy(t, store.Store, path, 6)
 }
 
-// The replica was emptied and filled anew: its TXIDs mean something else.
+// If the replica was deleted and filled again, its TXIDs mean something else.
 func TestFollowOtherHistory(t *testing.T) {
 	for name, longer := range map[string]bool{"longer": true, "shorter": false} {
 		t.Run(name, func(t *testing.T) {
@@ -146,7 +146,7 @@ func TestFollowOtherHistory(t *testing.T) {
 				f.At(6)
 			}
 			l.conn.Close()
-			store.setHide(func(format.FileInfo) bool { return true }) // while it is neither
+			store.setHide(func(format.FileInfo) bool { return true }) // while it is neither replica
 			if err := os.RemoveAll(filepath.Join(filepath.Dir(l.path), "replica")); err != nil {
 				t.Fatal(err)
 			}
@@ -171,8 +171,9 @@ func TestFollowOtherHistory(t *testing.T) {
 	}
 }
 
-// A damaged file is not applied, and what comes before it is. A file of another level or a
-// snapshot that holds its TXID leads past it: to a copy that is not there yet, too.
+// The follower does not apply a damaged file, but applies the files before it. A file of
+// another level or a snapshot that holds its TXID leads past it, also when the copy is
+// first made.
 func TestFollowDamaged(t *testing.T) {
 	for name, other := range map[string]format.FileInfo{
 		"snapshot": {Level: 9, MinTXID: 1, MaxTXID: 6},
@@ -218,7 +219,8 @@ func (l *live) damage(store storage.Store, txid format.TXID) {
 	}
 }
 
-// Between two polls, the replica became another one, which goes on where the copy is.
+// A replica that is replaced between two polls, and continues from the copy's TXID, is
+// noticed.
 func TestFollowSwapped(t *testing.T) {
 	_, store, path := copyAt2(t)
 	f := runFollow(t, store, path, follow.Options{})
@@ -235,7 +237,7 @@ func TestFollowSwapped(t *testing.T) {
 	requireCopy(t, theirs, path, 8)
 }
 
-// Files of another history may have the names and the sizes of ours.
+// Files of another history may have the same names and sizes.
 func TestFollowOtherChecksum(t *testing.T) {
 	l, store, path := copyAt2(t)
 	l.otherChecksums(store)
@@ -247,8 +249,8 @@ func TestFollowOtherChecksum(t *testing.T) {
 	requireCopy(t, store, path, 6)
 }
 
-// A copy that is made again remembers the files that the replica has now, and not those
-// of the same names and sizes that the copy before it came from.
+// A copy that is made again remembers the replica's current files, and not the files with
+// the same names and sizes that the earlier copy came from.
 func TestFollowForcedOtherChecksum(t *testing.T) {
 	l, store, path := copyAt2(t)
 	l.otherChecksums(store)
@@ -271,8 +273,8 @@ func TestFollowForcedOtherChecksum(t *testing.T) {
 	requireCopy(t, store, path, 6)
 }
 
-// A snapshot that cannot be read does not take the place of the one that proves that the
-// copy comes from this replica.
+// An unreadable snapshot does not replace the snapshot that proves that the copy comes
+// from this replica.
 func TestFollowUnreadableSnapshot(t *testing.T) {
 	_, store, path := copyAt2(t)
 	compact(t, store.Store, 9, 1, 2)
@@ -309,7 +311,7 @@ func (l *live) otherChecksums(store storage.Store) {
 	}
 }
 
-// laterBy1ms is an LTX file with another time, and for that another checksum.
+// laterBy1ms returns an LTX file with another time, and thus another checksum.
 func laterBy1ms(t *testing.T, b []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer

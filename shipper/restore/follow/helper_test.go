@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(storagetest.InMemory(m).Run()) }
 
-// What the tests against real stores need, too, is in package followtest.
+// Package followtest holds the helpers that the tests against real stores need, too.
 var (
 	runFollow   = followtest.Follow
 	eventually  = followtest.Eventually
@@ -101,12 +101,12 @@ func (l *live) store() *hidingStore {
 	return &hidingStore{Store: store}
 }
 
-// hidingStore leaves out some files, and counts requests.
+// hidingStore hides some files, and counts requests.
 type hidingStore struct {
 	storage.Store
 	mu           sync.Mutex
 	hide         func(format.FileInfo) bool // guarded by mu
-	gone         func(format.FileInfo) bool // guarded by mu; listed, but removed when it is opened
+	gone         func(format.FileInfo) bool // guarded by mu; listed, but removed when opened
 	swapped      storage.Store              // guarded by mu
 	lists, opens atomic.Int64
 }
@@ -165,7 +165,7 @@ func (s *hidingStore) Open(ctx context.Context, key string, offset, length int64
 	return s.under().Open(ctx, key, offset, length)
 }
 
-// forced replaces what is at the path.
+// forced replaces an existing file at the path.
 var forced = follow.Options{Options: restore.Options{Force: true}}
 
 func exists(path string) bool {
@@ -173,7 +173,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// flush has the replica of an open database get what is committed by now.
+// flush uploads the commits of an open database so far to its replica.
 func flush(ctx context.Context, path string) error {
 	db, err := vfs.Lookup(path)
 	if err != nil {

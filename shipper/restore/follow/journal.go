@@ -17,31 +17,32 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// applySuffix makes the name of a journal that is not complete.
+// applySuffix is the suffix of an incomplete journal's name.
 const applySuffix = statefile.SuffixApply
 
-// A journal is a rollback journal that holds pages to be written: its bytes are told in
-// package disk.
+// A journal is a rollback journal that holds the pages to write. Package disk describes
+// its format.
 type journal struct {
 	file  *os.File
-	disk  disk.File // the same
+	disk  disk.File // the same file
 	nonce uint32
 
 	mu sync.Mutex
 	// Guarded by mu.
 	w       *bufio.Writer
 	records uint32
-	first   []byte    // page 1, which is changed before it is written
-	leads   *position // to, once it is finished
+	first   []byte    // page 1, changed before it is written
+	leads   *position // the position after it, once it is finished
 }
 
-// journalSector is the bytes that a journal's header has to itself.
+// journalSector is the bytes that a journal's header occupies.
 const journalSector = 512
 
 // runSize is how many bytes of pages are written to the copy at once.
 const runSize = 256 << 10
 
-// createJournal begins the next journal of a copy. What is left of another one goes.
+// createJournal begins the next journal of a copy. It removes a journal left by an
+// earlier step.
 func createJournal(database string, hooks disk.Hooks) (*journal, error) {
 	name := database + applySuffix
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -59,7 +60,7 @@ func createJournal(database string, hooks disk.Hooks) (*journal, error) {
 
 var _ restore.PageSink = &journal{}
 
-// Reset does nothing: pages come once.
+// Reset does nothing: each page comes once.
 func (j *journal) Reset() error { return nil }
 
 // WritePages adds pages of the database.
@@ -83,7 +84,7 @@ func (j *journal) add(number uint32, page []byte) error {
 	j.w.Write(b[:])
 	j.w.Write(page)
 	binary.BigEndian.PutUint32(b[:], disk.JournalChecksum(j.nonce, page))
-	_, err := j.w.Write(b[:]) // an error of the writer stays
+	_, err := j.w.Write(b[:]) // the writer keeps its error
 	j.records++
 	return err
 }
@@ -112,7 +113,7 @@ func (j *journal) discard() {
 	os.Remove(j.file.Name()) // the name that it was created with
 }
 
-// readNonce tells a journal from every other.
+// readNonce reads the nonce that distinguishes a journal from every other.
 func readNonce(f io.ReaderAt) (nonce uint32, err error) {
 	b := make([]byte, disk.JournalHeader)
 	if _, err := f.ReadAt(b, 0); err != nil {
@@ -124,8 +125,8 @@ func readNonce(f io.ReaderAt) (nonce uint32, err error) {
 	return binary.BigEndian.Uint32(b[12:]), nil
 }
 
-// replay calls write with each run of pages, and returns the size of the database
-// that they make, in bytes.
+// replay calls write with each run of pages, and returns the size of the resulting
+// database in bytes.
 func replay(f io.ReaderAt, write func(pages []byte, offset int64) error) (size int64, err error) {
 	head := make([]byte, disk.JournalHeader)
 	if _, err := f.ReadAt(head, 0); err != nil {
@@ -163,7 +164,7 @@ func replay(f io.ReaderAt, write func(pages []byte, offset int64) error) (size i
 	return int64(pages) * pageSize, flush()
 }
 
-// createError is for a file beside the copy.
+// createError is for a file in the copy's directory.
 func createError(name string, err error) error {
 	return &restore.Error{Op: "create", Name: name, Err: disk.Pathless(err), Hint: disk.CreateHint(err)}
 }

@@ -21,7 +21,7 @@ import (
 
 const childVar = "WALVFS_FOLLOW_CHILD"
 
-// followOrder is what a child is to do.
+// followOrder is an order for a child process.
 type followOrder struct {
 	Replica string
 	Path    string
@@ -59,7 +59,7 @@ func TestFollowChild(t *testing.T) {
 	f.Stop()
 }
 
-// killed has a child carry the order out, and reports whether it was killed.
+// killed makes a child execute the order, and reports whether it was killed.
 func (o followOrder) killed(t *testing.T) bool {
 	t.Helper()
 	text, err := json.Marshal(o)
@@ -75,7 +75,7 @@ func (o followOrder) killed(t *testing.T) bool {
 	return err != nil
 }
 
-// steps of the life of a database that a copy is taken over at once.
+// followSteps are changes of a database that a copy takes over in one step.
 var followSteps = map[string]func(l *live){
 	"growth": func(l *live) { l.commit(manyRows(1000)) },
 	"shrink": func(l *live) { l.commit("DELETE FROM t WHERE rowid > 5; VACUUM") },
@@ -101,8 +101,8 @@ func (l *live) changePageSize(size int) {
 	l.commit("INSERT INTO t VALUES (2)")
 }
 
-// A follower that is killed, wherever that is, leaves the copy at one TXID or the
-// other one: for SQLite, which others read it with, and for the next follower.
+// A follower that is killed at any point leaves the copy at one of the two TXIDs: for
+// SQLite, through which other programs read it, and for the next follower.
 func TestFollowKilled(t *testing.T) {
 	for name, step := range followSteps {
 		t.Run(name, func(t *testing.T) { testFollowKilled(t, step) })
@@ -140,7 +140,7 @@ func testFollowKilled(t *testing.T, step func(*live)) {
 	}
 }
 
-// testAfterKill reports whether the copy is not where it was.
+// testAfterKill reports whether the copy has moved.
 func testAfterKill(t *testing.T, store storage.Store, path string, to format.TXID, images [][]byte) (moved bool) {
 	t.Helper()
 	bySQLite, byShell := filepath.Join(t.TempDir(), "copy.db"), filepath.Join(t.TempDir(), "copy.db")
@@ -202,7 +202,7 @@ func copyFiles(t *testing.T, from, to string) {
 	}
 }
 
-// Whatever the disk fails at, once, is reported and done again.
+// The follower reports any single disk error, and retries.
 func TestFollowFaults(t *testing.T) {
 	for name, step := range followSteps {
 		t.Run(name, func(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore"
 )
 
-// replan lists all levels. The plan is empty if there is nothing to do, and whole if
-// it does not go on from the copy, but begins with a snapshot. Files that are known to be
-// damaged are gone around.
+// replan lists all levels. The plan is empty if there is nothing to do. Whole is true if
+// the plan does not continue the copy, but begins with a snapshot. The plan avoids files
+// known to be damaged.
 func (f *follower) replan(ctx context.Context) (p replica.Plan, whole bool, err error) {
 	listed, err := f.from.Files(ctx)
 	if errors.Is(err, restore.ErrNoReplica) {
@@ -30,7 +30,7 @@ func (f *follower) replan(ctx context.Context) (p replica.Plan, whole bool, err 
 	}
 	newest := listed.Newest()
 	if same && newest <= at.TXID {
-		// The newest snapshot will be there longest.
+		// The replica keeps the newest snapshot longest.
 		at.File, at.Anchor, err = f.identify(ctx, listed, *at)
 		return p, false, err
 	}
@@ -49,7 +49,7 @@ func (f *follower) replan(ctx context.Context) (p replica.Plan, whole bool, err 
 	return f.goOn(f.unharmed(listed), newest)
 }
 
-// goOn plans from the copy on, and from a snapshot only if that leads farther.
+// goOn plans from the copy, and from a snapshot only if that leads farther.
 func (f *follower) goOn(listed replica.Files, newest format.TXID) (p replica.Plan, whole bool, err error) {
 	at := f.state.At.TXID
 	onward := replica.Plan{Apply: planFrom(listed, at), Listed: listed}
@@ -65,7 +65,7 @@ func (f *follower) goOn(listed replica.Files, newest format.TXID) (p replica.Pla
 	case err == nil && p.TXID() > reached:
 		return p, true, nil
 	case len(onward.Apply) > 0:
-		return onward, false, nil // as far as it goes
+		return onward, false, nil // as far as possible
 	case len(f.bad) == 0:
 		return p, false, f.from.PlanError(err)
 	}
@@ -78,8 +78,8 @@ func (f *follower) goOn(listed replica.Files, newest format.TXID) (p replica.Pla
 	}
 }
 
-// unharmed returns the files that are not known to be damaged, and forgets those that are
-// gone.
+// unharmed returns the files that are not known to be damaged, and forgets damaged files
+// that are gone.
 func (f *follower) unharmed(listed replica.Files) replica.Files {
 	f.bad = slices.DeleteFunc(f.bad, func(d *replica.Damaged) bool { return !listed.Has(d.File) })
 	for _, d := range f.bad {
@@ -93,15 +93,15 @@ func (f *follower) isBad(info format.FileInfo) bool {
 	return slices.ContainsFunc(f.bad, func(d *replica.Damaged) bool { return d.File == info })
 }
 
-// planFrom chooses the files that lead from a TXID to the newest that follows. None of
-// them is a whole database: the copy is not to be downloaded again.
+// planFrom chooses the files that lead from a TXID to the newest TXID that follows. It
+// excludes whole databases, so as not to download the copy again.
 func planFrom(listed replica.Files, txid format.TXID) []format.FileInfo {
 	changes := slices.DeleteFunc(listed.Infos(), func(f format.FileInfo) bool { return f.MinTXID == 1 })
 	return format.PlanFrom(changes, txid, 0)
 }
 
-// sameHistory reports whether the replica has a file that it had when the copy was
-// made: if it was emptied and written anew, its TXIDs mean something else.
+// sameHistory reports whether the replica has a file that it had when the copy was made:
+// if the replica was deleted and started again, its TXIDs mean something else.
 func (f *follower) sameHistory(ctx context.Context, listed replica.Files) (same bool, err error) {
 	for _, k := range []knownFile{f.state.At.File, f.state.At.Anchor} {
 		if k.Max == 0 || !listed.Has(k.info()) {
@@ -112,7 +112,7 @@ func (f *follower) sameHistory(ctx context.Context, listed replica.Files) (same 
 			continue
 		}
 		if _, bad := errors.AsType[*replica.Damaged](e); bad {
-			err = e // the other one may tell
+			err = e // the other file may prove it
 			continue
 		}
 		return e == nil && now == k, e
@@ -121,8 +121,8 @@ func (f *follower) sameHistory(ctx context.Context, listed replica.Files) (same 
 }
 
 // identify returns the files that prove the replica's history at a position: the newest
-// file that ends at its TXID, and the newest snapshot before it. The position keeps the
-// files that it has, if the replica has no other ones or they cannot be read.
+// file that ends at its TXID, and the newest snapshot before it. The position keeps its
+// files, if the replica has no others or they cannot be read.
 func (f *follower) identify(ctx context.Context, listed replica.Files, at position) (file, anchor knownFile, err error) {
 	var snapshot format.FileInfo
 	for _, info := range listed.Infos() {
@@ -138,7 +138,7 @@ func (f *follower) identify(ctx context.Context, listed replica.Files, at positi
 	return file, anchor, err
 }
 
-// update reads a file's checksum unless it is known. A damaged file tells nothing.
+// update reads a file's checksum unless it is known. A damaged file proves nothing.
 func (f *follower) update(ctx context.Context, file knownFile, info format.FileInfo) (knownFile, error) {
 	if info.MaxTXID == 0 || info == file.info() {
 		return file, nil

@@ -11,7 +11,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A connection that is silently gone does not keep a follower from saying so.
+// A follower reports a connection that is silently gone.
 func TestPeekHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &storagetest.Memory{Before: func(ctx context.Context, _, _ string) error {
@@ -27,7 +27,7 @@ func TestPeekHangs(t *testing.T) {
 	})
 }
 
-// Now and then level 0 is listed, whatever the interval is: the next file may have
+// The follower lists level 0 regularly, whatever the interval is: the next file may have
 // come and gone.
 func TestPeekLists(t *testing.T) {
 	for interval, want := range map[time.Duration]int{time.Millisecond: 4, time.Second: 4, 10 * time.Second: 40, time.Minute: 120} {
@@ -47,7 +47,7 @@ func TestPeekLists(t *testing.T) {
 	}
 }
 
-// What a listing told of is not asked for.
+// The follower does not request a file that a listing has shown.
 func TestPeekBehind(t *testing.T) {
 	f := &follower{from: replica.New(&storagetest.Memory{}, replica.Options{}), state: &followFile{}, opts: Options{Interval: time.Second}, quiet: 1, tip: 1}
 	if list, err := f.peek(t.Context()); !list || err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// powerDir returns a directory in memory where there is one: what is lost is up to
-// the test, and syncing takes its time.
+// powerDir returns a directory in memory, if possible: the test decides what is lost, and
+// syncing takes time.
 func powerDir(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "walvfs-")
@@ -26,7 +26,7 @@ func powerDir(t *testing.T) string {
 	return dir
 }
 
-// A powerTrial is a replica, and what a copy is at each of its TXIDs.
+// A powerTrial is a replica, and the content of a copy at each of its TXIDs.
 type powerTrial struct {
 	t      *testing.T
 	store  storage.Store
@@ -35,9 +35,9 @@ type powerTrial struct {
 	count  map[powerLoss]int
 }
 
-// Whenever the power fails, the copy is at one TXID afterwards, at least at that which
-// was reported: for SQLite, which others read it with, and for the next follower,
-// which goes on with it. So it is if the power fails once more meanwhile.
+// Whenever the power fails, the copy is at one TXID afterwards, at least at the reported
+// TXID: for SQLite, through which other programs read it, and for the next follower,
+// which continues it. The same holds if the power fails once more meanwhile.
 func TestFollowPowerLoss(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -60,7 +60,7 @@ func TestFollowPowerLoss(t *testing.T) {
 
 	for k, i := range disk.images {
 		for _, loss := range []powerLoss{dropped, kept, zeroed, partly, partly} {
-			// The moments in which names are not durable are few.
+			// Few moments have names that are not durable.
 			if (loss != partly || len(i.pending) == 0) && p.rng.IntN(len(disk.images)) > 20 {
 				continue
 			}
@@ -74,7 +74,7 @@ func TestFollowPowerLoss(t *testing.T) {
 	t.Logf("%d images, losses of power: %v", len(disk.images), p.count)
 }
 
-// try has the power fail, and looks at what is left.
+// try simulates a power loss, and checks what remains.
 func (p *powerTrial) try(i *powerImage, loss powerLoss, label string, more bool) {
 	p.t.Helper()
 	p.count[loss]++
@@ -109,7 +109,7 @@ func (p *powerTrial) put(files map[string][]byte) string {
 	return filepath.Join(dir, "copy.db")
 }
 
-// requireWhole returns which TXID the copy is at.
+// requireWhole checks the copy and returns its TXID.
 func (p *powerTrial) requireWhole(path, label string) format.TXID {
 	p.t.Helper()
 	if got := ask(p.t, path, "PRAGMA integrity_check"); got != "ok" {

@@ -15,7 +15,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore"
 )
 
-// killedOld writes a database to dir that an application had open when it was killed.
+// killedOld writes to dir a database that an application had open when it was killed.
 func killedOld(t *testing.T, dir string, sql ...string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -38,7 +38,7 @@ func killedOld(t *testing.T, dir string, sql ...string) {
 	}
 }
 
-// contentOf has SQLite recover a database, check it, and tell what it holds.
+// contentOf makes SQLite recover a database, checks it, and returns its content.
 func contentOf(t *testing.T, path string) string {
 	t.Helper()
 	check := ask(t, path, "PRAGMA integrity_check")
@@ -49,8 +49,8 @@ func contentOf(t *testing.T, path string) string {
 	return check + content
 }
 
-// Whenever the power fails while a database is replaced, there is the old one or the new
-// one afterwards, and the next restore succeeds.
+// If the power fails at any time while a database is replaced, either the old database or
+// the new one exists afterwards, and the next restore succeeds.
 func TestReplacePowerLoss(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

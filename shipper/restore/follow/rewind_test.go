@@ -7,7 +7,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore"
 )
 
-// Rewound, an older state is the replica's next one, and history goes on from there.
+// After a rewind, an older state is the replica's next one, and history continues from
+// there.
 func TestRewind(t *testing.T) {
 	l := newLive(t, 4096)
 	l.commit("CREATE TABLE t(a)", "INSERT INTO t VALUES('old')", "INSERT INTO t VALUES('mistake')")

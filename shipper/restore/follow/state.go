@@ -16,16 +16,16 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/internal/disk"
 )
 
-// followSuffix makes the name of a copy's state file.
+// followSuffix is the suffix of the name of a copy's state file.
 const followSuffix = statefile.SuffixFollow
 
-// followState is a value in that file's slots.
+// followState is the value in that file's slots.
 type followState struct {
 	Replica string           `json:"replica"` // URL
-	Copy    statefile.FileID `json:"copy"`    // the file that this state is about
+	Copy    statefile.FileID `json:"copy"`    // the file that this state describes
 
-	// The copy is at At, or, if a step was interrupted or has just ended, at Next. Its
-	// page 1 and its journal tell which.
+	// The copy is at At, or, if a step was interrupted or has just ended, at Next. Its page
+	// 1 and its journal show which.
 	At   position  `json:"at"`
 	Next *position `json:"next,omitempty"`
 }
@@ -39,13 +39,13 @@ type position struct {
 	Counter  uint32      `json:"counter"` // the change counter in page 1
 	Nonce    uint32      `json:"nonce"`   // of the journal that led here
 
-	// As long as the replica has one of these files, it has the history that the copy
-	// comes from: the newest file that ended at TXID, and a snapshot before it.
+	// As long as the replica has one of these files, it has the copy's history: the newest
+	// file that ended at TXID, and a snapshot before it.
 	File   knownFile `json:"file,omitzero"`
 	Anchor knownFile `json:"anchor,omitzero"`
 }
 
-// knownFile tells a file from every other with its key.
+// knownFile distinguishes a file from every other file with its key.
 type knownFile struct {
 	Level    int             `json:"level"`
 	Min      format.TXID     `json:"min"`
@@ -62,8 +62,8 @@ func (k knownFile) info() format.FileInfo {
 	return format.FileInfo{Level: k.Level, MinTXID: k.Min, MaxTXID: k.Max, Size: k.Size}
 }
 
-// stamp makes page 1 of a database the position's: in rollback mode, whatever the
-// source is in, and with the copy's own change counter.
+// stamp changes page 1 of a database to the position's: in rollback mode, whatever mode
+// the source has, and with the copy's own change counter.
 //
 // https://sqlite.org/fileformat2.html#the_database_header
 func (p position) stamp(page []byte) error {
@@ -81,7 +81,7 @@ func (p position) stamp(page []byte) error {
 	return nil
 }
 
-// pageChecksum is what the checksum VFS keeps at a page's end.
+// pageChecksum computes the checksum that the checksum VFS stores at a page's end.
 //
 // https://sqlite.org/cksumvfs.html
 func pageChecksum(page []byte) []byte {
@@ -104,10 +104,10 @@ func (p position) is(header []byte, size int64) bool {
 
 // followFile is the open and locked state file of a copy.
 type followFile struct {
-	followState // in force; the zero value if there is none
+	followState // in force; zero if the file has none
 	file        *os.File
 	slots       *statefile.Slots
-	damaged     bool // there is a copy, but the file holds no state
+	damaged     bool // a copy exists, but the file holds no state
 }
 
 func openFollowFile(target string, hooks disk.Hooks) (*followFile, error) {
@@ -145,9 +145,9 @@ func openFollowFile(target string, hooks disk.Hooks) (*followFile, error) {
 	return nil, &restore.Error{Op: "follow to", Name: target, Err: errors.New("other processes keep following to this path")}
 }
 
-// load reads the newest state that was written for the file at the path: before a copy
-// takes the place of another one, the file holds the states of both. If neither was
-// written for that file, somebody may have moved it, and the newest state counts.
+// load reads the newest state written for the file at the path: before a copy replaces
+// another, the file holds the states of both. If neither state was written for that file,
+// it may have been moved, and load returns the newest state.
 func (s *followFile) load(target string, hooks disk.Hooks) error {
 	id, idErr := statefile.Identify(target)
 	accept := func(value []byte) bool {

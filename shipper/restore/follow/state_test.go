@@ -16,8 +16,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Without a valid state file, nothing proves what the copy is. The follower leaves both
-// as they are, and makes the copy again only if it is forced to.
+// Without a valid state file, nothing identifies the copy. The follower leaves both
+// unchanged, and makes the copy again only if forced.
 func TestFollowUnknownState(t *testing.T) {
 	l := newLive(t, 4096)
 	l.commit(schema, manyRows(3))
@@ -69,7 +69,7 @@ func TestFollowUnknownState(t *testing.T) {
 	}
 }
 
-// A state file without a copy does not matter, whatever is in it.
+// A state file without a copy does not matter, whatever its content.
 func TestFollowWithoutCopy(t *testing.T) {
 	l := newLive(t, 4096)
 	l.commit(schema)
@@ -91,8 +91,8 @@ func TestFollowWithoutCopy(t *testing.T) {
 	}
 }
 
-// When a copy of one replica takes the place of a copy of another one, any kill and any
-// failure leaves one of them, with a state file that says which one it is.
+// When a copy of one replica replaces a copy of another, any kill and any failure leaves
+// one of them, with a state file that identifies it.
 func TestFollowReplaced(t *testing.T) {
 	oldSource, newSource := newLive(t, 4096), newLive(t, 512)
 	oldSource.commit(schema, manyRows(3))
@@ -131,8 +131,8 @@ func TestFollowReplaced(t *testing.T) {
 	}
 }
 
-// There is a state file exactly if there is a copy, also if the follower fails while it
-// makes the copy, and if it was to replace a database.
+// A state file exists if and only if a copy exists, even if the follower fails while it
+// makes the copy, or while it replaces a database.
 func TestFollowFailsAtFirst(t *testing.T) {
 	l := newLive(t, 4096)
 	l.commit(schema)
@@ -162,8 +162,8 @@ func TestFollowFailsAtFirst(t *testing.T) {
 	}
 }
 
-// failAt forces a copy to a path, where one step fails, and reports whether there was
-// that step.
+// failAt forces a copy to a path, with one failing step, and reports whether that step
+// exists.
 func failAt(t *testing.T, store storage.Store, path string, step int) (failed bool) {
 	t.Helper()
 	opts, steps := forced, 0

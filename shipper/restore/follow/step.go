@@ -14,26 +14,26 @@ import (
 )
 
 const (
-	// fullEvery is after how many polls without news all levels are listed: to see
-	// that the replica is still the same, and where its snapshots are.
+	// fullEvery is the number of polls without news after which the follower lists all
+	// levels, to check that the replica is still the same, and where its snapshots are.
 	fullEvery = 300
 
-	// listWithin is after how long of asking for the next file only, level 0 is listed:
-	// retention may have removed that file before it was asked for.
+	// listWithin is how long the follower requests only the next file before it lists level
+	// 0: retention may have removed that file first.
 	listWithin = 30 * time.Second
 
-	// peekPatience is how long an answer may take: a connection that is silently gone is
-	// to be noticed, and replaced.
+	// peekPatience is how long an answer may take: the follower must notice and replace a
+	// connection that is silently gone.
 	peekPatience = 10 * time.Second
 
-	// mostNews is how many level 0 files are applied without looking for a compacted
-	// one in their place.
+	// mostNews is how many level 0 files the follower applies without looking for a
+	// compacted file instead.
 	mostNews = 200
 )
 
-// step polls, and applies what there is. It reports whether to poll again at once.
+// step polls, and applies the news. It reports whether to poll again at once.
 func (f *follower) step(ctx context.Context) (again bool, err error) {
-	if f.state.Next != nil { // a step failed when it was too late to undo it
+	if f.state.Next != nil { // a step failed too late to undo it
 		if err := f.copy.settle(); err != nil {
 			return false, err
 		}
@@ -61,8 +61,8 @@ func (f *follower) step(ctx context.Context) (again bool, err error) {
 	return f.take(ctx, p, whole)
 }
 
-// peek reports whether a listing may tell news. What comes next has a key that is
-// known, and to ask for it costs a twelfth of a listing.
+// peek reports whether a listing may contain news. The next file's key is known, and a
+// request for it costs a twelfth of a listing.
 func (f *follower) peek(ctx context.Context) (bool, error) {
 	peeks := max(1, min(30, int(listWithin/f.opts.Interval)))
 	next := f.state.At.TXID + 1
@@ -78,8 +78,8 @@ func (f *follower) peek(ctx context.Context) (bool, error) {
 	return there, err
 }
 
-// news lists level 0 from the copy's own file on. It is ok if that is still there,
-// and what follows leaves nothing out.
+// news lists level 0 from the copy's own file on. It is ok if that file still exists, and
+// the following files leave no gap.
 func (f *follower) news(ctx context.Context) (files []format.FileInfo, ok bool, err error) {
 	if any, err := f.peek(ctx); err != nil || !any {
 		return nil, true, err
@@ -103,7 +103,7 @@ func (f *follower) news(ctx context.Context) (files []format.FileInfo, ok bool, 
 	return files, ok, nil
 }
 
-// see notes a file that the copy does not have.
+// see records a file that the copy does not have.
 func (f *follower) see(txid format.TXID, written time.Time) {
 	if f.tip <= f.state.At.TXID || f.since.IsZero() {
 		f.since = written
@@ -111,7 +111,8 @@ func (f *follower) see(txid format.TXID, written time.Time) {
 	f.tip = max(f.tip, txid)
 }
 
-// take applies a plan. If a file of it is gone or damaged, another plan is to be made.
+// take applies a plan. If one of its files is gone or damaged, the caller must make
+// another plan.
 func (f *follower) take(ctx context.Context, p replica.Plan, whole bool) (again bool, err error) {
 	start := time.Now()
 	j, err := createJournal(f.path, f.opts.hooks)
@@ -150,12 +151,12 @@ func (f *follower) take(ctx context.Context, p replica.Plan, whole bool) (again 
 	}
 	f.since = time.Time{}
 	f.tip = max(f.tip, next.TXID)
-	f.full = last.Info.Level != format.LevelRaw // for what the next poll begins with
+	f.full = last.Info.Level != format.LevelRaw // after a compacted file, the next poll lists all levels
 	f.report(Status{Files: len(files), Bytes: p.Bytes(), Duration: time.Since(start)})
 	return f.tip > next.TXID, nil
 }
 
-// commit waits for readers as long as it takes, and lets others read meanwhile.
+// commit waits for readers as long as it takes, and lets other readers read meanwhile.
 func (f *follower) commit(ctx context.Context, j *journal, next position) error {
 	for wait, waiting := firstWait, false; ; wait = min(2*wait, mostWait) {
 		err := f.copy.commit(ctx, j, next, wait)
@@ -185,7 +186,7 @@ func (f *follower) fetch(ctx context.Context, p replica.Plan, whole bool, j *jou
 	return restore.ReadChanges(ctx, f.from, p, at, opts, j)
 }
 
-// String says where the copy is.
+// String describes the copy's state.
 func (r Status) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "TXID %s of %s", r.TXID, r.Time.Format(time.RFC3339Nano))

@@ -13,7 +13,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/follow"
 )
 
-// What somebody else wrote to the copy ends it, with the copy as it is.
+// If another program writes to the copy, the follower stops and leaves the copy
+// unchanged.
 func TestFollowWritten(t *testing.T) {
 	l := newLive(t, 4096)
 	l.commit(schema, manyRows(10))
@@ -60,7 +61,7 @@ func TestFollowWritten(t *testing.T) {
 	}
 }
 
-// Only one process follows to a path.
+// Only one process at a time follows to a path.
 func TestFollowTwice(t *testing.T) {
 	l := newLive(t, 4096)
 	l.commit(schema)

@@ -26,8 +26,8 @@ import (
 
 var followServers = map[string]func(testing.TB) *storagetest.Replica{"s3": storagetest.S3, "gcs": storagetest.GCS}
 
-// A copy follows what Litestream writes, compacts and removes, over connections that
-// are slow, cut and gone, and who reads it sees one commit after another.
+// A copy follows a replica that Litestream writes, compacts and removes files from, over
+// connections that are slow, cut and gone, and its readers see one commit after another.
 func TestFollowServers(t *testing.T) {
 	for name, replica := range followServers {
 		t.Run(name, func(t *testing.T) {
@@ -38,7 +38,7 @@ func TestFollowServers(t *testing.T) {
 }
 
 func testFollowServer(t *testing.T, direct *storagetest.Replica) {
-	// The other proxy is for the GCS server, which must be called by its name.
+	// The other proxy is for the GCS server, which expects its own name.
 	pass := func(w http.ResponseWriter, req *http.Request, next http.Handler) { next.ServeHTTP(w, req) }
 	proxy := direct.Proxy(t, pass).Toxiproxy(t)
 	live := newReplicated(t, direct)
@@ -73,7 +73,7 @@ func testFollowServer(t *testing.T, direct *storagetest.Replica) {
 	again("answers are not cut")
 	check(proxy.Down())
 	store.fails(t)
-	store.fails(t) // what was under way at the first has ended
+	store.fails(t) // operations in progress at the first failure have ended
 	live.untilGone(f.Latest().TXID + 1)
 	again("the store is back")
 
@@ -88,7 +88,7 @@ func testFollowServer(t *testing.T, direct *storagetest.Replica) {
 	live.requireLitestream(f.Path)
 	levels := store.levels()
 	t.Logf("at TXID %s, %d reports, files of each level opened: %v; %s", newest, len(f.Seen), levels, reader)
-	compacted := int64(0) // which of them, is Litestream's to time
+	compacted := int64(0) // Litestream's timing decides which levels
 	for _, n := range levels[1:format.LevelSnapshot] {
 		compacted += n
 	}
@@ -97,7 +97,7 @@ func testFollowServer(t *testing.T, direct *storagetest.Replica) {
 	}
 }
 
-// followOnce waits until there is something to follow.
+// followOnce follows once a replica exists.
 func followOnce(t *testing.T, store, direct storage.Store) *followtest.Following {
 	t.Helper()
 	followtest.Eventually(t, "there is a replica", func() bool { return followtest.Tip(t, direct) > 0 })
@@ -106,7 +106,7 @@ func followOnce(t *testing.T, store, direct storage.Store) *followtest.Following
 	return f
 }
 
-// levelStore counts the files of each level that are opened, and failures.
+// levelStore counts the opened files of each level, and failures.
 type levelStore struct {
 	storage.Store
 	opened [format.LevelSnapshot + 1]atomic.Int64
@@ -139,7 +139,7 @@ func (s *levelStore) note(err error) {
 	}
 }
 
-// fails waits until something failed.
+// fails waits until an operation failed.
 func (s *levelStore) fails(t *testing.T) {
 	t.Helper()
 	before := s.failed.Load()
@@ -153,7 +153,7 @@ func (s *levelStore) levels() (n []int64) {
 	return n
 }
 
-// What a quiet replica costs is a small request a poll, and now and then a listing.
+// An idle replica costs one small request per poll, and occasionally a listing.
 func TestFollowQuietRequests(t *testing.T) {
 	t.Parallel()
 	direct := storagetest.S3(t)
@@ -179,7 +179,7 @@ func TestFollowQuietRequests(t *testing.T) {
 	f.Stop()
 }
 
-// writeOne has a replica begin with one transaction, and end with it.
+// writeOne writes a replica with a single transaction.
 func writeOne(t *testing.T, replica *storagetest.Replica) {
 	t.Helper()
 	name := "replicated-" + strings.ToLower(rand.Text())

@@ -26,8 +26,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// What Litestream wrote, we restore byte for byte as Litestream does: the
-// newest TXID, older ones and points in time, from all levels.
+// Restore restores Litestream's replicas byte for byte as Litestream does: the newest
+// TXID, older TXIDs and points in time, from all levels.
 func TestLitestreamReplica(t *testing.T) {
 	for name, place := range map[string]func(testing.TB) *storagetest.Replica{
 		"file": storagetest.File,
@@ -78,9 +78,9 @@ func testLitestreamReplica(t *testing.T, place *storagetest.Replica) {
 		if !at[1].After(at[0].Add(time.Millisecond)) {
 			continue
 		}
-		// Litestream's -timestamp means strictly before. It refuses one after
-		// the newest file, whose time S3 tells in seconds, and one before the
-		// oldest, whose time is when it was uploaded.
+		// Litestream's -timestamp means strictly before. It refuses a time after the newest
+		// file, whose time S3 reports in seconds, and a time before the oldest, whose time is
+		// its upload.
 		just := at[0].Add(time.Millisecond)
 		if newest.Time.Sub(just) < 2*time.Second {
 			break
@@ -147,7 +147,7 @@ func (l *litestream) dir(name string) string {
 	return dir
 }
 
-// Levels and retention in seconds, so that the replica has all kinds of files.
+// Levels and retention take seconds, so that the replica has all kinds of files.
 const litestreamConfig = `
 levels:
   - interval: 1s
@@ -165,8 +165,8 @@ dbs:
       sync-interval: 20ms
 `
 
-// replicate runs Litestream while a database is written to, and returns how
-// many rows it has in the end.
+// replicate runs Litestream during writes to a database, and returns the final number of
+// rows.
 func (l *litestream) replicate(path string) (rows int) {
 	l.t.Helper()
 	db, err := sqlite3.Open("file:" + path + "?_pragma=busy_timeout(10000)")
@@ -207,8 +207,8 @@ func (l *litestream) replicate(path string) (rows int) {
 	return stmt.ColumnInt(0)
 }
 
-// env leads Litestream to the replica. A CA bundle that this machine needs
-// elsewhere stops it from opening S3 at all.
+// env points Litestream to the replica. A CA bundle that this machine needs elsewhere
+// stops Litestream from opening S3 at all.
 func (l *litestream) env() []string {
 	return slices.Concat(os.Environ(), l.replica.Env, []string{"AWS_CA_BUNDLE="})
 }
@@ -260,7 +260,7 @@ func (l *litestream) compare(store storage.Store, name string, opts restore.Opti
 	return r
 }
 
-// checkRows opens a restored database.
+// checkRows checks the rows of a restored database.
 func checkRows(t *testing.T, path string, want int) {
 	t.Helper()
 	db, err := sqlite3.Open("file:" + path)

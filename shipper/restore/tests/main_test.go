@@ -1,6 +1,6 @@
-// Package tests has the tests of package restore that need the drivers of cloud stores,
-// or compare it with Litestream on them. They are apart from it because "go mod tidy"
-// asks of a program for all that the tests of the packages need that it imports.
+// Package tests holds the tests of package restore that need the drivers of cloud stores,
+// or compare it with Litestream on them. They are separate because "go mod tidy"
+// requires, for a program, everything that the tests of its imported packages need.
 package tests
 
 import (

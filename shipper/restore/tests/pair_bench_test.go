@@ -24,9 +24,9 @@ var (
 	pairReplica = flag.String("restore.replica", "", "an S3 replica's `URL` to restore in BenchmarkPaired instead of a new one; its server and credentials come from AWS's environment variables")
 )
 
-// BenchmarkPaired restores what stock Litestream wrote, with it and with us in
-// turns, and compares the results. The ratio counts, not the times: whatever
-// else the machine does, both have it.
+// BenchmarkPaired restores a replica from stock Litestream, with Litestream and with
+// walvfs in turns, and compares the results. The ratio counts, not the times: the load of
+// the machine affects both.
 func BenchmarkPaired(b *testing.B) {
 	replica := &storagetest.Replica{URL: *pairReplica, Endpoint: os.Getenv("AWS_ENDPOINT_URL_S3")}
 	replica.Env = []string{"AWS_ENDPOINT_URL_S3=" + replica.Endpoint, "LITESTREAM_S3_ENDPOINT=" + replica.Endpoint}
@@ -96,8 +96,8 @@ func comparePair(b *testing.B, ours, theirs string) {
 	}
 }
 
-// replicatePair has Litestream write a replica of a snapshot and then of files,
-// one for each of some small commits.
+// replicatePair makes Litestream write a replica of a snapshot and then of files, one for
+// each of several small commits.
 func replicatePair(b *testing.B, replica *storagetest.Replica, size, files int) {
 	dir := b.TempDir()
 	path := filepath.Join(dir, "app.db")
@@ -135,7 +135,7 @@ func replicatePair(b *testing.B, replica *storagetest.Replica, size, files int) 
 	}
 }
 
-// Nothing is compacted or removed while the benchmark runs.
+// Litestream compacts and removes nothing during the benchmark.
 const pairConfig = `
 levels:
   - interval: 24h
@@ -150,8 +150,8 @@ dbs:
       sync-interval: 5ms
 `
 
-// waitForFiles waits until Litestream has made n files. When it ends, it uploads
-// the last ones.
+// waitForFiles waits until Litestream has made n files. When it ends, it uploads the last
+// files.
 func waitForFiles(b *testing.B, ctx context.Context, path string, n int, log *bytes.Buffer) {
 	local := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"-litestream", "ltx", "0")
 	for {
@@ -166,8 +166,7 @@ func waitForFiles(b *testing.B, ctx context.Context, path string, n int, log *by
 	}
 }
 
-// pairDatabase makes a database of about so many MiB, of which a half can be
-// compressed.
+// pairDatabase makes a database of about that many MiB, half of them compressible.
 func pairDatabase(b *testing.B, path string, size int) *sqlite3.Conn {
 	db, err := sqlite3.Open("file:" + path + "?_pragma=busy_timeout(10000)")
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// Levels and retention in seconds, so that files are compacted and go away.
+// Levels and retention take seconds, so that files are compacted and removed.
 const replicatedConfig = `
 levels:
   - interval: 500ms
@@ -38,8 +38,7 @@ dbs:
       sync-interval: 20ms
 `
 
-// replicated is a database that is written to, and that Litestream replicates, until
-// it is stopped.
+// replicated is a database with continuous writes that Litestream replicates, until stop.
 type replicated struct {
 	t       *testing.T
 	replica *storagetest.Replica
@@ -110,7 +109,7 @@ func (l *replicated) untilGone(txid format.TXID) {
 	}
 }
 
-// stop ends writing, and lets Litestream upload what it has not.
+// stop ends writing, and lets Litestream upload the rest.
 func (l *replicated) stop() {
 	l.t.Helper()
 	l.done.Store(true)
@@ -123,7 +122,7 @@ func (l *replicated) stop() {
 	}
 }
 
-// requireLitestream compares a copy with what Litestream restores.
+// requireLitestream compares a copy with Litestream's restore.
 func (l *replicated) requireLitestream(path string) {
 	l.t.Helper()
 	theirs := filepath.Join(l.t.TempDir(), "theirs.db")

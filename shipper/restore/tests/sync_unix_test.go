@@ -4,5 +4,5 @@ package tests
 
 import "golang.org/x/sys/unix"
 
-// quiet waits until the disk has written what came before a measurement.
+// quiet waits until the disk has finished earlier writes before a measurement.
 func quiet() { unix.Sync() }

@@ -6,15 +6,15 @@ import (
 	"path/filepath"
 )
 
-// access is who may use what a store creates: its owner alone, unless the replica's
-// directory is shared with its group on purpose.
+// access is who may use the files that a store creates: only their owner, unless the
+// replica's directory is shared with its group on purpose.
 type access struct {
 	group    fs.FileMode // the group's permissions on directories, and setgid
-	uid, gid int         // -1: as it is created
+	uid, gid int         // -1: as created
 }
 
-// access looks at the replica's directory, or if that does not exist, at the one that
-// it will be created in, whose owner it gets if root runs the program.
+// access reads the access from the replica's directory, or from the directory that it
+// will be created in, whose owner the replica gets if root runs the program.
 func (s *Store) access() access {
 	info, err := os.Stat(s.root)
 	if err == nil {
@@ -32,8 +32,8 @@ func (s *Store) access() access {
 	return a
 }
 
-// accessLike returns the access that a directory stands for. Group permissions that
-// everybody has, as those of a directory of mode 0755, are nobody's intention.
+// accessLike returns the access that a directory implies. It ignores group permissions
+// that others have, too, as in a directory of mode 0755: they are not deliberate.
 func accessLike(info fs.FileInfo) access {
 	a := access{uid: -1, gid: -1}
 	mode := info.Mode()
@@ -54,9 +54,9 @@ func (a access) dirMode() fs.FileMode { return 0o700 | a.group }
 
 func (a access) fileMode() fs.FileMode { return 0o600 | a.group&0o060 }
 
-// give sets the owner and mode of what was just created for its owner alone. The group
-// gets its permissions only if it is the right one. What a file system does not have
-// cannot be set.
+// give sets the owner and mode of a new file that so far only its owner can use. The
+// group gets its permissions only if it is the right group. give ignores attributes that
+// the file system does not support.
 func (a access) give(f *os.File, mode fs.FileMode) {
 	if a.uid >= 0 || a.gid >= 0 {
 		f.Chown(a.uid, a.gid)

@@ -13,7 +13,7 @@ import (
 )
 
 // Only the owner may read a replica, and the group if the replica's directory is shared
-// with it on purpose. What root creates belongs to the directory's owner.
+// with it on purpose. Files that root creates belong to the directory's owner.
 func TestAccess(t *testing.T) {
 	const setgid = fs.ModeSetgid
 	for _, test := range []struct {

@@ -17,13 +17,13 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// tempName is the directory of files being written. One directory instead of a
-// file beside each object: what a crash left behind is found without reading
-// the levels, and nothing there can be taken for a level's file.
+// tempName is the directory of files being written. It is one directory, instead of a
+// file next to each object, so that files left by a crash are found without reading the
+// levels, and cannot be mistaken for a level's files.
 const tempName = ".walvfs-tmp"
 
-// staleAfter is when a temporary file is taken for a crash's. Should a writer
-// need longer, its link fails and it tries again.
+// staleAfter is the age at which a temporary file counts as left by a crash. If a writer
+// needs longer, its link fails and it tries again.
 const staleAfter = 24 * time.Hour
 
 // Create writes an object if none has that key.
@@ -42,7 +42,7 @@ func (s *Store) create(ctx context.Context, key string, body storage.Body, attrs
 	if err := errors.Join(ctx.Err(), s.checkRoot()); err != nil {
 		return err
 	}
-	// Saves writing a large body for nothing; publish decides.
+	// Avoid writing a large body in vain; publish decides.
 	if _, err := os.Lstat(path); err == nil {
 		return storage.ErrExists
 	}
@@ -75,8 +75,8 @@ func (s *Store) publish(temp, path string) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, fs.ErrExist):
-		// NFS may repeat a request whose answer was lost and then report the
-		// name that it made itself.
+		// NFS may repeat a request whose answer was lost, and then report that the name exists,
+		// although the request itself created it.
 		if sameFile(temp, path) {
 			return nil
 		}
@@ -89,7 +89,8 @@ func (s *Store) publish(temp, path string) error {
 	return fmt.Errorf("%w: %w", storage.ErrNoCondition, err)
 }
 
-// replaceAbsent looks for the name and then renames: another writer may come between.
+// replaceAbsent checks that the name is free and then renames: another writer may create
+// it in between.
 func replaceAbsent(temp, path string) error {
 	if _, err := os.Lstat(path); err == nil {
 		return storage.ErrExists
@@ -148,8 +149,8 @@ func (r ctxReader) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
-// createTemp makes a temporary file. Its name tells when it was made, because
-// its mtime will be the object's.
+// createTemp creates a temporary file. Its name holds its creation time, because its
+// mtime will be the object's.
 func (s *Store) createTemp() (*os.File, error) {
 	s.sweep.Do(func() { s.removeStale(time.Now()) })
 	dir, access := s.tempDir(), s.access()
@@ -181,8 +182,8 @@ func (s *Store) removeStale(now time.Time) {
 	}
 }
 
-// mkdirAll makes a directory and its parents, and syncs each parent that got a
-// new entry, without which a power loss could take the directory away again.
+// mkdirAll creates a directory and its parents, and syncs each parent that got a new
+// entry: without that, a power loss could remove the directory again.
 func mkdirAll(dir string, access access) error {
 	if fi, err := os.Stat(dir); err == nil && fi.IsDir() {
 		return nil
@@ -208,7 +209,7 @@ func mkdirAll(dir string, access access) error {
 
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
-		return nil // directories cannot be synced there
+		return nil // Windows cannot sync directories
 	}
 	f, err := os.Open(dir)
 	if err != nil {
@@ -218,5 +219,5 @@ func syncDir(dir string) error {
 	if err := f.Sync(); !unsupported(err) {
 		return err
 	}
-	return nil // some network file systems have no such thing
+	return nil // some network file systems do not support it
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // unsupported reports whether a system call failed because the file system does not
-// have it: hard links, a rename that spares a taken name, or the sync of a directory.
+// support it: hard links, a rename that preserves an existing name, or the sync of a
+// directory.
 func unsupported(err error) bool {
 	for _, e := range []error{syscall.EPERM, syscall.ENOTSUP, syscall.EOPNOTSUPP, syscall.ENOSYS, syscall.EINVAL, syscall.EMLINK, errors.ErrUnsupported} {
 		if errors.Is(err, e) {
@@ -21,7 +22,7 @@ func unsupported(err error) bool {
 	return false
 }
 
-// goneError: the directory was there, and is not any more.
+// goneError: the directory existed before, but no longer does.
 type goneError struct{}
 
 func (goneError) Error() string { return "the replica's directory is gone" }
@@ -30,7 +31,7 @@ func (goneError) Is(target error) bool { return target == storage.ErrNoBucket }
 
 // checkRoot fails if the directory is gone. See the package comment.
 func (s *Store) checkRoot() error {
-	seen := s.seen.Load() // before it is looked for: another writer may create it meanwhile
+	seen := s.seen.Load() // before the check: another writer may create it meanwhile
 	_, err := os.Stat(s.root)
 	switch {
 	case err == nil:
@@ -38,11 +39,11 @@ func (s *Store) checkRoot() error {
 	case errors.Is(err, fs.ErrNotExist) && seen:
 		return goneError{}
 	}
-	return nil // what else is wrong, the operation finds
+	return nil // the operation finds other errors
 }
 
-// absent reports whether an error means that there is no such object. A file
-// where the key wants a directory is as good as nothing, unless it is the root.
+// absent reports whether an error means that the object does not exist. A file in place
+// of a directory in the key's path counts, unless it is the root.
 func (s *Store) absent(err error) bool {
 	if errors.Is(err, syscall.ENOTDIR) {
 		fi, statErr := os.Stat(s.root)

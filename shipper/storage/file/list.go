@@ -13,8 +13,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// List yields objects in the order of their keys. It reads one directory at a
-// time, and only those that can hold a key that is asked for.
+// List yields objects in the order of their keys. It reads one directory at a time, and
+// only directories that can hold a requested key.
 func (s *Store) List(ctx context.Context, prefix, startAfter string) iter.Seq2[storage.Object, error] {
 	return func(yield func(storage.Object, error) bool) {
 		if err := s.checkRoot(); err != nil {
@@ -41,8 +41,8 @@ type walk struct {
 	yield      func(storage.Object, error) bool
 }
 
-// dir yields the objects below a directory, which ends in a slash or is empty
-// for the root. It reports whether the caller wants more.
+// dir yields the objects below a directory, which ends in a slash or is empty for the
+// root. It reports whether the caller wants more objects.
 func (w *walk) dir(dir string) (more bool, err error) {
 	entries, err := os.ReadDir(filepath.Join(w.root, filepath.FromSlash(dir)))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -98,7 +98,7 @@ func (w *walk) entry(key string, e fs.DirEntry) (more bool, err error) {
 	return w.yield(storage.Object{Key: key, Size: fi.Size(), ModTime: fi.ModTime().UTC()}, nil), nil
 }
 
-// mayHold reports whether a key below the directory can be asked for.
+// mayHold reports whether the request may include a key below the directory.
 func (w *walk) mayHold(dir string) bool {
 	inPrefix := strings.HasPrefix(dir, w.prefix) || strings.HasPrefix(w.prefix, dir)
 	behind := dir < w.startAfter && !strings.HasPrefix(w.startAfter, dir)

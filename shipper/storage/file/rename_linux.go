@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// renameNew renames a file unless the name is taken.
+// renameNew renames a file unless the new name exists.
 // https://man7.org/linux/man-pages/man2/rename.2.html
 func renameNew(oldname, newname string) error {
 	err := unix.Renameat2(unix.AT_FDCWD, oldname, unix.AT_FDCWD, newname, unix.RENAME_NOREPLACE)

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// renameNew would rename a file unless the name is taken.
+// renameNew would rename a file unless the new name exists.
 func renameNew(oldname, newname string) error {
 	return &os.LinkError{Op: "rename", Old: oldname, New: newname, Err: errors.ErrUnsupported}
 }

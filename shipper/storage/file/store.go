@@ -8,25 +8,26 @@
 //	<directory>/ltx/0/0000000000000001-0000000000000001.ltx
 //	<directory>/.walvfs-tmp/...       files being written; never listed
 //
-// An object appears whole or not at all, and for good: it is written beside its
-// place, synced, given its name by link(2), which fails if the name is taken,
-// and its directory is synced. Without hard links, as on exFAT, it is renamed by a
-// system call that fails if the name is taken. Some FUSE and network file systems have
-// neither: there, only [storage.Options.Unconditional], fencing=off, looks whether the
-// name is free and then renames, so that of two writers at the same moment the second
-// replaces the object of the first, and neither is told.
+// An object appears complete or not at all, and durably: the store writes a temporary
+// file, syncs it, gives it its name by link(2), which fails if the name exists, and syncs
+// its directory. Without hard links, as on exFAT, the store renames the file by a system
+// call that fails if the name exists. Some FUSE and network file systems have neither:
+// they need [storage.Options.Unconditional], fencing=off, which checks that the name is
+// free and then renames. If two writers do so at the same moment, the second replaces the
+// object of the first, and neither notices.
 //
-// The first object creates the directory. If it was there and is gone, as when its disk
-// was unmounted, operations fail with [storage.ErrNoBucket] until it is back: the
-// replica is not taken for empty, nor begun again below the mount point. That needs a
-// directory on the disk: a mount point, as in file:///mnt/backup, is there with and
-// without its disk, while /mnt/backup/app is not. A process that starts without the disk
-// cannot know; let the system mount it first, by RequiresMountsFor= in systemd.
+// The first object creates the directory. If the directory disappears later, for example
+// because its disk was unmounted, operations fail with [storage.ErrNoBucket] until it is
+// back: the store does not treat the replica as empty, nor start a new one below the
+// mount point. That needs a directory on the disk: a mount point, as in
+// file:///mnt/backup, exists with and without its disk, while /mnt/backup/app does not. A
+// process that starts without the disk cannot detect that; make the system mount the disk
+// first, by RequiresMountsFor= in systemd.
 //
 // Objects have mode 0600 and directories 0700. If the replica's directory is shared with
 // its group on purpose (it is setgid, or the group may do more than others), the group
-// may do with all that is in it what it may do with the directory. What root creates
-// belongs to the directory's owner.
+// gets the same permissions on everything in it as on the directory. Files that root
+// creates belong to the directory's owner.
 //
 // A key cannot be both an object and a directory of others.
 package file
@@ -55,14 +56,14 @@ type Store struct {
 	root string // absolute, in the operating system's spelling
 	url  string
 
-	// link and rename give a file another name unless that is taken. They are
-	// os.Link and renameNew, but for tests.
+	// link and rename give a file another name unless that name exists. They are os.Link and
+	// renameNew, except in tests.
 	link, rename func(oldname, newname string) error
 
 	unconditional bool
 
-	seen  atomic.Bool // the directory was there
-	sweep sync.Once   // of what crashes left behind, before the first write
+	seen  atomic.Bool // the directory has existed
+	sweep sync.Once   // removes files left by crashes, before the first write
 }
 
 var (
@@ -128,7 +129,7 @@ func (s *Store) open(ctx context.Context, key string, offset, length int64) (io.
 	}
 	fi, err := f.Stat()
 	if err == nil && !fi.Mode().IsRegular() {
-		err = storage.ErrNotExist // a directory is no object
+		err = storage.ErrNotExist // a directory is not an object
 	}
 	if err != nil {
 		f.Close()
@@ -167,13 +168,13 @@ func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	return nil
 }
 
-// Layout is Litestream's for files.
+// Layout returns Litestream's layout for files.
 func (s *Store) Layout() format.Layout { return format.LayoutDecimal }
 
 // String returns the replica's URL.
 func (s *Store) String() string { return s.url }
 
-// Place is the directory's path without symbolic links, as far as it exists.
+// Place returns the directory's path without symbolic links, as far as it exists.
 func (s *Store) Place() string {
 	dir, rest := s.existing()
 	if real, err := filepath.EvalSymlinks(dir); err == nil {
@@ -182,13 +183,13 @@ func (s *Store) Place() string {
 	return "file:" + s.root
 }
 
-// Bucket is the file system.
+// Bucket returns the file system.
 func (s *Store) Bucket() string {
 	dir, _ := s.existing()
 	return "file:" + fileSystem(dir)
 }
 
-// existing splits the directory's path into what exists and what does not.
+// existing splits the directory's path into the existing part and the rest.
 func (s *Store) existing() (dir, rest string) {
 	for dir = s.root; ; dir, rest = filepath.Dir(dir), filepath.Join(filepath.Base(dir), rest) {
 		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
@@ -197,7 +198,7 @@ func (s *Store) existing() (dir, rest string) {
 	}
 }
 
-// Close removes the directory of temporary files if nothing is left in it.
+// Close removes the directory of temporary files if it is empty.
 func (s *Store) Close() error {
 	os.Remove(s.tempDir())
 	return nil
@@ -205,8 +206,8 @@ func (s *Store) Close() error {
 
 func (s *Store) tempDir() string { return filepath.Join(s.root, tempName) }
 
-// path returns where a key's object is. Only keys that stay below the root,
-// have one spelling and are not our own temporary files are keys.
+// path returns the path of a key's object. A valid key stays below the root, has one
+// spelling and is not a temporary file of the store.
 func (s *Store) path(key string) (string, error) {
 	local := filepath.FromSlash(key)
 	switch {

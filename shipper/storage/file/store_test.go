@@ -90,7 +90,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestTemporaryFiles: what a crash leaves is no object, and goes away in time.
+// TestTemporaryFiles: files that a crash leaves are not objects, and are removed in time.
 func TestTemporaryFiles(t *testing.T) {
 	s := openTest(t)
 	if err := mkdirAll(s.tempDir(), s.access()); err != nil {
@@ -136,7 +136,7 @@ func TestNothingLeft(t *testing.T) {
 	}
 }
 
-// without has the file system lack system calls.
+// without makes the file system lack system calls.
 func (s *Store) without(errno error) *Store {
 	s.link = func(o, n string) error { return &os.LinkError{Op: "link", Old: o, New: n, Err: errno} }
 	s.rename = func(o, n string) error { return &os.LinkError{Op: "rename", Old: o, New: n, Err: errno} }
@@ -159,7 +159,7 @@ func TestNoHardLinks(t *testing.T) {
 	}
 }
 
-// TestUnconditional: without put-if-absent, one writer's objects are created as ever.
+// TestUnconditional: without put-if-absent, a single writer still creates its objects.
 func TestUnconditional(t *testing.T) {
 	for _, errno := range []error{syscall.EPERM, syscall.ENOTSUP, syscall.ENOSYS, syscall.EINVAL} {
 		r := storagetest.File(t)
@@ -179,7 +179,7 @@ func TestUnconditional(t *testing.T) {
 			t.Errorf("left: %v", entries)
 		}
 	}
-	// A name that was taken since the first look is left alone.
+	// A name created since the first check is not replaced.
 	s := openTest(t).without(syscall.EPERM)
 	s.unconditional = true
 	if err := create(s, "a"); err != nil {
@@ -188,7 +188,7 @@ func TestUnconditional(t *testing.T) {
 	if err := s.publish(filepath.Join(s.root, "temp"), filepath.Join(s.root, "a")); !errors.Is(err, storage.ErrExists) {
 		t.Errorf("got %v", err)
 	}
-	// Another failure is not taken for a file system without links.
+	// Another failure does not mean a file system without links.
 	s = openTest(t).without(syscall.EIO)
 	s.unconditional = true
 	if err := create(s, "a"); !errors.Is(err, syscall.EIO) {
@@ -196,11 +196,11 @@ func TestUnconditional(t *testing.T) {
 	}
 }
 
-// TestGone: a directory that was there and is gone is not an empty replica, and does
-// not come back by itself.
+// TestGone: a directory that existed and is gone is not an empty replica, and is not
+// created again.
 func TestGone(t *testing.T) {
 	s := openTest(t)
-	if got := keys(t, s); got != "" { // it is not there yet
+	if got := keys(t, s); got != "" { // it does not exist yet
 		t.Fatal(got)
 	}
 	if err := create(s, "a/b"); err != nil {
@@ -241,7 +241,7 @@ func TestBegun(t *testing.T) {
 	}
 }
 
-// TestBucket: what is known of a file system holds for all replicas on it.
+// TestBucket: all replicas on a file system share its bucket.
 func TestBucket(t *testing.T) {
 	dir := t.TempDir()
 	a, b := &Store{root: filepath.Join(dir, "a")}, &Store{root: filepath.Join(dir, "b", "c")}
@@ -250,7 +250,7 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-// TestOptions: settings of object stores mean nothing here.
+// TestOptions: the driver refuses settings of object stores.
 func TestOptions(t *testing.T) {
 	u := &url.URL{Scheme: "file", Path: "/x"}
 	if _, err := Open(u, storage.Options{StorageClass: "STANDARD_IA"}); err == nil {
@@ -262,7 +262,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestLinkAnswerLost: over NFS a link that was made may be reported as taken.
+// TestLinkAnswerLost: NFS may report that a name exists although the link succeeded.
 func TestLinkAnswerLost(t *testing.T) {
 	s := openTest(t)
 	s.link = func(o, n string) error {
@@ -293,7 +293,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestRootIsFile: a root that is no directory is an error, not an empty replica.
+// TestRootIsFile: a root that is not a directory is an error, not an empty replica.
 func TestRootIsFile(t *testing.T) {
 	s := openTest(t)
 	if err := os.WriteFile(s.root, nil, 0o644); err != nil {

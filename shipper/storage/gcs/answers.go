@@ -11,8 +11,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
-// strict checks that answers are the service's. The client takes any JSON for a listing
-// without objects, and any bytes for an object's.
+// strict checks that answers come from the service. The client accepts any JSON as a
+// listing without objects, and any bytes as an object's.
 type strict struct{ http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].
@@ -38,19 +38,19 @@ func (s strict) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// isListing reports whether a request is of the JSON API's method objects.list.
+// isListing reports whether a request uses the JSON API's method objects.list.
 func isListing(req *http.Request) bool {
 	return req.Method == http.MethodGet && isJSON(req) && strings.HasSuffix(req.URL.Path, "/o")
 }
 
-// isRead reports whether a request is of the XML API, which the client reads with.
+// isRead reports whether a request uses the XML API, with which the client reads.
 func isRead(req *http.Request) bool {
 	return (req.Method == http.MethodGet || req.Method == http.MethodHead) && !isJSON(req)
 }
 
 func isJSON(req *http.Request) bool { return req.URL.Query().Get("alt") == "json" }
 
-// withKind asks for the kind of the answer beside the fields that the client wants.
+// withKind adds the kind of the answer to the fields that the client requests.
 func withKind(req *http.Request) *http.Request {
 	q := req.URL.Query()
 	if !q.Has("fields") {

@@ -17,7 +17,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// openFake opens a replica at a server that answers as no real one does.
+// openFake opens a replica at a server with unrealistic answers.
 func openFake(t *testing.T, handle http.HandlerFunc) *Store {
 	t.Helper()
 	server := httptest.NewServer(handle)
@@ -37,8 +37,8 @@ func list(t *testing.T, s *Store) (keys []string, err error) {
 	return keys, nil
 }
 
-// TestForeignAnswer: what is not the service's answer is an error, and never an empty
-// replica, an object that is missing, or one that was stored.
+// TestForeignAnswer: an answer that is not the service's is an error, and never an empty
+// replica, a missing object, or a successful create.
 func TestForeignAnswer(t *testing.T) {
 	for name, body := range map[string]string{
 		"Empty": "", "HTML": "<!DOCTYPE html><html><body>Sign in</body></html>", "Text": "OK", "JSON": "{}",
@@ -72,7 +72,8 @@ func TestForeignAnswer(t *testing.T) {
 	}
 }
 
-// TestBrokenListing: a listing that repeats a token, or is another's, is an error.
+// TestBrokenListing: a listing that repeats a token, or belongs to another prefix, is an
+// error.
 func TestBrokenListing(t *testing.T) {
 	item := func(name string) string { return fmt.Sprintf(`{"name": %q, "size": "1"}`, name) }
 	page := func(token string, items ...string) string {
@@ -80,7 +81,7 @@ func TestBrokenListing(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name  string
-		pages []string // the last one is repeated
+		pages []string // the last page is repeated
 		keys  int
 		want  string // of the error
 	}{
@@ -109,7 +110,7 @@ func TestBrokenListing(t *testing.T) {
 	}
 }
 
-// TestRefusedOnce: what the service rejects is asked once, and marked as such.
+// TestRefusedOnce: the client sends a rejected request once, and marks its error.
 func TestRefusedOnce(t *testing.T) {
 	for code, want := range map[int]error{400: storage.ErrRefused, 401: storage.ErrPermission, 403: storage.ErrPermission, 405: storage.ErrRefused} {
 		var n atomic.Int32
@@ -136,7 +137,7 @@ func TestRefusedOnce(t *testing.T) {
 	}
 }
 
-// TestSettings: each request has what it needs.
+// TestSettings: each request has the settings that it needs.
 func TestSettings(t *testing.T) {
 	const key = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="
 	t.Setenv(storage.EnvCustomerKey, key)
@@ -189,7 +190,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestSettingsErrors: what is nonsense is said when the store is opened.
+// TestSettingsErrors: opening the store reports invalid settings.
 func TestSettingsErrors(t *testing.T) {
 	for query, want := range map[string]string{
 		"sse=aws:kms":                           "Google encrypts every object",

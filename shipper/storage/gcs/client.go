@@ -16,17 +16,17 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
-// service is all that decides a client, beside the environment when it is built.
+// service is the complete configuration of a client, besides the environment when it is
+// built.
 type service struct {
 	endpoint string // "": Google's, or STORAGE_EMULATOR_HOST
 }
 
-// client is what the stores of a service share, with its connections and its
-// credentials.
+// client is shared by the stores of a service, with its connections and its credentials.
 type client struct {
 	sdk         *gcs.Client
 	transport   *driver.Transport
-	credentials *authorized // nil: requests have none
+	credentials *authorized // nil: requests carry none
 }
 
 type lease = driver.Lease[service, *client]
@@ -34,7 +34,7 @@ type lease = driver.Lease[service, *client]
 var clients = driver.NewPool(newClient, (*client).close)
 
 func newClient(svc service) (*client, error) {
-	// No token is sent in the clear.
+	// Never send a token unencrypted.
 	inClear := os.Getenv("STORAGE_EMULATOR_HOST") != "" || strings.HasPrefix(svc.endpoint, "http://")
 	return connect(svc, !inClear)
 }
@@ -57,8 +57,8 @@ func connect(svc service, authorize bool) (*client, error) {
 	}
 	opts := []option.ClientOption{
 		option.WithHTTPClient(&http.Client{Transport: strict{rt}}),
-		// The SDK searches for credentials even if it has a client of ours, and asks
-		// Google's metadata server, which takes seconds where there is none.
+		// The SDK searches for credentials even if it gets our client, and queries Google's
+		// metadata server, which takes seconds where that does not exist.
 		option.WithoutAuthentication(),
 	}
 	if svc.endpoint != "" {
@@ -74,8 +74,8 @@ func (c *client) close() {
 	c.transport.Close()
 }
 
-// handle returns the bucket. The client is built when it is needed first, for the
-// search for credentials may ask the network, and may succeed later.
+// handle returns the bucket. It builds the client at the first use, because the search
+// for credentials may use the network, and may succeed later.
 func (s *Store) handle(ctx context.Context) (*gcs.BucketHandle, error) {
 	c, err := s.lease.Client(ctx)
 	if err != nil {
@@ -83,7 +83,7 @@ func (s *Store) handle(ctx context.Context) (*gcs.BucketHandle, error) {
 	}
 	s.client.Store(c)
 	bucket := c.sdk.Bucket(s.bucket).Retryer(
-		gcs.WithPolicy(gcs.RetryIdempotent), // a create with a condition is one
+		gcs.WithPolicy(gcs.RetryIdempotent), // a create with a condition is idempotent
 		gcs.WithMaxAttempts(attempts),
 		gcs.WithErrorFunc(worthRetrying),
 		gcs.WithBackoff(gax.Backoff{Initial: 250 * time.Millisecond, Max: 4 * time.Second, Multiplier: 2}),
@@ -107,12 +107,12 @@ func (s *Store) object(ctx context.Context, key string) (*gcs.ObjectHandle, erro
 	return o, nil
 }
 
-// attempts at a request. The caller has more patience than the SDK, but wants
-// to know meanwhile.
+// attempts is the number of attempts at a request. The caller is more patient than the
+// SDK, but needs to see errors meanwhile.
 const attempts = 4
 
-// worthRetrying: the client repeats all 5xx, but 501 stays what it is, and so do
-// credentials and what is not the service's.
+// worthRetrying: the client retries all 5xx, but 501 does not change, and neither do
+// errors of credentials and answers that are not the service's.
 func worthRetrying(err error) bool {
 	var creds credentialsError
 	if errors.As(err, &creds) || errors.Is(err, driver.ErrForeign) {

@@ -12,8 +12,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// TestShared: stores have a client in common if, and only if, nothing that decides
-// it differs.
+// TestShared: stores share a client if, and only if, their configuration is the same.
 func TestShared(t *testing.T) {
 	const endpoint = "http://127.0.0.1:1"
 	open := func(url string, opts storage.Options) *client {
@@ -41,7 +40,7 @@ func TestShared(t *testing.T) {
 	}
 }
 
-// TestCredentialsLater: a search for credentials that failed is tried again.
+// TestCredentialsLater: a failed search for credentials is retried.
 func TestCredentialsLater(t *testing.T) {
 	unsetenv(t, "STORAGE_EMULATOR_HOST")
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", t.TempDir()+"/none")
@@ -56,8 +55,8 @@ func TestCredentialsLater(t *testing.T) {
 	}
 }
 
-// TestOneSearch: credentials are searched for by this package alone, and only if requests
-// have some. The SDK would ask Google's metadata server, too.
+// TestOneSearch: only this package searches for credentials, and only if requests carry
+// some. The SDK would query Google's metadata server, too.
 func TestOneSearch(t *testing.T) {
 	unsetenv(t, "STORAGE_EMULATOR_HOST")
 	file := filepath.Join(t.TempDir(), "credentials.json")
@@ -81,7 +80,7 @@ func TestOneSearch(t *testing.T) {
 	}
 }
 
-// TestClosed: a store that is closed opens no client that nobody would close.
+// TestClosed: a closed store opens no client that nothing would close.
 func TestClosed(t *testing.T) {
 	s := storagetest.GCS(t).Open(t)
 	s.Close()

@@ -12,7 +12,7 @@ import (
 )
 
 // authorized adds credentials to requests. It searches for them again when the service
-// refuses them, for they may have been replaced in their file.
+// refuses them, because their file may have changed.
 type authorized struct {
 	driver.Fresh[http.RoundTripper]
 }
@@ -38,7 +38,7 @@ func (a *authorized) RoundTrip(req *http.Request) (*http.Response, error) {
 	return rt.RoundTrip(req)
 }
 
-// refused has the next request search for credentials again.
+// refused makes the next request search for credentials again.
 func (s *Store) refused() {
 	if c := s.client.Load(); c != nil && c.credentials != nil {
 		c.credentials.Refused()

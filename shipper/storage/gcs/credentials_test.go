@@ -20,8 +20,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// TestRotation: credentials that were replaced in their file are used by the first
-// request after one that was refused.
+// TestRotation: after credentials were replaced in their file and a request was refused,
+// the next request uses the new ones.
 func TestRotation(t *testing.T) {
 	unsetenv(t, "STORAGE_EMULATOR_HOST")
 	file := filepath.Join(t.TempDir(), "credentials.json")
@@ -59,7 +59,7 @@ func TestRotation(t *testing.T) {
 	s := openTest(t, r)
 	s.lease.End()
 	pool := driver.NewPool(func(svc service) (*client, error) { return connect(svc, true) }, (*client).close)
-	s.lease = pool.Lease(service{s.endpoint}) // that sends tokens to a server in the clear
+	s.lease = pool.Lease(service{s.endpoint}) // from a pool that sends tokens unencrypted
 	create := func(name string) error {
 		return s.Create(t.Context(), name, strings.NewReader("x"), storage.Attrs{})
 	}
@@ -67,7 +67,7 @@ func TestRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	rotate("new")
-	if err := create("b"); err != nil { // the old ones are good until they are refused
+	if err := create("b"); err != nil { // the old credentials are used until they are refused
 		t.Fatal(err)
 	}
 	valid.Store("new")

@@ -26,8 +26,8 @@ func status(err error) int {
 	return 0
 }
 
-// isNoBucket tells a missing bucket from a missing object: both are 404, and
-// only the text differs.
+// isNoBucket distinguishes a missing bucket from a missing object: both are 404, and only
+// the text differs.
 func isNoBucket(err error) bool {
 	if errors.Is(err, gcs.ErrBucketNotExist) {
 		return true
@@ -40,12 +40,12 @@ func isNoBucket(err error) bool {
 	return strings.Contains(text, "NoSuchBucket") || strings.Contains(text, "bucket does not exist")
 }
 
-// fail says what an error means for the caller and what may help.
+// fail returns the error's meaning for the caller and a hint.
 func (s *Store) fail(op, key string, err error) error {
 	return driver.Fail(op, s.url, key, err, brief, s.explain, s.refused)
 }
 
-// explain returns a remedy for an error, if one is known, and its sentinel, nil if a try
+// explain returns a remedy for an error, if known, and its sentinel, or nil if a retry
 // soon may help.
 func (s *Store) explain(op string, err error) (hint string, sentinel error) {
 	var creds credentialsError
@@ -82,7 +82,7 @@ func (s *Store) explain(op string, err error) (hint string, sentinel error) {
 }
 
 // permanent reports whether the service answered that the request is wrong. 410 ends an
-// upload in pieces, and the next try is another upload.
+// upload in pieces, and a retry is another upload.
 func permanent(code int) bool {
 	switch code {
 	case http.StatusRequestTimeout, http.StatusConflict, http.StatusGone, http.StatusTooEarly, http.StatusTooManyRequests:
@@ -94,16 +94,16 @@ func permanent(code int) bool {
 // actions are the permissions that operations need.
 var actions = map[string]string{"list": "list", "open": "get", "create": "create", "delete": "delete"}
 
-// isTokenError: the credentials were found, but gave no token. The client
-// libraries' errors for it are in internal packages or differ by source.
+// isTokenError: the credentials were found, but yielded no token. The client libraries'
+// errors for that are in internal packages or differ by source.
 func isTokenError(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "oauth2: cannot fetch token") || strings.Contains(text, "credentials: cannot fetch token") ||
 		strings.Contains(text, "auth: cannot fetch token") || strings.Contains(text, "invalid_grant")
 }
 
-// brief shortens the service's account of an error, which may be a page of
-// HTML or XML.
+// brief shortens the service's description of an error, which may be a page of HTML or
+// XML.
 func brief(err error) error {
 	var api *googleapi.Error
 	if !errors.As(err, &api) {

@@ -20,8 +20,8 @@ import (
 
 // Create writes an object if none has that key.
 //
-// Requests whose answer was lost are repeated, so [storage.ErrExists] may come
-// from the caller's own first attempt: reading the object back tells.
+// The client repeats requests whose answer was lost, so [storage.ErrExists] may come from
+// the caller's own first attempt: read the object back to find out.
 func (s *Store) Create(ctx context.Context, key string, body storage.Body, attrs storage.Attrs) error {
 	g := driver.NewGuard(ctx, s.patience)
 	defer g.Stop()
@@ -36,15 +36,14 @@ func (s *Store) create(g *driver.Guard, key string, body storage.Body, attrs sto
 	if err != nil {
 		return err
 	}
-	// Uploads know no maximum of attempts, so it is counted here, anew after
-	// each piece.
+	// Uploads have no maximum of attempts, so count them here, from zero after each piece.
 	var failed atomic.Int32
 	object = object.If(gcs.Conditions{DoesNotExist: true}).
 		Retryer(gcs.WithErrorFunc(func(err error) bool { return worthRetrying(err) && failed.Add(1) < attempts }))
 	w := object.NewWriter(g.Context())
 	w.ChunkSize = chunkFor(body.Size(), s.chunkSize)
 	w.ChunkTransferTimeout = s.patience
-	w.ContentType = "application/octet-stream" // no guess from the first bytes
+	w.ContentType = "application/octet-stream" // do not guess from the first bytes
 	w.Metadata = driver.Metadata(attrs)
 	w.StorageClass = s.settings.StorageClass
 	w.KMSKeyName = s.settings.KMSKeyID
@@ -61,7 +60,7 @@ func (s *Store) create(g *driver.Guard, key string, body storage.Body, attrs sto
 		err = g.Await(attrs)
 	}
 	if err != nil {
-		// Close alone would publish what was read so far.
+		// Close alone would publish the bytes read so far.
 		g.Stop()
 		w.Close()
 		return err
@@ -72,8 +71,8 @@ func (s *Store) create(g *driver.Guard, key string, body storage.Body, attrs sto
 	return wantName(w.Attrs().Name, s.root+key)
 }
 
-// chunkFor is the memory that a body needs for being sent: a little more than
-// its size sends it in one request.
+// chunkFor is the memory needed to send a body: a little more than its size sends it in
+// one request.
 func chunkFor(size int64, most int) int {
 	const unit = 256 << 10
 	return int(min((size/unit+1)*unit, int64(most)))
@@ -111,7 +110,7 @@ func (s *Store) open(g *driver.Guard, key string, offset, length int64) (io.Read
 	}
 	meta := r.Metadata()
 	lookup := func(name string) string {
-		for k, v := range meta { // header names: their case is not kept
+		for k, v := range meta { // header names: their case may change
 			if strings.EqualFold(k, name) {
 				return v
 			}
@@ -122,7 +121,7 @@ func (s *Store) open(g *driver.Guard, key string, offset, length int64) (io.Read
 	return g.Answer(r, wrap), driver.Attrs(lookup, r.Attrs.LastModified), nil
 }
 
-// head is for ranges without bytes.
+// head returns a range without bytes.
 func (s *Store) head(g *driver.Guard, object *gcs.ObjectHandle) (io.ReadCloser, storage.Attrs, error) {
 	a, err := object.Attrs(g.Context())
 	if err == nil {
@@ -135,7 +134,7 @@ func (s *Store) head(g *driver.Guard, object *gcs.ObjectHandle) (io.ReadCloser, 
 	return driver.Empty(), driver.Attrs(func(name string) string { return a.Metadata[name] }, a.Created), nil
 }
 
-// List yields objects, a page of answers at a time.
+// List yields objects and fetches one page of answers at a time.
 func (s *Store) List(ctx context.Context, prefix, startAfter string) iter.Seq2[storage.Object, error] {
 	return func(yield func(storage.Object, error) bool) {
 		g := driver.NewGuard(ctx, s.patience)
@@ -178,19 +177,19 @@ func (s *Store) list(g *driver.Guard, prefix, startAfter string, yield func(stor
 		if !asked {
 			continue
 		}
-		g.Pause() // the caller's time is not the store's
+		g.Pause() // the store is not responsible for the caller's time
 		if !yield(storage.Object{Key: key, Size: o.Size, ModTime: o.Updated}, nil) {
 			return nil
 		}
 	}
 }
 
-// Delete removes objects, several at a time: the service has no request for
-// more than one.
+// Delete removes objects, several in parallel: the service deletes one object per
+// request.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(16)
-	var missing sync.Once // one missing object shows whether the bucket is there
+	var missing sync.Once // one missing object shows whether the bucket exists
 	for _, key := range keys {
 		group.Go(func() error {
 			g := driver.NewGuard(ctx, s.patience)
@@ -222,8 +221,8 @@ func (s *Store) delete(ctx context.Context, key string) error {
 	return bucket.Object(s.root + key).Delete(ctx) // which takes no customer key
 }
 
-// whichIsMissing turns "no such object" into "no such bucket" if that is what
-// it means. The client's reader drops the answer's text, which would tell.
+// whichIsMissing turns "no such object" into "no such bucket" if the bucket is missing.
+// The client's reader drops the answer's text, which distinguishes them.
 func (s *Store) whichIsMissing(ctx context.Context, err error) error {
 	if !errors.Is(err, gcs.ErrObjectNotExist) || isNoBucket(err) {
 		return err

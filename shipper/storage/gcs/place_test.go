@@ -7,7 +7,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Spellings of one replica have one place, and a bucket's name at two endpoints is two.
+// All spellings of one replica have one place, and buckets of the same name at two
+// endpoints have two.
 func TestPlace(t *testing.T) {
 	place := func(rawURL string, opts storage.Options) string {
 		u, err := url.Parse(rawURL)

@@ -18,12 +18,11 @@
 //
 // Credentials are the application default credentials: GOOGLE_APPLICATION_CREDENTIALS,
 // gcloud's, or the machine's service account. If the service refuses them, the next
-// request searches for them again. With STORAGE_EMULATOR_HOST set, or an endpoint of
-// plain http, requests go there without credentials.
+// request searches for new credentials. With STORAGE_EMULATOR_HOST set, or an endpoint of
+// plain http, requests carry no credentials.
 //
-// Objects are created with ifGenerationMatch=0. A body of up to 8 MiB is one
-// request; a larger one is a resumable upload in pieces of 8 MiB, which is also
-// the memory that it needs.
+// Objects are created with ifGenerationMatch=0. A body of up to 8 MiB is one request; a
+// larger one is a resumable upload in pieces of 8 MiB, which is also the memory it needs.
 package gcs
 
 import (
@@ -41,14 +40,14 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
-// chunkSize is the piece of a resumable upload: what is held in memory and sent
-// again when a request fails. A multiple of 256 KiB, says the service.
+// chunkSize is the size of a piece of a resumable upload: it is held in memory and sent
+// again when a request fails. The service requires a multiple of 256 KiB.
 const chunkSize = 8 << 20
 
 // Store is a replica in a bucket of Google Cloud Storage.
 type Store struct {
 	lease    *lease                 // of the client
-	client   atomic.Pointer[client] // that was used last, nil before the first use
+	client   atomic.Pointer[client] // the client used last, nil before the first use
 	endpoint string                 // "": Google's, or STORAGE_EMULATOR_HOST
 	bucket   string
 	root     string // "" or with a closing slash
@@ -102,7 +101,7 @@ func open(u *url.URL, opts storage.Options) (*Store, error) {
 		if err != nil || e.Host == "" || e.User != nil || e.Scheme != "http" && e.Scheme != "https" {
 			return nil, errors.New("endpoint: expected https://host or http://host:port")
 		}
-		// As STORAGE_EMULATOR_HOST has it: the API's path is not the user's.
+		// As with STORAGE_EMULATOR_HOST: the user does not give the API's path.
 		if strings.Trim(e.Path, "/") == "" {
 			endpoint = e.JoinPath("storage/v1/").String()
 		}
@@ -141,21 +140,21 @@ func readSettings(q url.Values, opts storage.Options) (driver.Settings, error) {
 	return s, err
 }
 
-// Layout is Litestream's for GCS.
+// Layout returns Litestream's layout for GCS.
 func (s *Store) Layout() format.Layout { return format.LayoutDecimal }
 
 // String returns the replica's URL, without its query.
 func (s *Store) String() string { return s.url }
 
-// Place is the endpoint, the bucket and the path.
+// Place returns the endpoint, the bucket and the path.
 func (s *Store) Place() string { return s.Bucket() + "/" + s.root }
 
-// Bucket is the endpoint and the bucket.
+// Bucket returns the endpoint and the bucket.
 func (s *Store) Bucket() string {
 	return "gs:" + strings.TrimSuffix(s.endpoint, "/") + "/" + s.bucket
 }
 
-// LogValue is the URL: nothing else of a store is for logs.
+// LogValue returns the URL: nothing else of a store belongs in logs.
 func (s *Store) LogValue() slog.Value { return slog.StringValue(s.url) }
 
 // Close closes idle connections, unless another store uses them, too.

@@ -33,7 +33,7 @@ func openTest(t testing.TB, r *storagetest.Replica) *Store {
 }
 
 func unsetenv(t *testing.T, name string) {
-	t.Setenv(name, "") // restores it
+	t.Setenv(name, "") // so that the test restores it
 	os.Unsetenv(name)
 }
 
@@ -41,7 +41,7 @@ func TestStore(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storage.Store { return openTest(t, storagetest.GCS(t)) })
 }
 
-// TestURLAlone opens a replica as the VFS and the command line do.
+// TestURLAlone opens a replica like the VFS and the command line.
 func TestURLAlone(t *testing.T) {
 	r := storagetest.GCS(t)
 	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", t.TempDir()+"/none")
@@ -128,8 +128,8 @@ func refuse(w http.ResponseWriter, code int, message string) {
 	io.WriteString(w, `{"error":{"code":`+strconv.Itoa(code)+`,"message":"`+message+`"}}`)
 }
 
-// TestGivesUp: a server that cannot be reached is an error in a few seconds, for
-// uploads too, which the client would repeat for ever.
+// TestGivesUp: an unreachable server is an error within a few seconds, also for uploads,
+// which the client would repeat for ever.
 func TestGivesUp(t *testing.T) {
 	var n atomic.Int32
 	r := storagetest.GCS(t).Proxy(t, func(w http.ResponseWriter, req *http.Request, _ http.Handler) {
@@ -182,8 +182,8 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestLostAnswer: the client repeats a create that in fact succeeded, and the
-// second is told that the object exists. It does, and holds our content.
+// TestLostAnswer: the client repeats a create that succeeded, and the second attempt
+// reports that the object exists. It does, and holds our content.
 func TestLostAnswer(t *testing.T) {
 	var lost atomic.Bool
 	r := storagetest.GCS(t).Proxy(t, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
@@ -227,7 +227,7 @@ func TestOneRequest(t *testing.T) {
 	}
 }
 
-// TestBounded is invariant 6, Bounded: a body takes a piece's memory.
+// TestBounded is invariant 6, Bounded: a body takes the memory of one piece.
 func TestBounded(t *testing.T) {
 	r := storagetest.GCS(t)
 	s := r.Open(t).(*Store)
@@ -248,7 +248,7 @@ type zeros int64
 func (z zeros) Size() int64                           { return int64(z) }
 func (z zeros) ReadAt(p []byte, _ int64) (int, error) { clear(p); return len(p), nil }
 
-// TestStall: a server that does not answer is given up, and the error is not
+// TestStall: the store gives up on a server that does not answer, and the error is not
 // mistaken for the caller's own cancellation.
 func TestStall(t *testing.T) {
 	release := make(chan struct{})
@@ -274,7 +274,7 @@ func TestStall(t *testing.T) {
 	check("List", err)
 }
 
-// TestStartAfter: the service skips what is not asked for.
+// TestStartAfter: the service skips keys outside the request.
 func TestStartAfter(t *testing.T) {
 	s := openTest(t, storagetest.GCS(t).Proxy(t, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		if req.Method == http.MethodGet && req.URL.Query().Get("startOffset") != "app/8" {

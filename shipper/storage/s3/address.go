@@ -14,31 +14,31 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
-// address is where a replica is, as far as its URL and the options say.
+// address is the location of a replica, as far as its URL and the options define it.
 type address struct {
 	bucket string
-	root   string // path in the bucket, no slashes around it
+	root   string // path in the bucket, without slashes around it
 	service
 
-	// needEndpoint is why the address is not complete unless the SDK is
-	// configured with an endpoint.
+	// needEndpoint is the error if the SDK is not configured with an endpoint, and the
+	// address needs one.
 	needEndpoint error
 }
 
-// service is what an address and the options say of whom to talk to, and how. Stores
-// for which it is the same share a client.
+// service is the endpoint and its settings, from an address and the options. Stores with
+// the same service share a client.
 type service struct {
-	endpoint  string // base URL; empty: AWS, or what the SDK is configured with
-	region    string // empty: what the SDK is configured with
+	endpoint  string // base URL; empty: AWS, or the SDK's configuration
+	region    string // empty: the SDK's configuration
 	style     style
 	inHost    bool // the endpoint comes from a URL of the form s3://bucket.host
 	accessKey accessKey
 }
 
-// accessKey is empty unless the options have one. It is a secret.
+// accessKey is empty unless the options set it. It is a secret.
 type accessKey struct{ id, secret string }
 
-// style is how requests name the bucket.
+// style is how requests address the bucket.
 type style int
 
 const (
@@ -47,12 +47,12 @@ const (
 	stylePath         // in the path
 )
 
-const auto = "auto" // the region of services that have none
+const auto = "auto" // the region of services without regions
 
-// services are those whose URLs are written s3://bucket.host/path. The groups
-// are the bucket, the host and, where the host names it, the region. The host
-// is spelled out because a bucket's name may have dots too, and then nothing
-// else would tell "my.bucket" on AWS from a bucket on another service.
+// services are the services whose URLs are written s3://bucket.host/path. The groups are
+// the bucket, the host and, if the host names it, the region. The host is spelled out
+// because a bucket's name may contain dots, too: otherwise nothing distinguishes
+// "my.bucket" on AWS from a bucket on another service.
 var services = []struct {
 	host   *regexp.Regexp
 	region string // if the host does not name it
@@ -86,8 +86,7 @@ var errR2 = errors.New("R2 needs the account ID, which the Cloudflare dashboard 
 var params = []string{"endpoint", "region", "forcePathStyle", "force-path-style", driver.ParamSSE, driver.ParamKMSKeyID,
 	driver.ParamCustomerKeyPath, driver.ParamStorageClass, driver.ParamRequestPayer}
 
-// parse reads a replica URL. Options go before the query, and both before what
-// the host says.
+// parse parses a replica URL. Options override the query, and both override the host.
 func parse(u *url.URL, opts storage.Options) (address, error) {
 	if err := driver.CheckURL(u, params...); err != nil {
 		return address{}, err
@@ -160,7 +159,7 @@ func parseHost(host, port string) (address, error) {
 	return address{bucket: host}, nil
 }
 
-// parseHostPort reads bucket.host:port, as for a server of one's own.
+// parseHostPort parses bucket.host:port, for a self-hosted server.
 func parseHostPort(host, port string) (address, error) {
 	bucket, server, ok := strings.Cut(host, ".")
 	_, ipErr := netip.ParseAddr(host)
@@ -171,8 +170,8 @@ func parseHostPort(host, port string) (address, error) {
 	return address{bucket: bucket, service: service{endpoint: endpoint, style: stylePath}}, err
 }
 
-// parseEndpoint completes and checks an endpoint. It never repeats it in an
-// error, since it may hold a secret.
+// parseEndpoint completes and checks an endpoint. Its errors never repeat it, because it
+// may hold a secret.
 func parseEndpoint(s string) (string, error) {
 	if !strings.Contains(s, "://") {
 		scheme := "https://"
@@ -198,7 +197,7 @@ func isLocal(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost")
 }
 
-// endpointRegion is the region that an endpoint's host names, if we know it.
+// endpointRegion returns the region that an endpoint's host names, if known.
 func endpointRegion(endpoint string) string {
 	u, err := url.Parse(endpoint)
 	if err != nil {
@@ -215,8 +214,8 @@ func endpointRegion(endpoint string) string {
 	return ""
 }
 
-// defaultPathStyle is how a bucket is addressed at an endpoint if nobody said.
-// Servers of one's own rarely have a DNS name for each bucket. Tigris has, and
+// defaultPathStyle reports whether requests to an endpoint put the bucket in the path by
+// default. Self-hosted servers rarely have a DNS name for each bucket. Tigris does, and
 // refuses the path style for newer buckets.
 func defaultPathStyle(endpoint string) bool {
 	u, err := url.Parse(endpoint)

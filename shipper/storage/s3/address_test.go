@@ -16,7 +16,7 @@ const (
 	custom  = "http://127.0.0.1:9000"
 )
 
-// clearEnv takes away what the machine says of AWS.
+// clearEnv removes the machine's AWS configuration.
 func clearEnv(t *testing.T) {
 	for _, name := range []string{
 		"AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_CA_BUNDLE",
@@ -39,7 +39,7 @@ func openURL(t *testing.T, rawURL string, opts storage.Options) (*Store, error) 
 	return Open(context.Background(), u, opts)
 }
 
-// addresses are what URLs, options and the environment say together.
+// addresses are the results of URLs, options and the environment together.
 var addresses = []struct {
 	url      string
 	opts     storage.Options
@@ -99,7 +99,7 @@ func TestAddress(t *testing.T) {
 			if name, value, ok := strings.Cut(c.env, "="); ok {
 				t.Setenv(name, value)
 			} else {
-				// Empty is "configured" for the SDK's endpoint look-up.
+				// An empty variable counts as "configured" in the SDK's endpoint look-up.
 				unsetenv(t, "AWS_ENDPOINT_URL")
 				unsetenv(t, "AWS_ENDPOINT_URL_S3")
 			}

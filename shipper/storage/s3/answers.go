@@ -15,11 +15,11 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
-// The SDK takes any XML, a page of HTML, and no bytes at all for an answer that says
-// nothing: a listing without objects, an object that was stored. These checks find that
-// the service has not answered.
+// The SDK accepts any XML, an HTML page, and no bytes at all as an empty answer: a
+// listing without objects, or an object that was stored. These checks find that the
+// service has not answered.
 
-// wantETag checks the answer about an object. Each has an ETag.
+// wantETag checks the answer about an object, which always has an ETag.
 func wantETag(etag *string) error {
 	if etag == nil {
 		return fmt.Errorf("%w: it has no ETag", driver.ErrForeign)
@@ -46,7 +46,7 @@ func wantRoot(name string) func(*s3.Options) {
 	}
 }
 
-// checkRoot reads a body up to its root element, and puts back what it read.
+// checkRoot reads a body up to its root element, and puts the bytes back.
 func checkRoot(resp *smithyhttp.Response, name string) error {
 	const most = 64 << 10
 	var head bytes.Buffer
@@ -65,7 +65,7 @@ func checkRoot(resp *smithyhttp.Response, name string) error {
 	case err == io.EOF || malformed:
 		return fmt.Errorf("%w: expected a %s, and it is not XML", driver.ErrForeign, name)
 	}
-	return err // of the connection
+	return err // from the connection
 }
 
 func rootElement(r io.Reader) (string, error) {

@@ -15,7 +15,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
-// openFake opens a replica at a server that answers as no real one does.
+// openFake opens a replica at a server with unrealistic answers.
 func openFake(t *testing.T, handle http.HandlerFunc) *Store {
 	t.Helper()
 	return openFakeWith(t, "", storage.Options{}, handle)
@@ -54,8 +54,8 @@ const (
 	object    = `<Contents><Key>app/ltx/%d</Key><Size>1</Size></Contents>`
 )
 
-// TestForeignAnswer: what is not the service's answer is an error, and never an empty
-// replica, an object that is missing, or one that was stored.
+// TestForeignAnswer: an answer that is not the service's is an error, and never an empty
+// replica, a missing object, or a successful create.
 func TestForeignAnswer(t *testing.T) {
 	for name, body := range map[string]string{
 		"Empty": "", "HTML": loginPage, "Text": "OK", "JSON": "{}", "XML": `<?xml version="1.0"?><Answer/>`,
@@ -88,13 +88,13 @@ func TestForeignAnswer(t *testing.T) {
 	}
 }
 
-// TestBrokenListing: a listing that is cut short, or another's, is no small replica.
+// TestBrokenListing: a truncated listing, or another replica's, is not a small replica.
 func TestBrokenListing(t *testing.T) {
 	truncated := func(more string) string { return fmt.Sprintf(listing, "<IsTruncated>true</IsTruncated>"+more) }
 	token := func(token string) string { return "<NextContinuationToken>" + token + "</NextContinuationToken>" }
 	for _, c := range []struct {
 		name  string
-		pages []string // the last one is repeated
+		pages []string // the last page is repeated
 		keys  int
 		want  string // of the error
 	}{
@@ -127,7 +127,7 @@ func TestBrokenListing(t *testing.T) {
 	}
 }
 
-// TestRefusedOnce: what the service rejects is asked once, and marked as such.
+// TestRefusedOnce: the client sends a rejected request once, and marks its error.
 func TestRefusedOnce(t *testing.T) {
 	for _, c := range []struct {
 		status int
@@ -170,7 +170,7 @@ func TestRefusedOnce(t *testing.T) {
 	}
 }
 
-// TestPasses: what may pass is not marked as refused.
+// TestPasses: errors that may be transient are not marked as refused.
 func TestPasses(t *testing.T) {
 	t.Setenv("AWS_MAX_ATTEMPTS", "1")
 	for code, status := range map[string]int{"SlowDown": 503, "InternalError": 500, "RequestTimeout": 400, "BadDigest": 400, "TooManyRequests": 429} {
@@ -184,8 +184,8 @@ func TestPasses(t *testing.T) {
 	}
 }
 
-// TestLastByteWaits: the service has all of an object but its last byte while the object
-// may not be created yet, and a refusal ends the request once and for all.
+// TestLastByteWaits: the service has an object except for its last byte while the object
+// may not be created yet, and a refusal ends the request for good.
 func TestLastByteWaits(t *testing.T) {
 	const size = 10_000
 	refusal := errors.New("disk failed")

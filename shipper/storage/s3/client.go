@@ -15,9 +15,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
-// client is what the stores of a service share: the SDK's, with its connections and
-// its credentials. What its environment and files say is read when it is built, and
-// credentials again when they are refused.
+// client is shared by the stores of a service: the SDK's client, with its connections and
+// its credentials. It reads the SDK's environment and files when it is built, and
+// credentials again when the service refuses them.
 type client struct {
 	sdk       *s3.Client
 	provider  *provider // nil: requests are not signed
@@ -61,12 +61,12 @@ func loadConfig(svc service) (aws.Config, error) {
 	return cfg, nil
 }
 
-// httpClient has the SDK's transport, certificates included, but unlike the
-// SDK's client it can be closed.
+// httpClient returns a client with the SDK's transport, including its certificates.
+// Unlike the SDK's client, it can be closed.
 func httpClient(transport http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport: transport,
-		// The other redirects drop the method, and S3's have no location.
+		// Other redirects drop the method, and S3's have no location.
 		CheckRedirect: func(req *http.Request, via []*http.Request) error {
 			if code := req.Response.StatusCode; code != 307 && code != 308 || len(via) > 3 {
 				return http.ErrUseLastResponse
@@ -90,7 +90,7 @@ func configure(o *s3.Options, svc service, client *http.Client) {
 	case svc.style != styleUnsaid:
 		o.UsePathStyle = svc.style == stylePath
 	case endpoint != "":
-		// A service in the URL's own host is one with a host name a bucket.
+		// A service in the URL's own host has a host name for each bucket.
 		o.UsePathStyle = !svc.inHost && defaultPathStyle(endpoint)
 	}
 	if svc.region == "" && endpoint != "" {
@@ -100,8 +100,7 @@ func configure(o *s3.Options, svc service, client *http.Client) {
 	}
 	if endpoint != "" && !isAWS(endpoint) {
 		leaveUnsigned(o)
-		// The CRC32 trailers that the SDK sends by default are refused by
-		// several compatible services.
+		// Several compatible services refuse the CRC32 trailers that the SDK sends by default.
 		o.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
 		o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 	}

@@ -8,8 +8,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// TestShared: stores have a client in common if, and only if, nothing that decides
-// it differs.
+// TestShared: stores share a client if, and only if, their configuration is the same.
 func TestShared(t *testing.T) {
 	clearEnv(t)
 	unsetenv(t, "AWS_ENDPOINT_URL")
@@ -57,8 +56,8 @@ func mustOpen(t *testing.T, rawURL string, opts storage.Options) *Store {
 	return s
 }
 
-// TestEnvironment: what the environment says counts when a client is built, which
-// it is anew after the last store was closed.
+// TestEnvironment: a client uses the environment of the time when it is built. After the
+// last store is closed, the next one builds a new client.
 func TestEnvironment(t *testing.T) {
 	clearEnv(t)
 	region := func(s *Store) string { return s.client.Options().Region }
@@ -76,7 +75,7 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
-// TestOpenFails: a failure is not kept, and leaves no share in a client behind.
+// TestOpenFails: a failure is not remembered, and leaves no share of a client.
 func TestOpenFails(t *testing.T) {
 	for name, c := range map[string]struct{ url, env, bad, good string }{
 		"Configuration": {"s3://b/p", "AWS_CA_BUNDLE", t.TempDir() + "/none", ""},
@@ -103,7 +102,7 @@ func TestOpenFails(t *testing.T) {
 	}
 }
 
-// TestOpenAtOnce: stores that are opened at the same time build one client.
+// TestOpenAtOnce: stores opened at the same time build one client.
 func TestOpenAtOnce(t *testing.T) {
 	clearEnv(t)
 	stores := make([]*Store, 16)

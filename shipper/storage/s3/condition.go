@@ -13,14 +13,14 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
-// completing remembers by bucket whether the completion of a multipart upload honours
-// put-if-absent. A service can do so in PutObject and not there: neither
+// completing records, by bucket, whether the completion of a multipart upload honours
+// put-if-absent. A service can do so in PutObject but not here: neither
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html nor a
-// compatible service's documentation is proof of an installed version.
+// compatible service's documentation proves it for an installed version.
 var completing sync.Map
 
-// completesConditionally finds that out by completing an upload over an object. A
-// service that does not let itself be asked is not relied on, this time.
+// completesConditionally finds that out by completing an upload over an object. If the
+// check fails, it does not rely on the service, this time.
 func (s *Store) completesConditionally(g *driver.Guard) (bool, error) {
 	bucket := s.Bucket()
 	if honours, known := completing.Load(bucket); known {
@@ -41,7 +41,7 @@ func (s *Store) probeCompletion(g *driver.Guard) (bool, error) {
 	key := storage.ProbePrefix + strings.ToLower(rand.Text()) + "-parts"
 	defer storage.CleanUp(g.Context(), func(ctx context.Context) error { return s.Delete(ctx, key) })
 	err := s.put(g, key, bytes.NewReader([]byte("first")), storage.Attrs{})
-	if err != nil && status(err) != http.StatusPreconditionFailed { // of its own repetition
+	if err != nil && status(err) != http.StatusPreconditionFailed { // a 412 comes from its own repetition
 		return false, err
 	}
 	err = s.upload(g, key, bytes.NewReader([]byte("second")), storage.Attrs{})
@@ -51,7 +51,7 @@ func (s *Store) probeCompletion(g *driver.Guard) (bool, error) {
 	case status(err) != http.StatusPreconditionFailed:
 		return false, err
 	}
-	// An answer that says "exists" is worth nothing if the object was replaced.
+	// The answer "exists" proves nothing if the object was replaced.
 	r, _, err := s.Open(g.Context(), key, 0, -1)
 	if err != nil {
 		return false, err

@@ -10,15 +10,15 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// TestCompletion: PutObject and the completion of a multipart upload are two answers.
-// Where the second does not honour the condition, a large body is sent by the first.
+// TestCompletion: PutObject and the completion of a multipart upload may differ. If only
+// PutObject honours the condition, the store sends a large body with it.
 func TestCompletion(t *testing.T) {
 	type handler = func(w http.ResponseWriter, req *http.Request, next http.Handler)
 	for _, c := range []struct {
 		name   string
 		handle handler
-		parts  bool // are used
-		known  bool // and asked for once
+		parts  bool // the store uses parts
+		known  bool // and checks the service only once
 	}{
 		{"Supported", func(w http.ResponseWriter, req *http.Request, next http.Handler) { next.ServeHTTP(w, req) }, true, true},
 		{"Ignored", func(w http.ResponseWriter, req *http.Request, next http.Handler) {
@@ -84,15 +84,15 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// discard is where answers go that nobody gets.
+// discard drops answers.
 type discard struct{}
 
 func (discard) Header() http.Header         { return http.Header{} }
 func (discard) Write(b []byte) (int, error) { return len(b), nil }
 func (discard) WriteHeader(int)             {}
 
-// TestTooLarge: a body that only a multipart upload can send is not sent without the
-// condition.
+// TestTooLarge: the store does not send a body without the condition if only a multipart
+// upload can send it.
 func TestTooLarge(t *testing.T) {
 	s := openTest(t, storagetest.S3(t).Proxy(t, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		if isComplete(req) {

@@ -19,14 +19,13 @@ import (
 
 // Create writes an object if none has that key.
 //
-// The SDK repeats requests whose answer was lost, so [storage.ErrExists] may
-// come from the caller's own first attempt: reading the object back tells.
+// The SDK repeats requests whose answer was lost, so [storage.ErrExists] may come from
+// the caller's own first attempt: read the object back to find out.
 func (s *Store) Create(ctx context.Context, key string, body storage.Body, attrs storage.Attrs) error {
 	g := driver.NewGuard(ctx, s.patience)
 	defer g.Stop()
-	// 409: another request for this key was under way, and which of the two
-	// stands is open. The service asks for another try, a multipart upload from
-	// its start.
+	// 409: another request for this key was in progress, and which of the two won is open.
+	// The service asks for a retry, of a multipart upload from its start.
 	const tries = 6
 	for try := 1; ; try++ {
 		err := s.create(g, key, body, attrs)
@@ -54,7 +53,7 @@ func (s *Store) create(g *driver.Guard, key string, body storage.Body, attrs sto
 // sender is a way to send a body.
 type sender func(g *driver.Guard, key string, body storage.Body, attrs storage.Attrs) error
 
-// sender returns the way in which a body of a size is created under the condition.
+// sender returns the way to create a body of a size under the condition.
 func (s *Store) sender(g *driver.Guard, size int64) (sender, error) {
 	if size <= s.putMax {
 		return s.put, nil
@@ -89,7 +88,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// absent looks for an object.
+// absent checks that an object does not exist.
 func (s *Store) absent(g *driver.Guard, key string) error {
 	_, err := s.headObject(g, key)
 	if err == nil {
@@ -101,9 +100,9 @@ func (s *Store) absent(g *driver.Guard, key string) error {
 	return err
 }
 
-// putLarge looks for the object, and then sends the body in one request: a service that
-// refuses so large a body before it has all of it may break the connection instead of
-// giving its answer.
+// putLarge checks that the object does not exist, and then sends the body in one request:
+// a service that refuses so large a body before it has received all of it may break the
+// connection instead of answering.
 func (s *Store) putLarge(g *driver.Guard, key string, body storage.Body, attrs storage.Attrs) error {
 	if err := s.absent(g, key); err != nil {
 		return err
@@ -134,9 +133,9 @@ func (s *Store) put(g *driver.Guard, key string, body storage.Body, attrs storag
 	return wantETag(out.ETag)
 }
 
-// sendWhenReady has a request keep its last byte, once it is signed, until its object may
-// be created: a service has the rest by then, and creates nothing of a body that is
-// shorter than its length says.
+// sendWhenReady makes a request hold back its last byte, once it is signed, until its
+// object may be created: by then, a service has the rest, and it creates no object from a
+// body that is shorter than its stated length.
 func sendWhenReady(g *driver.Guard, attrs storage.Attrs) func(*s3.Options) {
 	hold := middleware.FinalizeMiddlewareFunc("sendWhenReady", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
 		out middleware.FinalizeOutput, meta middleware.Metadata, err error,
@@ -159,8 +158,8 @@ func sendWhenReady(g *driver.Guard, attrs storage.Attrs) func(*s3.Options) {
 }
 
 // checksum adds Content-MD5 to a request with a body, for a bucket that demands a
-// checksum: one whose objects are locked by default, at a service that does not get the
-// SDK's own checksums. It reads the body once more.
+// checksum: objects are locked by default, and the service does not get the SDK's own
+// checksums. It reads the body once more.
 func (s *Store) checksum(o *s3.Options) {
 	if s.wantsChecksum.Load() {
 		o.APIOptions = append(o.APIOptions, smithyhttp.AddContentChecksumMiddleware)

@@ -8,9 +8,10 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
-// provider has the SDK's credentials and reads them again when the service refuses
-// them: the SDK keeps those of a file as long as the process runs, and those of a role
-// until they expire. It marks errors of the credentials, which the SDK does not.
+// provider returns the SDK's credentials and reads them again when the service refuses
+// them: the SDK keeps credentials from a file as long as the process runs, and
+// credentials of a role until they expire. It marks errors of the credentials, which the
+// SDK does not.
 type provider struct {
 	driver.Fresh[aws.CredentialsProvider]
 }
@@ -44,7 +45,7 @@ func (p *provider) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return c, err
 }
 
-// refused has the next request read the credentials again.
+// refused makes the next request read the credentials again.
 func (s *Store) refused() {
 	if s.provider != nil {
 		s.provider.Refused()

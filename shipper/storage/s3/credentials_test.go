@@ -14,8 +14,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// TestRotation: credentials that were replaced in their file are used by the first
-// request after one that was refused.
+// TestRotation: after credentials were replaced in their file and a request was refused,
+// the next request uses the new ones.
 func TestRotation(t *testing.T) {
 	for code, status := range map[string]int{"InvalidAccessKeyId": 403, "ExpiredToken": 400, "SignatureDoesNotMatch": 403, "AccessDenied": 403, "Unauthorized": 401} {
 		t.Run(code, func(t *testing.T) {
@@ -50,19 +50,19 @@ func TestRotation(t *testing.T) {
 			create(t, s, "a", 1)
 			create(t, other, "b", 1)
 			rotate("NEW")
-			create(t, s, "c", 1) // the old ones are good until they are refused
+			create(t, s, "c", 1) // the old credentials are used until they are refused
 			valid.Store("NEW")
 			err := s.Create(t.Context(), "d", strings.NewReader("x"), storage.Attrs{})
 			if !errors.Is(err, storage.ErrPermission) {
 				t.Fatalf("with old credentials: %v", err)
 			}
 			create(t, s, "d", 1)
-			create(t, other, "e", 1) // the other store shares them
+			create(t, other, "e", 1) // the other store shares the new credentials
 		})
 	}
 }
 
-// TestKeysOfOptions: keys that were given are all that there is.
+// TestKeysOfOptions: keys in the options exclude all others.
 func TestKeysOfOptions(t *testing.T) {
 	clearEnv(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", "env")

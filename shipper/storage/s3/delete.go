@@ -17,7 +17,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
-// Delete removes objects, up to 1000 a request.
+// Delete removes objects, up to 1000 per request.
 func (s *Store) Delete(ctx context.Context, keys ...string) error {
 	for chunk := range slices.Chunk(keys, deleteMax) {
 		if err := s.deleteChunk(ctx, chunk); err != nil {
@@ -53,7 +53,7 @@ func (s *Store) deleteBulk(ctx context.Context, keys []string) error {
 		RequestPayer: s.settings.payer,
 	}, func(o *s3.Options) {
 		if o.BaseEndpoint != nil {
-			// Older compatible services know only this checksum, and demand it.
+			// Older compatible services support only this checksum, and demand it.
 			o.APIOptions = append(o.APIOptions, smithyhttp.AddContentChecksumMiddleware)
 		}
 	})
@@ -63,8 +63,8 @@ func (s *Store) deleteBulk(ctx context.Context, keys []string) error {
 	return s.perKey(out.Errors)
 }
 
-// perKey reports the keys that were not deleted. The first stands for all: they
-// tend to fail for one reason.
+// perKey reports the keys that were not deleted. The first error stands for all: usually
+// they have the same cause.
 func (s *Store) perKey(failed []types.Error) error {
 	failed = slices.DeleteFunc(failed, func(e types.Error) bool { return aws.ToString(e.Code) == "NoSuchKey" })
 	if len(failed) == 0 {
@@ -97,8 +97,8 @@ func (s *Store) deleteEach(ctx context.Context, keys []string) error {
 	return group.Wait()
 }
 
-// lacksBulkDelete reports whether the service does not do DeleteObjects, as
-// Google's, or not as the SDK asks for it.
+// lacksBulkDelete reports whether the service does not support DeleteObjects, like
+// Google's, or not in the SDK's form.
 func lacksBulkDelete(err error) bool {
 	switch apiCode(err) {
 	case "NotImplemented", "MethodNotAllowed", "MissingContentMD5", "InvalidDigest", "BadDigest", "InvalidRequest", "MalformedXML":

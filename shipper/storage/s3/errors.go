@@ -30,8 +30,8 @@ func status(err error) int {
 	return 0
 }
 
-// isConflict: a concurrent request for the key made this one fail, maybe
-// without having made an object.
+// isConflict: a concurrent request for the key made this request fail, perhaps without
+// creating an object.
 func isConflict(err error) bool { return status(err) == http.StatusConflict }
 
 func isNoKey(err error) bool {
@@ -42,8 +42,8 @@ func isNoKey(err error) bool {
 	return false
 }
 
-// refusesCondition: put-if-absent is not known here. Services say so with 501,
-// or with a 400 that names the header.
+// refusesCondition: the service does not support put-if-absent. Services report that with
+// 501, or with a 400 that names the header.
 func refusesCondition(err error) bool {
 	if apiCode(err) == "NotImplemented" || status(err) == http.StatusNotImplemented {
 		return true
@@ -56,8 +56,8 @@ func refusesCondition(err error) bool {
 	return strings.Contains(msg, "if-none-match") || strings.Contains(msg, "conditional") || strings.Contains(msg, "precondition")
 }
 
-// wantsChecksum reports whether the service wants a checksum of a body, as it does for
-// a bucket whose objects are locked by default.
+// wantsChecksum reports whether the service wants a checksum of a body, as it does for a
+// bucket that locks objects by default.
 func wantsChecksum(err error) bool {
 	var api smithy.APIError
 	if !errors.As(err, &api) || status(err) != http.StatusBadRequest {
@@ -67,8 +67,8 @@ func wantsChecksum(err error) bool {
 	return api.ErrorCode() == "MissingContentMD5" || strings.Contains(msg, "content-md5") && strings.Contains(msg, "required")
 }
 
-// permanent reports whether the service answered that the request is wrong. What may be
-// the connection's or the moment's fault is not.
+// permanent reports whether the service answered that the request is wrong, rather than
+// that the connection failed or the service is busy.
 func permanent(err error) bool {
 	switch apiCode(err) {
 	case "RequestTimeout", "BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch",
@@ -83,12 +83,12 @@ func permanent(err error) bool {
 	}
 }
 
-// fail says what an error means for the caller and what may help.
+// fail returns the error's meaning for the caller and a hint.
 func (s *Store) fail(op, key string, err error) error {
 	return driver.Fail(op, s.url, key, err, brief, s.explain, s.refused)
 }
 
-// explain returns a remedy for an error, if one is known, and its sentinel, nil if a try
+// explain returns a remedy for an error, if known, and its sentinel, or nil if a retry
 // soon may help.
 func (s *Store) explain(op string, err error) (hint string, sentinel error) {
 	var creds credentialsError
@@ -103,7 +103,7 @@ func (s *Store) explain(op string, err error) (hint string, sentinel error) {
 	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
 		return "the credentials have expired: renew them", storage.ErrPermission
 	case "InvalidAccessKeyId", "InvalidToken", "UnrecognizedClientException",
-		"XAdminUserNotFound": // the Versity gateway's, with a 404
+		"XAdminUserNotFound": // from the Versity gateway, with a 404
 		return "the service does not know the access key: check AWS_ACCESS_KEY_ID, and that it is this endpoint's", storage.ErrPermission
 	case "SignatureDoesNotMatch":
 		return "the secret key does not fit the access key, or a proxy changes signed headers: check AWS_SECRET_ACCESS_KEY, the region, and what is between this machine and the service", storage.ErrPermission
@@ -124,7 +124,7 @@ func (s *Store) explain(op string, err error) (hint string, sentinel error) {
 		return "", storage.ErrExists
 	case op == "create" && (refusesCondition(err) || errors.Is(err, storage.ErrNoCondition)):
 		return storage.HintNoCondition, storage.ErrNoCondition
-	case op == "open" && isNoKey(err): // no other 404: it may be a wrong endpoint's
+	case op == "open" && isNoKey(err): // no other 404: it may come from a wrong endpoint
 		return "", storage.ErrNotExist
 	case apiCode(err) == "AccessDenied" || status(err) == http.StatusForbidden || status(err) == http.StatusUnauthorized:
 		return s.deniedHint(op), storage.ErrPermission
@@ -136,7 +136,7 @@ func (s *Store) explain(op string, err error) (hint string, sentinel error) {
 	return "", nil
 }
 
-// deniedHint says what a refusal without a reason may be about.
+// deniedHint describes the likely cause of a refusal without a reason.
 func (s *Store) deniedHint(op string) string {
 	hint := "the credentials need s3:" + actions[op] + " on the bucket and path"
 	if op == "create" && s.settings.sse == "" && s.settings.customer.key == nil {
@@ -151,8 +151,8 @@ func (s *Store) deniedHint(op string) string {
 	return hint
 }
 
-// wantsCustomerKey reports whether an object cannot be read with the customer key that
-// was sent, or without one.
+// wantsCustomerKey reports whether an object cannot be read with the customer key in the
+// request, or without a key.
 func wantsCustomerKey(err error) bool {
 	var api smithy.APIError
 	if status(err) != http.StatusBadRequest || !errors.As(err, &api) {
@@ -170,7 +170,7 @@ var actions = map[string]string{
 	"delete": "DeleteObject",
 }
 
-// bucketRegion is what the service says of where the bucket is.
+// bucketRegion returns the bucket's region from the service's answer.
 func bucketRegion(err error) string {
 	var resp *awshttp.ResponseError
 	if errors.As(err, &resp) && resp.Response != nil {
@@ -179,8 +179,8 @@ func bucketRegion(err error) string {
 	return ""
 }
 
-// brief shortens the SDK's account of an error, which names the operation, the
-// host ID and more of what the reader knows or cannot use.
+// brief shortens the SDK's description of an error, which names the operation, the host
+// ID and more that the reader knows or cannot use.
 func brief(err error) error {
 	var api smithy.APIError
 	var resp *awshttp.ResponseError

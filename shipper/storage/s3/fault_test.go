@@ -19,12 +19,12 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// isPut reports whether a request makes an object, in one go or at last.
+// isPut reports whether a request creates an object, alone or as the last of an upload.
 func isPut(req *http.Request) bool {
 	return req.Method == http.MethodPut && !req.URL.Query().Has("partNumber") || isComplete(req)
 }
 
-// isProbe reports whether a request asks what the service can do.
+// isProbe reports whether a request checks what the service supports.
 func isProbe(req *http.Request) bool { return strings.Contains(req.URL.Path, storage.ProbePrefix) }
 
 func isComplete(req *http.Request) bool {
@@ -71,8 +71,8 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// TestUnconditional: a service that refuses the condition is written to without
-// it, after a look.
+// TestUnconditional: the store writes to a service that refuses the condition without it,
+// after a check.
 func TestUnconditional(t *testing.T) {
 	for name, size := range sizes {
 		t.Run(name, func(t *testing.T) {
@@ -94,11 +94,11 @@ func TestUnconditional(t *testing.T) {
 	}
 }
 
-// sizes are one request's and an upload's in parts.
+// sizes are the sizes of a body in one request and of a body in parts.
 var sizes = map[string]int{"Put": 10, "Parts": 11 << 20}
 
-// TestConflict: 409 says that another request for the key was under way, and
-// the answer is another try, of an upload in parts from its start.
+// TestConflict: 409 means that another request for the key was in progress. The store
+// retries, an upload in parts from its start.
 func TestConflict(t *testing.T) {
 	for name, size := range sizes {
 		t.Run(name, func(t *testing.T) {
@@ -135,7 +135,7 @@ func create(t *testing.T, s *Store, key string, size int) {
 	}
 }
 
-// wantNoUploads checks that no parts are left to be paid for.
+// wantNoUploads checks that no parts remain, which cost money.
 func wantNoUploads(t *testing.T, s *Store) {
 	t.Helper()
 	out, err := s.client.ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: &s.bucket})
@@ -154,8 +154,8 @@ func TestAborted(t *testing.T) {
 	}
 	wantNoUploads(t, s)
 
-	// A service may keep a part that is on its way when its upload is aborted, so that the
-	// others arrive before one is refused.
+	// A service may keep a part that is in transit when its upload is aborted, so the other
+	// parts arrive before one is refused.
 	var others sync.WaitGroup
 	others.Add(2)
 	arrived := map[string]func(){"1": sync.OnceFunc(others.Done), "3": sync.OnceFunc(others.Done)} // a part may be sent again
@@ -178,8 +178,8 @@ func TestAborted(t *testing.T) {
 	wantNoUploads(t, s)
 }
 
-// TestLostAnswer: the SDK repeats a put that in fact succeeded, and the second
-// is told that the object exists. It is, and holds our content.
+// TestLostAnswer: the SDK repeats a put that succeeded, and the second attempt reports
+// that the object exists. It does, and holds our content.
 func TestLostAnswer(t *testing.T) {
 	var lost atomic.Bool
 	r := storagetest.S3(t).Proxy(t, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
@@ -274,8 +274,8 @@ func TestDeleteReportsKeys(t *testing.T) {
 	}
 }
 
-// TestListStrict: a service that lists in another order is found out, and one
-// that ignores StartAfter is corrected.
+// TestListStrict: the store notices a service that lists in another order, and corrects
+// one that ignores StartAfter.
 func TestListStrict(t *testing.T) {
 	answer := func(keys ...string) *Store {
 		return openTest(t, storagetest.S3(t).Proxy(t, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
@@ -336,7 +336,7 @@ func TestWrongRegion(t *testing.T) {
 	}
 }
 
-// TestStartAfter: the service skips what is not asked for.
+// TestStartAfter: the service skips keys outside the request.
 func TestStartAfter(t *testing.T) {
 	var lists atomic.Int32
 	s := openTest(t, storagetest.S3(t).Proxy(t, func(w http.ResponseWriter, req *http.Request, next http.Handler) {

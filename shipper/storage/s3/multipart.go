@@ -13,8 +13,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
-// upload sends a body in parts. Nothing is visible before the last request, and
-// the condition is checked there.
+// upload sends a body in parts. Nothing is visible before the last request, which checks
+// the condition.
 func (s *Store) upload(g *driver.Guard, key string, body storage.Body, attrs storage.Attrs) (err error) {
 	full := aws.String(s.root + key)
 	up, err := s.client.CreateMultipartUpload(g.Context(), &s3.CreateMultipartUploadInput{
@@ -112,8 +112,8 @@ func (s *Store) uploadParts(g *driver.Guard, key, id *string, body storage.Body)
 	return parts, g.Context().Err()
 }
 
-// abort frees the parts of an upload, which cost as much as objects but are not
-// listed.
+// abort frees the parts of an upload, which cost as much as objects but do not appear in
+// listings.
 func (s *Store) abort(ctx context.Context, key, id *string) error {
 	_, err := s.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{
 		Bucket: &s.bucket, Key: key, UploadId: id, RequestPayer: s.settings.payer,
@@ -124,8 +124,8 @@ func (s *Store) abort(ctx context.Context, key, id *string) error {
 	return nil
 }
 
-// abortError is what a failed abort adds to the reason for it. It does not
-// unwrap: the error that counts is the other.
+// abortError is the error of a failed abort, next to the reason for the abort. It does
+// not unwrap: the reason is what counts.
 type abortError struct{ err error }
 
 func (e *abortError) Error() string {

@@ -7,7 +7,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Spellings of one replica have one place, and a bucket's name at two endpoints is two.
+// All spellings of one replica have one place, and buckets of the same name at two
+// endpoints have two.
 func TestPlace(t *testing.T) {
 	t.Setenv("AWS_CA_BUNDLE", "")
 	t.Setenv("AWS_ENDPOINT_URL_S3", "")
@@ -45,8 +46,8 @@ func TestPlace(t *testing.T) {
 	}
 }
 
-// What is known of a bucket holds for all replicas in it, and for no bucket of the same
-// name at another endpoint.
+// What a probe finds about a bucket applies to all replicas in it, and to no bucket of
+// the same name at another endpoint.
 func TestBucket(t *testing.T) {
 	clearEnv(t)
 	bucket := func(rawURL string) string { return storage.Bucket(mustOpen(t, rawURL, storage.Options{})) }

@@ -80,7 +80,7 @@ type limited struct {
 	io.Closer
 }
 
-// head is for ranges without bytes: the answer to such a GET has no metadata.
+// head returns a range without bytes: the answer to such a GET has no metadata.
 func (s *Store) head(g *driver.Guard, key string) (io.ReadCloser, storage.Attrs, error) {
 	out, err := s.headObject(g, key)
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *Store) headObject(g *driver.Guard, key string) (*s3.HeadObjectOutput, e
 	return out, wantETag(out.ETag)
 }
 
-// List yields objects, a page of answers at a time.
+// List yields objects and fetches one page of answers at a time.
 func (s *Store) List(ctx context.Context, prefix, startAfter string) iter.Seq2[storage.Object, error] {
 	return func(yield func(storage.Object, error) bool) {
 		if err := s.list(ctx, prefix, startAfter, yield); err != nil {

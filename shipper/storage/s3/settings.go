@@ -15,7 +15,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/internal/driver"
 )
 
-// settings are what objects are stored with, in the SDK's types. The zero value leaves
+// settings are how objects are stored, in the SDK's types. The zero value leaves
 // everything to the bucket.
 type settings struct {
 	sse      types.ServerSideEncryption
@@ -25,11 +25,11 @@ type settings struct {
 	payer    types.RequestPayer // of each request
 }
 
-// customerKey is in each request that writes or reads an object's bytes or metadata:
+// customerKey is part of each request that writes or reads an object's bytes or metadata:
 // https://docs.aws.amazon.com/AmazonS3/latest/userguide/ServerSideEncryptionCustomerKeys.html
 type customerKey struct{ algorithm, key, md5 *string }
 
-// readSettings reads and checks what can be checked without a request.
+// readSettings reads settings, and checks them as far as possible without a request.
 func readSettings(q url.Values, opts storage.Options) (settings, error) {
 	d, err := driver.ReadSettings(q, opts)
 	if err != nil {
@@ -78,7 +78,7 @@ func (s settings) check() error {
 	return nil
 }
 
-// checkEndpoint refuses to send a customer key where others could read it.
+// checkEndpoint refuses to send a customer key unencrypted over a network.
 func (s settings) checkEndpoint(endpoint string) error {
 	u, err := url.Parse(endpoint)
 	if s.customer.key != nil && err == nil && u.Scheme == "http" && !isLocal(u.Hostname()) {

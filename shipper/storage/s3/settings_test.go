@@ -16,7 +16,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// An echo is a server that takes all it gets and remembers headers by operation.
+// An echo is a server that accepts every request and remembers headers by operation.
 type echo struct {
 	mu   sync.Mutex
 	seen map[string]http.Header
@@ -60,7 +60,7 @@ func (e *echo) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// TestSettings: each request has what it needs, and no other request does.
+// TestSettings: each request has the settings that it needs, and no other request does.
 func TestSettings(t *testing.T) {
 	key := bytes.Repeat([]byte{7}, 32)
 	encoded := base64.StdEncoding.EncodeToString(key)
@@ -111,7 +111,7 @@ func TestSettings(t *testing.T) {
 			t.Setenv(storage.EnvCustomerKey, c.env)
 			e := &echo{seen: map[string]http.Header{}}
 			s := openFakeWith(t, c.query, c.opts, e.ServeHTTP)
-			s.condition = nil // parts are not asked for
+			s.condition = nil // skips the check of multipart uploads
 			listErr(t, s)
 			s.Delete(t.Context(), "a")
 			s.Delete(t.Context(), "a", "b")
@@ -146,7 +146,7 @@ func TestSettings(t *testing.T) {
 	}
 }
 
-// TestSettingsErrors: what is nonsense is said when the store is opened, without the key.
+// TestSettingsErrors: opening the store reports invalid settings, without the key.
 func TestSettingsErrors(t *testing.T) {
 	clearEnv(t)
 	key := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))
@@ -178,7 +178,7 @@ func TestSettingsErrors(t *testing.T) {
 	}
 }
 
-// TestDeniedHint: a refusal without a reason may be a policy's about encryption.
+// TestDeniedHint: a refusal without a reason may come from a policy about encryption.
 func TestDeniedHint(t *testing.T) {
 	r := storagetest.S3(t).Proxy(t, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		if isPut(req) && req.Header.Get("X-Amz-Server-Side-Encryption") == "" {
@@ -195,8 +195,8 @@ func TestDeniedHint(t *testing.T) {
 	create(t, openTest(t, r), "k", 1)
 }
 
-// TestWantsChecksum: a bucket whose objects are locked by default demands a checksum,
-// which is then sent with each body.
+// TestWantsChecksum: a bucket that locks objects by default demands a checksum, which the
+// store then sends with each body.
 func TestWantsChecksum(t *testing.T) {
 	for name, size := range sizes {
 		t.Run(name, func(t *testing.T) {
@@ -223,7 +223,7 @@ func TestWantsChecksum(t *testing.T) {
 	}
 }
 
-// TestUnsigned: what front ends change is not signed, and is sent all the same.
+// TestUnsigned: a header that front ends change is not signed, but still sent.
 func TestUnsigned(t *testing.T) {
 	s := openTest(t, storagetest.S3(t).Proxy(t, func(w http.ResponseWriter, req *http.Request, next http.Handler) {
 		if strings.Contains(req.Header.Get("Authorization"), "accept-encoding") || req.Header.Get("Accept-Encoding") != "identity" {

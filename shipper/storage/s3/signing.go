@@ -11,7 +11,7 @@ import (
 const acceptEncoding = "Accept-Encoding"
 
 // leaveUnsigned keeps the header Accept-Encoding out of the signature: the front ends of
-// several services change it, Google's and Cloudflare's among them.
+// several services change it, including Google's and Cloudflare's.
 func leaveUnsigned(o *s3.Options) {
 	type held struct{}
 	before := middleware.FinalizeMiddlewareFunc("holdAcceptEncoding", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (
@@ -28,7 +28,7 @@ func leaveUnsigned(o *s3.Options) {
 	) {
 		if req, ok := in.Request.(*smithyhttp.Request); ok {
 			if v, _ := middleware.GetStackValue(ctx, held{}).(string); v != "" {
-				req.Header.Set(acceptEncoding, v) // without one, the transport would ask for gzip
+				req.Header.Set(acceptEncoding, v) // without it, the transport would request gzip
 			}
 		}
 		return next.HandleFinalize(ctx, in)

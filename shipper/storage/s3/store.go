@@ -13,8 +13,8 @@
 //	s3://bucket.localhost:9000/path                           a server of one's own
 //	s3://bucket/path?endpoint=https://host&region=r           any other
 //
-// A host that is not one of the above is a bucket's name, dots or not. An access point
-// is named by its alias. The query's parameters are:
+// Any other host is a bucket's name, with or without dots. Name an access point by its
+// alias. The query's parameters are:
 //
 //	endpoint, region            where the service is, if the host does not say it
 //	force-path-style            true or false; forcePathStyle is the same
@@ -25,19 +25,19 @@
 //	storage-class               of each new object, such as STANDARD_IA
 //	request-payer               requester: you pay for requests to another's bucket
 //
-// [storage.Options] go before them, and the AWS SDK's own chain comes last: its
-// environment variables, among them AWS_ENDPOINT_URL_S3, its files and the machine's
-// role. A customer key may be in the environment variable WALVFS_SSE_CUSTOMER_KEY
-// instead, and is never in the URL. Credentials that the service refuses are read again
-// from where they came from, such as ~/.aws/credentials or a web identity token's file,
-// for the next request.
+// [storage.Options] override them, and the AWS SDK's own chain comes last: its
+// environment variables, such as AWS_ENDPOINT_URL_S3, its files and the machine's role. A
+// customer key may be in the environment variable WALVFS_SSE_CUSTOMER_KEY instead, and is
+// never in the URL. If the service refuses the credentials, the store reads them again
+// from their source, such as ~/.aws/credentials or a web identity token's file, for the
+// next request.
 //
 // # Objects
 //
-// Keys are <path>/<key>. A body of up to 64 MiB is one PutObject with
-// If-None-Match: *; a larger one is a multipart upload whose completion has
-// that header. A service that honours it in PutObject only gets up to 5 GiB in one
-// request. Bodies are read from where they are and never held in memory.
+// Keys are <path>/<key>. A body of up to 64 MiB is one PutObject with If-None-Match: *; a
+// larger one is a multipart upload whose completion has that header. If a service honours
+// it only in PutObject, the store sends up to 5 GiB in one request. The store streams
+// bodies and never holds them in memory.
 package s3
 
 import (
@@ -58,15 +58,15 @@ import (
 )
 
 const (
-	// putMax is the largest body that is sent in one request by choice: a request that
-	// fails is sent again from its start. putLimit is the service's.
+	// putMax is the largest body sent in one request by choice: a failed request is sent
+	// again from its start. putLimit is the service's limit.
 	putMax   = 64 << 20
 	putLimit = 5 << 30
 
 	partSize  = 32 << 20
-	partsMax  = 10_000 // of one upload, says the service
-	parallel  = 4      // parts under way at a time
-	deleteMax = 1000   // keys a DeleteObjects request, says the service
+	partsMax  = 10_000 // per upload, the service's limit
+	parallel  = 4      // concurrent parts
+	deleteMax = 1000   // keys per DeleteObjects request, the service's limit
 )
 
 // Store is a replica in an S3 bucket.
@@ -86,7 +86,7 @@ type Store struct {
 	condition *string // of a create: If-None-Match, nil for none
 	settings  settings
 
-	// What the service has shown: that it has no DeleteObjects, and that it wants a
+	// What the service has shown: that it lacks DeleteObjects, and that it requires a
 	// checksum of bodies.
 	noBulkDelete  atomic.Bool
 	wantsChecksum atomic.Bool
@@ -145,11 +145,11 @@ func open(ctx context.Context, u *url.URL, opts storage.Options) (*Store, error)
 	return s, nil
 }
 
-// ifAbsent is the value of If-None-Match that no object matches.
+// ifAbsent is the value of If-None-Match for a create: it requires that no object exists.
 var ifAbsent = "*"
 
-// connect gets the client. It makes no request, but an endpoint that the SDK is not
-// configured with may be missed.
+// connect gets the client. It makes no request, but fails if the address needs an
+// endpoint and the SDK's configuration has none.
 func (s *Store) connect(ctx context.Context, needEndpoint error) error {
 	c, err := s.lease.Client(ctx)
 	switch {
@@ -162,22 +162,22 @@ func (s *Store) connect(ctx context.Context, needEndpoint error) error {
 	return s.settings.checkEndpoint(aws.ToString(c.sdk.Options().BaseEndpoint))
 }
 
-// Layout is Litestream's for S3.
+// Layout returns Litestream's layout for S3.
 func (s *Store) Layout() format.Layout { return format.LayoutHex }
 
 // String returns the replica's URL, without its query.
 func (s *Store) String() string { return s.url }
 
-// Place is the endpoint, the bucket and the path.
+// Place returns the endpoint, the bucket and the path.
 func (s *Store) Place() string { return s.Bucket() + "/" + s.root }
 
-// Bucket is the endpoint and the bucket.
+// Bucket returns the endpoint and the bucket.
 func (s *Store) Bucket() string {
 	endpoint := aws.ToString(s.client.Options().BaseEndpoint)
 	return "s3:" + strings.TrimSuffix(endpoint, "/") + "/" + s.bucket
 }
 
-// LogValue is the URL: nothing else of a store is for logs.
+// LogValue returns the URL: nothing else of a store belongs in logs.
 func (s *Store) LogValue() slog.Value { return slog.StringValue(s.url) }
 
 // Close closes idle connections, unless another store uses them, too.

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(storagetest.WithTools(m)) }
 
-// openTest opens a replica such that the suite's large bodies take parts, of the
+// openTest opens a replica such that the suite's large bodies take several parts, of the
 // smallest size that the service allows.
 func openTest(t testing.TB, r *storagetest.Replica) *Store {
 	t.Helper()
@@ -34,7 +34,7 @@ func openTest(t testing.TB, r *storagetest.Replica) *Store {
 }
 
 func unsetenv(t *testing.T, name string) {
-	t.Setenv(name, "") // restores it
+	t.Setenv(name, "") // so that the test restores it
 	os.Unsetenv(name)
 }
 
@@ -42,7 +42,7 @@ func TestStore(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storage.Store { return openTest(t, storagetest.S3(t)) })
 }
 
-// TestURLAlone opens a replica as the VFS and the command line do.
+// TestURLAlone opens a replica like the VFS and the command line.
 func TestURLAlone(t *testing.T) {
 	r := storagetest.S3(t)
 	clearEnv(t)
@@ -87,14 +87,14 @@ func refuse(w http.ResponseWriter, status int, code, message string) {
 	io.WriteString(w, "<Error><Code>"+code+"</Code><Message>"+message+"</Message></Error>")
 }
 
-// TestCABundle: a client that the SDK cannot add certificates to fails as soon
-// as AWS_CA_BUNDLE is set.
+// TestCABundle: a client to which the SDK cannot add certificates would fail as soon as
+// AWS_CA_BUNDLE is set.
 func TestCABundle(t *testing.T) {
 	clearEnv(t)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, 404, "NoSuchBucket", "The bucket is not here")
 	}))
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that must fail
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // for the handshake that must fail
 	server.StartTLS()
 	defer server.Close()
 	opts := storage.Options{Endpoint: server.URL, AccessKeyID: "a", SecretAccessKey: "b"}
@@ -123,7 +123,7 @@ func TestCABundle(t *testing.T) {
 	}
 }
 
-// TestStall: a server that does not answer is given up, and the error is not
+// TestStall: the store gives up on a server that does not answer, and the error is not
 // mistaken for the caller's own cancellation.
 func TestStall(t *testing.T) {
 	release := make(chan struct{})
@@ -144,8 +144,8 @@ func TestStall(t *testing.T) {
 	}
 }
 
-// TestStallInBody: an answer that stops in its middle is given up, but a reader
-// that takes its time is not.
+// TestStallInBody: the store gives up on an answer that stops in the middle, but not on a
+// slow reader.
 func TestStallInBody(t *testing.T) {
 	release := make(chan struct{})
 	r := storagetest.S3(t).Proxy(t, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
@@ -189,7 +189,7 @@ func TestUnbuffered(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	completing.Store(s.Bucket(), true) // or parts would not be used
+	completing.Store(s.Bucket(), true) // otherwise the store would not use parts
 	for _, size := range []int64{putMax, putMax + 1, 3 * partSize} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)

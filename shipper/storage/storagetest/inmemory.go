@@ -7,13 +7,13 @@ import (
 
 const (
 	memory = "/dev/shm"
-	// enough is room for the largest databases of several packages' tests, in bytes.
+	// enough is the room for the largest databases of several packages' tests, in bytes.
 	enough = 4 << 30
 )
 
-// InMemory returns tests whose temporary directories are in memory, where there is room
-// for 4 GiB, and on the disk elsewhere. It is for packages whose tests sync much, and
-// lose power only in so far as they make it up: syncing takes its time.
+// InMemory returns tests whose temporary directories are in memory, if it has room for 4
+// GiB, and otherwise on the disk. It is for packages whose tests sync often, which takes
+// time, and only simulate power losses.
 //
 //	func TestMain(m *testing.M) { goleak.VerifyTestMain(storagetest.InMemory(m)) }
 func InMemory(tests Tests) Tests { return inMemory{tests} }

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Files are in memory if there is room for them, for processes that a test starts, too,
-// and are gone in the end.
+// Files are in memory if it has room for them, also for processes that a test starts, and
+// are removed in the end.
 func TestInMemory(t *testing.T) {
 	const disk = "/"
 	t.Setenv("TMPDIR", disk)

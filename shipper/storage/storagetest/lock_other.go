@@ -2,5 +2,5 @@
 
 package storagetest
 
-// lock does nothing where there is no flock: at worst, a tool is built twice.
+// lock does nothing on systems without flock: at worst, a tool is built twice.
 func lock(string) (unlock func(), err error) { return func() {}, nil }

@@ -15,15 +15,15 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// A counter is a server that knows one answer, an empty list, and counts its
+// A counter is a server that always answers with an empty list, and counts its
 // connections.
 type counter struct {
 	*Replica
 	made, open atomic.Int32
-	before     atomic.Pointer[func()] // an answer is given
+	before     atomic.Pointer[func()] // called before an answer
 }
 
-// counters are a replica at each kind of object store.
+// counters returns a replica at each kind of object store.
 func counters(t testing.TB) map[string]*counter {
 	return map[string]*counter{
 		"S3": startCounter(t, "<ListBucketResult></ListBucketResult>", Replica{URL: "s3://bucket",
@@ -55,7 +55,7 @@ func startCounter(t testing.TB, answer string, r Replica) *counter {
 	return c
 }
 
-// openMany opens replicas beside each other.
+// openMany opens several replicas.
 func openMany(t testing.TB, r *Replica, n int) []storage.Store {
 	t.Helper()
 	stores := make([]storage.Store, n)
@@ -75,8 +75,8 @@ func ask(t testing.TB, s storage.Store) {
 	}
 }
 
-// TestLastCloses: a connection is every store's that is configured alike, until the
-// last of them is closed; then a new one can be had.
+// TestLastCloses: stores with the same configuration share a connection until the last of
+// them is closed; then a new one can be opened.
 func TestLastCloses(t *testing.T) {
 	for name, c := range counters(t) {
 		t.Run(name, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestLastCloses(t *testing.T) {
 			for i, s := range stores {
 				ask(t, s)
 				s.Close()
-				s.Close() // counts once
+				s.Close() // further closes do not count
 				if i < 2 && c.open.Load() != 1 {
 					t.Fatalf("%d connections after %d of 3 closed", c.open.Load(), i+1)
 				}
@@ -110,9 +110,9 @@ func (c *counter) wantClosed(t *testing.T) {
 	}
 }
 
-// TestNoChurn: 64 stores that work at the same time, again and again, keep their 64
-// connections. On a busy machine, net/http gives a few up: it waits 50 ms for the
-// goroutine that has written a request to say so.
+// TestNoChurn: 64 stores that work at the same time, repeatedly, keep their 64
+// connections. On a busy machine, net/http drops a few: it waits 50 ms for the goroutine
+// that has written a request to report it.
 func TestNoChurn(t *testing.T) {
 	const n, rounds = 64, 5
 	for name, c := range counters(t) {
@@ -121,7 +121,7 @@ func TestNoChurn(t *testing.T) {
 			for range rounds {
 				var all, waiting sync.WaitGroup
 				waiting.Add(n)
-				meet := func() { waiting.Done(); waiting.Wait() } // all are under way
+				meet := func() { waiting.Done(); waiting.Wait() } // all requests are in progress
 				c.before.Store(&meet)
 				for _, s := range stores {
 					all.Go(func() { ask(t, s) })
@@ -139,10 +139,10 @@ func TestNoChurn(t *testing.T) {
 	}
 }
 
-// weight is what stores cost.
+// weight is the cost of stores.
 type weight struct {
-	heap       int64 // bytes a store
-	goroutines int   // in all
+	heap       int64 // bytes per store
+	goroutines int   // in total
 }
 
 // weigh opens n stores, uses each, and closes them.
@@ -161,7 +161,7 @@ func weigh(t testing.TB, r *Replica, n int) weight {
 
 func heapInUse() int64 {
 	runtime.GC()
-	runtime.GC() // what finalizers and pools had kept
+	runtime.GC() // collects what finalizers and pools kept
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
@@ -175,7 +175,7 @@ func everywhere(t testing.TB) map[string]*Replica {
 	return all
 }
 
-// TestWeight is invariant 6, Bounded: ten thousand databases are one process's.
+// TestWeight is invariant 6, Bounded: one process can hold ten thousand databases.
 func TestWeight(t *testing.T) {
 	for name, r := range everywhere(t) {
 		t.Run(name, func(t *testing.T) {
@@ -189,8 +189,8 @@ func TestWeight(t *testing.T) {
 	}
 }
 
-// BenchmarkOpen opens and closes a store beside one that stays, and tells what ten
-// thousand open ones weigh.
+// BenchmarkOpen opens and closes a store next to one that stays open, and reports the
+// weight of ten thousand open stores.
 func BenchmarkOpen(b *testing.B) {
 	for name, r := range everywhere(b) {
 		b.Run(name, func(b *testing.B) {

@@ -18,13 +18,13 @@ import (
 // Memory is a store in memory, for tests that inject faults into the code above
 // it. Its zero value is an empty store that honours put-if-absent.
 type Memory struct {
-	// Name is what String returns, "memory://" + Name.
+	// Name is the name in the URL that String returns, "memory://" + Name.
 	Name string
 
-	// Before and After are called around each operation, if not nil, with its
-	// name ("list", "open", "create", "delete") and the key or prefix. An error
-	// from Before fails the operation without effect, one from After loses its
-	// answer. While the store is in use, SetBefore changes the first one.
+	// Before and After are called around each operation, if not nil, with its name ("list",
+	// "open", "create", "delete") and the key or prefix. An error from Before fails the
+	// operation without effect, one from After loses its answer. While the store is in use,
+	// change Before by SetBefore.
 	Before, After func(ctx context.Context, op, key string) error
 
 	mu      sync.Mutex // guards Before, too

@@ -9,19 +9,18 @@ import (
 	"testing"
 )
 
-// Proxy returns the same replica behind a proxy. The handler sees every request
-// and may change it, answer it, or pass it on to next and change the answer.
-// Requests to an S3 server are signed anew on the way, so that changed headers
-// do not break the signature.
+// Proxy returns the same replica behind a proxy. The handler sees every request and may
+// change it, answer it, or pass it on to next and change the answer. The proxy signs
+// requests to an S3 server again, so that changed headers do not break the signature.
 //
-// What a panic with [http.ErrAbortHandler] does is lose the connection.
+// A panic with [http.ErrAbortHandler] breaks the connection.
 func (r *Replica) Proxy(t testing.TB, handle func(w http.ResponseWriter, req *http.Request, next http.Handler)) *Replica {
 	t.Helper()
 	target, err := url.Parse(r.Endpoint)
 	if err != nil || r.Endpoint == "" {
 		t.Fatalf("no server to put a proxy before: %q", r.Endpoint)
 	}
-	// A connection that is kept may be idle only after the test: it would look like a leak.
+	// A kept connection might become idle only after the test, which would look like a leak.
 	transport := &http.Transport{DisableCompression: true, DisableKeepAlives: true}
 	next := &httputil.ReverseProxy{
 		Transport: transport,

@@ -18,21 +18,21 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Replica is a place for a replica, empty and one test's own.
+// Replica is an empty location for the replica of one test.
 type Replica struct {
 	URL     string          // the replica's
-	Options storage.Options // what [storage.Open] needs beside the URL
+	Options storage.Options // what [storage.Open] needs besides the URL
 
-	// Env has the same as environment variables, "NAME=value", for programs
-	// that know the URL alone, Litestream among them. [Replica.Setenv] sets it.
+	// Env holds the same as environment variables, "NAME=value", for programs that take only
+	// the URL, such as Litestream. [Replica.Setenv] sets it.
 	Env []string
 
 	// Endpoint is the server's base URL, empty for files.
 	Endpoint string
 }
 
-// Setenv makes the URL alone enough until the test ends. Parallel tests cannot
-// use it.
+// Setenv makes the URL alone sufficient until the test ends. Parallel tests cannot use
+// it.
 func (r *Replica) Setenv(t testing.TB) {
 	for _, kv := range r.Env {
 		name, value, _ := strings.Cut(kv, "=")
@@ -81,7 +81,7 @@ const s3Region = "us-east-1"
 var s3Server = sync.OnceValues(func() (*s3Instance, error) {
 	i := &s3Instance{keyID: rand.Text(), secret: rand.Text()}
 	args := func(addr, dir string) []string {
-		// A file system without extended attributes needs a place for them.
+		// A file system without extended attributes needs a directory for them.
 		extra := []string{}
 		if !hasXattrs(dir) {
 			extra = []string{"--sidecar", mustMkdir(dir, "meta")}
@@ -94,7 +94,7 @@ var s3Server = sync.OnceValues(func() (*s3Instance, error) {
 		tool: versitygw,
 		args: args,
 		env:  []string{"ROOT_ACCESS_KEY_ID=" + i.keyID, "ROOT_SECRET_ACCESS_KEY=" + i.secret},
-		// Only our own server knows the keys.
+		// Only our own server accepts the keys.
 		ready: func(s *server) error { i.server = s; return i.createBucket("walvfs-ready") },
 	}.start()
 	return i, err
@@ -154,20 +154,20 @@ func GCS(t testing.TB) *Replica {
 }
 
 var gcsServer = sync.OnceValues(func() (*server, error) {
-	// Google's libraries ask the network once a process whether it runs in their cloud. An
-	// answer that comes late leaves a connection, which looks like a leak.
+	// Google's libraries query the network once per process for whether it runs in their
+	// cloud. A late answer leaves a connection, which looks like a leak.
 	os.Setenv("GCE_METADATA_HOST", "127.0.0.1:1")
 	return spec{
 		tool: fakeGCS,
 		args: func(addr, dir string) []string {
 			host, port, _ := net.SplitHostPort(addr)
-			// Downloads are matched by the public host, resumable uploads go on
-			// at the external URL.
+			// Downloads are matched by the public host, resumable uploads continue at the external
+			// URL.
 			return []string{"-backend", "memory", "-scheme", "http", "-host", host, "-port", port,
 				"-public-host", addr, "-external-url", "http://" + addr}
 		},
 		ready: func(s *server) error {
-			// From its log, since any process may be at the port.
+			// Read its log, because another process may be listening on the port.
 			if !strings.Contains(s.output(), "server started at") {
 				return fmt.Errorf("not started")
 			}

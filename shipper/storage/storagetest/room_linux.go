@@ -2,7 +2,7 @@ package storagetest
 
 import "golang.org/x/sys/unix"
 
-// room returns how many bytes a file system can take, 0 if that is not known.
+// room returns the free space of a file system in bytes, 0 if unknown.
 func room(dir string) uint64 {
 	var s unix.Statfs_t
 	if unix.Statfs(dir, &s) != nil {

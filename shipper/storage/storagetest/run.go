@@ -13,12 +13,12 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// LargeSize is the size of the suite's large bodies. A driver that sends large
-// bodies in parts should be opened so that this takes several.
+// LargeSize is the size of the suite's large bodies. A driver that sends large bodies in
+// parts should be opened so that such a body takes several parts.
 const LargeSize = 12<<20 + 17
 
-// Run tests a driver. open returns a store with an empty root, another each
-// time; Run closes it.
+// Run tests a driver. open returns a different store with an empty root each time; Run
+// closes it.
 func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 	for _, part := range []struct {
 		name string
@@ -54,9 +54,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 	}
 }
 
-// RunDenied tests that a store that cannot work says why: every operation must
-// fail with the wanted error, which no try soon can help, and no error may hold any of
-// the secrets.
+// RunDenied tests that an unusable store reports why: every operation must fail with the
+// wanted error, which no retry soon can fix, and no error may contain any of the secrets.
 func RunDenied(t *testing.T, store storage.Store, want error, secrets ...string) {
 	t.Helper()
 	s := &suite{t, store}
@@ -169,7 +168,7 @@ func (s *suite) wantAbsent(key string) {
 	}
 }
 
-// typed checks that an error is the documented type and says what failed.
+// typed checks that an error has the documented type and names the failed operation.
 func (s *suite) typed(err error, op string) {
 	s.Helper()
 	var e *storage.Error
@@ -229,7 +228,7 @@ func ranges(t *testing.T, s *suite) {
 	if _, _, err := s.store.Open(t.Context(), "k", -1, -1); err == nil {
 		t.Error("a negative offset is no error")
 	}
-	// Left half read: closing must not wait for the rest.
+	// Half read: closing must not wait for the rest.
 	r, _, err := s.store.Open(t.Context(), "k", 0, -1)
 	if err != nil {
 		t.Fatal(err)

@@ -54,7 +54,7 @@ func list(t *testing.T, s *suite) {
 	}
 }
 
-// listPages lists more than S3 and GCS give in one answer.
+// listPages lists more objects than S3 and GCS return in one answer.
 func listPages(t *testing.T, s *suite) {
 	const n = 1050
 	keys := make([]string, n)
@@ -68,7 +68,7 @@ func listPages(t *testing.T, s *suite) {
 	s.wantKeys(dir, "", keys...)
 	s.wantKeys("", keys[9], keys[10:]...)
 	s.wantKeys(dir, keys[n-2], keys[n-1])
-	// More than one request's worth.
+	// More keys than fit into one request.
 	if err := s.store.Delete(t.Context(), keys...); err != nil {
 		t.Fatal(err)
 	}

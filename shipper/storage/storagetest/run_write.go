@@ -14,8 +14,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// race is invariant 4, One log, as far as a store can hold it: of many writers
-// of a key exactly one succeeds, and the content is its own.
+// race tests invariant 4, One log, as far as a store can hold it: of many writers of a
+// key exactly one succeeds, and the object has its content.
 func race(t *testing.T, s *suite) {
 	for round := range 10 {
 		contents := make([]string, 16)
@@ -120,7 +120,7 @@ func failingBody(t *testing.T, s *suite) {
 		{1 << 20, 1 << 19, errBroken},
 		{LargeSize, LargeSize - 1, errBroken},
 		{LargeSize, 6 << 20, errBroken},
-		{100, 50, io.EOF}, // shorter than it said
+		{100, 50, io.EOF}, // shorter than stated
 		{LargeSize, LargeSize - 1, io.EOF},
 	} {
 		err := s.store.Create(t.Context(), "k", b, storage.Attrs{Time: someTime})
@@ -133,10 +133,10 @@ func failingBody(t *testing.T, s *suite) {
 		s.typed(err, "create")
 		s.wantAbsent("k")
 	}
-	s.create("k", "whole") // nothing is in the way
+	s.create("k", "whole") // nothing remains
 }
 
-// An object that is held back is not there before it may be.
+// ready tests that a delayed object does not exist before it may.
 func ready(t *testing.T, s *suite) {
 	for key, size := range map[string]int{"small": 100, "large": LargeSize} {
 		body := bytes.NewReader(largeBody(1)[:size])
@@ -188,7 +188,7 @@ func cancelled(t *testing.T, s *suite) {
 	check("list", err)
 	s.wantKeys("", "", "k")
 
-	// Cancelled on the way: a body that is read to its middle.
+	// Cancelled in the middle of the body.
 	ctx, cancel = context.WithCancel(t.Context())
 	defer cancel()
 	err = s.store.Create(ctx, "new", &cancelling{broken{size: LargeSize, good: LargeSize}, cancel}, storage.Attrs{})

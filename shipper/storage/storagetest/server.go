@@ -16,17 +16,16 @@ import (
 type server struct {
 	addr string // host:port
 	dir  string // its files; removed when it ends
-	log  string // path of what it printed
+	log  string // path of its output
 
 	cmd      *exec.Cmd
-	lifeline *os.File // it lives as long as this is open
+	lifeline *os.File // the server lives while this is open
 }
 
-// guarded starts a program that is killed, and whose directory is removed, when
-// the other end of the pipe on descriptor 3 is closed: by us, or by the system
-// when this process ends, however it ends. (A death signal of the parent would
-// come when the parent's *thread* ends, and only on Linux.) The program has the
-// shell's process ID.
+// guarded starts a program that is killed, and whose directory is removed, when the other
+// end of the pipe on descriptor 3 is closed: by this process, or by the system when this
+// process ends for any reason. (A death signal of the parent would come when the parent's
+// *thread* ends, and only on Linux.) The program has the shell's process ID.
 const guarded = `(
 	read -r _
 	kill -9 $$
@@ -34,21 +33,21 @@ const guarded = `(
 ) <&3 >/dev/null 2>&1 &
 exec "$@" 3<&-`
 
-// Dir is where servers keep their files, each in a directory of its own that is removed
-// when it ends. Set it before the first server starts; empty is the system's directory
-// for temporary files.
+// Dir is the directory for servers' files. Each server has its own directory there, which
+// is removed when it ends. Set Dir before the first server starts; empty is the system's
+// directory for temporary files.
 var Dir string
 
-// spec is how to run a server.
+// spec describes how to run a server.
 type spec struct {
 	tool  *tool
 	args  func(addr, dir string) []string
 	env   []string
-	ready func(s *server) error // nil once it serves
+	ready func(s *server) error // returns nil once it serves
 }
 
-// start starts a server on a free port. A port that another process takes first
-// is found by the server's early end, and another is tried.
+// start starts a server on a free port. If another process takes the port first, the
+// server ends early, and start tries another port.
 func (sp spec) start() (*server, error) {
 	bin, err := sp.tool.path()
 	if err != nil {
@@ -98,8 +97,8 @@ func (sp spec) startOnce(bin string) (*server, error) {
 	}
 }
 
-// run starts the program with its output in a file: pipes need goroutines, which
-// would look like leaks to the tests.
+// run starts the program with its output in a file: pipes need goroutines, which the
+// tests would report as leaks.
 func (s *server) run(bin string, args, env []string) error {
 	log, err := os.Create(s.log)
 	if err != nil {
@@ -146,7 +145,7 @@ func freeAddr() (string, error) {
 func mustMkdir(dir, name string) string {
 	path := filepath.Join(dir, name)
 	if err := os.Mkdir(path, 0o755); err != nil {
-		panic(err) // in a directory that was made a moment ago
+		panic(err) // in a directory created a moment ago
 	}
 	return path
 }

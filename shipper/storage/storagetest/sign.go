@@ -15,8 +15,8 @@ import (
 // emptyHash is the SHA-256 of nothing.
 const emptyHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-// sign signs a request anew, with the hash of its body that it has already. Amazon's SDK
-// can do that, too, but tests of packages without any SDK use this one:
+// sign signs a request again, with the body hash that it already has. Amazon's SDK can do
+// that, too, but tests of packages without any SDK use this function:
 // https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 func (i *s3Instance) sign(req *http.Request) {
 	if req.Header.Get("X-Amz-Content-Sha256") == "" {
@@ -36,8 +36,8 @@ func (i *s3Instance) sign(req *http.Request) {
 		i.keyID, scope, headers, hex.EncodeToString(signature)))
 }
 
-// canonical is what is signed of a request: its host and Amazon's headers, whose names
-// it returns, too.
+// canonical returns the signed part of a request: its host and Amazon's headers. It also
+// returns the names of these headers.
 func canonical(req *http.Request) (request, headers string) {
 	host := req.Host
 	if host == "" {

@@ -32,8 +32,8 @@ func TestMemory(t *testing.T) {
 	Run(t, func(*testing.T) storage.Store { return &Memory{Name: "test"} })
 }
 
-// TestReplicas opens each replica in both ways, and finds what it wrote through
-// the other.
+// TestReplicas opens each replica in both ways, and finds with one what it wrote with the
+// other.
 func TestReplicas(t *testing.T) {
 	for name, open := range map[string]func(testing.TB) *Replica{"File": File, "S3": S3, "GCS": GCS} {
 		t.Run(name, func(t *testing.T) {
@@ -56,8 +56,8 @@ func TestReplicas(t *testing.T) {
 	}
 }
 
-// TestLitestream lists a replica with Litestream, which knows its URL and the
-// environment only: keys, layout and server are what it expects.
+// TestLitestream lists a replica with Litestream, which gets only its URL and the
+// environment: keys, layout and server are as Litestream expects.
 func TestLitestream(t *testing.T) {
 	for name, open := range map[string]func(testing.TB) *Replica{"File": File, "S3": S3, "GCS": GCS} {
 		t.Run(name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestLitestream(t *testing.T) {
 			cmd := exec.Command(Litestream(t), "ltx", r.URL)
 			cmd.Env = append(os.Environ(), r.Env...)
 			out, err := cmd.CombinedOutput()
-			// Its list of an S3 replica shows when the object was made instead.
+			// For S3, Litestream lists when the object was created instead.
 			wantTime := name == "S3" || strings.Contains(string(out), "2024-02-29T12:34:56Z")
 			if err != nil || !strings.Contains(string(out), "0000000000000abc") || !wantTime {
 				t.Errorf("%v: %s", err, out)
@@ -79,7 +79,7 @@ func TestLitestream(t *testing.T) {
 	}
 }
 
-// serveForever is what TestCrash runs in another process.
+// serveForever is the function that TestCrash runs in another process.
 func serveForever() {
 	for _, start := range []func() (*server, error){gcsServer, func() (*server, error) {
 		i, err := s3Server()
@@ -95,7 +95,7 @@ func serveForever() {
 	select {}
 }
 
-// TestCrash: a test process that is killed takes its servers with it.
+// TestCrash: the servers of a killed test process end with it.
 func TestCrash(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {

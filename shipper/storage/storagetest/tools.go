@@ -17,7 +17,7 @@ import (
 type tool struct {
 	name string
 	pkg  string
-	path func() (string, error) // builds it, once a process
+	path func() (string, error) // builds it, once per process
 }
 
 var (
@@ -27,12 +27,12 @@ var (
 	toxiproxy  = newTool("toxiproxy", "github.com/Shopify/toxiproxy/v2/cmd/server")
 )
 
-// Tests is what runs the tests of a package: a [testing.M].
+// Tests runs the tests of a package: a [testing.M].
 type Tests interface{ Run() int }
 
-// WithTools returns tests that begin when all tools are built, side by side: no deadline
-// of a test, nor go test's -timeout, runs while they are. What does not build fails the
-// tests that need it.
+// WithTools returns tests that begin when all tools are built, in parallel: neither a
+// test's deadline nor go test's -timeout runs meanwhile. If a tool does not build, the
+// tests that need it fail.
 func WithTools(tests Tests) Tests {
 	return withTools{tests, []*tool{versitygw, fakeGCS, litestream, toxiproxy}}
 }
@@ -42,8 +42,8 @@ type withTools struct {
 	tools []*tool
 }
 
-// toolsBuilt is an environment variable for the processes that tests start: they may be
-// another user's, have another cache directory, and are to begin at once.
+// toolsBuilt is an environment variable for processes started by tests: they may run as
+// another user, have another cache directory, and must begin at once.
 const toolsBuilt = "WALVFS_TEST_TOOLS_BUILT"
 
 func (w withTools) Run() int {
@@ -64,8 +64,8 @@ func newTool(name, pkg string) *tool {
 	return t
 }
 
-// build returns the path of the built program. Concurrent test processes wait
-// for the first one's build, and no process sees half a file.
+// build returns the path of the built program. Concurrent test processes wait for the
+// first one's build, and no process sees an incomplete file.
 func (t *tool) build() (string, error) {
 	module, err := moduleDir(t.name)
 	if err != nil {
@@ -99,7 +99,7 @@ func (t *tool) build() (string, error) {
 	temp := fmt.Sprintf("%s.%d", bin, os.Getpid())
 	defer os.Remove(temp)
 	cmd := exec.Command("go", "build", "-C", module, "-trimpath", "-ldflags=-s -w", "-o", temp, t.pkg)
-	// What the tests are built with is not for the tools.
+	// The tests' build settings do not apply to the tools.
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=readonly -buildvcs=false", "CGO_ENABLED=0",
 		"GOOS="+runtime.GOOS, "GOARCH="+runtime.GOARCH)
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -109,7 +109,7 @@ func (t *tool) build() (string, error) {
 	return bin, os.Rename(temp, bin)
 }
 
-// fileName is the tool's name and version, and a digest of all that a build
+// fileName is the tool's name and version, and a digest of everything that a build
 // depends on.
 func (t *tool) fileName(module string) (string, error) {
 	mod, err := os.ReadFile(filepath.Join(module, "go.mod"))
@@ -138,8 +138,8 @@ func (t *tool) fileName(module string) (string, error) {
 	return name, nil
 }
 
-// moduleDir finds tools/<name> beside this file. Tests built with -trimpath do
-// not know where their sources are; the go command does.
+// moduleDir finds tools/<name> next to this file. Tests built with -trimpath do not have
+// the path of their sources; the go command does.
 func moduleDir(name string) (string, error) {
 	_, self, _, _ := runtime.Caller(0)
 	dir := filepath.Join(filepath.Dir(self), "tools", name)

@@ -11,8 +11,8 @@ type testsFunc func() int
 
 func (f testsFunc) Run() int { return f() }
 
-// Tests begin when all tools are built, side by side, or cannot be. Processes that tests
-// start build nothing.
+// Tests begin when all tools are built, in parallel, or have failed to build. Processes
+// that tests start build nothing.
 func TestWithTools(t *testing.T) {
 	t.Setenv(toolsBuilt, "")
 	synctest.Test(t, func(t *testing.T) {

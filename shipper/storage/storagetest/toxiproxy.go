@@ -13,12 +13,11 @@ import (
 	"time"
 )
 
-// A Toxiproxy is a replica behind a proxy that spoils connections: it knows bytes
-// and directions, and nothing of requests. The replica that it was made from still
-// has the way around it.
+// A Toxiproxy is a replica behind a proxy that disturbs connections: it handles bytes and
+// directions, not requests. The original replica still bypasses it.
 //
-// It is https://github.com/Shopify/toxiproxy, another program, so that a hung
-// connection is one to the system, too. What it holds back may reach the store
+// It is https://github.com/Shopify/toxiproxy, a separate program, so that a hung
+// connection hangs for the system, too. Bytes that it holds back may reach the store
 // after the client is gone.
 type Toxiproxy struct {
 	*Replica        // behind the proxy
@@ -26,11 +25,11 @@ type Toxiproxy struct {
 	upstream string // host:port of the store
 
 	mu     sync.Mutex
-	server *server // nil if it does not run
+	server *server // nil if not running
 	faults int     // added since the last Up
 }
 
-// A Direction is one half of a connection.
+// A Direction is one direction of a connection.
 type Direction string
 
 // The directions of a connection.
@@ -39,7 +38,7 @@ const (
 	Answers  Direction = "downstream"
 )
 
-// A Fault is what happens to the bytes of connections in one direction.
+// A Fault affects the bytes of connections in one direction.
 type Fault struct {
 	kind       string
 	attributes map[string]int64
@@ -47,13 +46,14 @@ type Fault struct {
 
 func (f Fault) String() string { return f.kind }
 
-// Latency delays all bytes, by more or less.
+// Latency delays all bytes, with jitter.
 func Latency(delay, jitter time.Duration) Fault {
 	return Fault{"latency", map[string]int64{"latency": delay.Milliseconds(), "jitter": jitter.Milliseconds()}}
 }
 
-// Hang loses all bytes, and closes the connection after some time, 0 for when the
-// fault ends. Of requests, nothing arrives; of answers, the request was served.
+// Hang drops all bytes, and closes the connection after some time, or when the fault ends
+// if that is 0. If it drops a request, nothing arrives; if it drops an answer, the
+// request was served.
 func Hang(after time.Duration) Fault {
 	return Fault{"timeout", map[string]int64{"timeout": after.Milliseconds()}}
 }
@@ -63,18 +63,18 @@ func ResetPeer(after time.Duration) Fault {
 	return Fault{"reset_peer", map[string]int64{"timeout": after.Milliseconds()}}
 }
 
-// LimitData closes connections after so many bytes: half a request, half an answer.
+// LimitData closes connections after that many bytes: half a request, half an answer.
 func LimitData(bytes int64) Fault {
 	return Fault{"limit_data", map[string]int64{"bytes": bytes}}
 }
 
-// Bandwidth limits connections to so many KB a second.
+// Bandwidth limits connections to a rate in KB per second.
 func Bandwidth(rate int64) Fault {
 	return Fault{"bandwidth", map[string]int64{"rate": rate}}
 }
 
-// Toxiproxy returns the same replica behind a proxy, which has no faults yet. It
-// is gone when the test ends.
+// Toxiproxy returns the same replica behind a proxy, without faults at first. The proxy
+// ends with the test.
 func (r *Replica) Toxiproxy(t testing.TB) *Toxiproxy {
 	t.Helper()
 	target, err := url.Parse(r.Endpoint)
@@ -90,8 +90,8 @@ func (r *Replica) Toxiproxy(t testing.TB) *Toxiproxy {
 	return p
 }
 
-// start starts a server with one proxy, without faults, at the address that it has had
-// before.
+// start starts a server with one proxy, without faults, at the proxy's previous address,
+// if any.
 func (p *Toxiproxy) start() (err error) {
 	p.faults = 0
 	if p.server, err = toxiproxyServer.start(); err != nil {
@@ -116,9 +116,9 @@ func (p *Toxiproxy) stop() {
 }
 
 // restart ends all connections and faults. Toxiproxy 2.12 may wait for ever to change the
-// faults of a connection that is just closed: a link that writes no more waits for the
-// lock that the change holds, and the change for a toxic that hands the link its bytes.
-// Nothing but its end helps then.
+// faults of a connection that has just closed: a link that writes no more waits for the
+// lock that the change holds, and the change waits for a toxic that sends its bytes to
+// the link. Only ending the program helps then.
 func (p *Toxiproxy) restart() error {
 	p.stop()
 	return p.start()
@@ -133,7 +133,7 @@ func (p *Toxiproxy) call(method, path string, body, answer any) error {
 	return callToxiproxy(method, "http://"+p.server.addr+"/proxies/"+proxyName+path, body, answer)
 }
 
-// at is the same replica at another endpoint.
+// at returns the same replica at another endpoint.
 func (r *Replica) at(endpoint string) *Replica {
 	moved := *r
 	moved.Endpoint, moved.Options.Endpoint = endpoint, endpoint
@@ -154,7 +154,7 @@ func (p *Toxiproxy) Down() error {
 	return nil
 }
 
-// Up ends all faults. What was held back goes on its way.
+// Up ends all faults. Delayed bytes continue.
 func (p *Toxiproxy) Up() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -169,8 +169,8 @@ func (p *Toxiproxy) Up() error {
 	return nil
 }
 
-// Add has a share of the connections, 0 to 1, suffer from a fault, until Up. It
-// changes those that are open, too.
+// Add applies a fault to a share of the connections, 0 to 1, until Up. That includes open
+// connections.
 func (p *Toxiproxy) Add(d Direction, share float64, f Fault) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

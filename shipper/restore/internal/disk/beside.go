@@ -9,8 +9,8 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile"
 )
 
-// OpenBeside opens a file that an earlier run created. What is not a file with one
-// name is not ours.
+// OpenBeside opens a file that an earlier run created. It refuses anything but a regular
+// file with one name.
 func OpenBeside(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|NoFollow, 0)
 	if err != nil {
@@ -26,7 +26,7 @@ func OpenBeside(name string) (*os.File, error) {
 	return f, nil
 }
 
-// ErrForeign: a name that this package uses is taken by something else.
+// ErrForeign: a file that walvfs did not create has a name that this package uses.
 var ErrForeign = errors.New("it is a link or a special file, and not one that walvfs created")
 
 // RemoveStale removes a file that a crashed run left, unless a process has it locked.
@@ -43,14 +43,14 @@ func RemoveStale(name string) error {
 		return err
 	}
 	if !SameFile(f, name) {
-		return nil // whoever had the lock has renamed or removed it
+		return nil // the lock's holder has renamed or removed it
 	}
 	return os.Remove(name)
 }
 
-// OwnBeside creates a file for whom the database is, and locks it. What a crashed run left there is removed
-// first. It fails with [ErrInUse] if another process has it locked. A process that
-// cleans up holds the lock for an instant, hence the tries.
+// OwnBeside creates a file for the database's owner, and locks it. It first removes a
+// file that a crashed run left there. It fails with [ErrInUse] if another process has the
+// file locked. A process that cleans up holds the lock for an instant, hence the retries.
 func OwnBeside(name, database string) (*os.File, error) {
 	const tries, pause = 20, 5 * time.Millisecond
 	var err error

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// NoFollow has an open fail on a symbolic link, and not wait for a pipe's other end.
+// NoFollow makes an open fail on a symbolic link, and not wait for a pipe's other end.
 const NoFollow = unix.O_NOFOLLOW | unix.O_NONBLOCK
 
 // LinksOf returns how many names a file has.

@@ -6,14 +6,13 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// Copying is what package follow does otherwise than a restore. The zero value is a
-// restore.
+// Copying is how package follow differs from a restore. The zero value is a restore.
 type Copying struct {
-	// Prepare changes the restored file under its temporary name, before it is synced.
-	// The header is that of the last file that was applied.
+	// Prepare changes the restored file under its temporary name, before it is synced. The
+	// header is the last applied file's.
 	Prepare func(f *os.File, name string, h format.LTXHeader) error
 
-	// Remember makes durable what is known of the file, in place of a restore's record,
-	// right before it gets its own name.
+	// Remember durably records the file's state, in place of a restore's record, right
+	// before the file gets its own name.
 	Remember func(name string) error
 }

@@ -1,5 +1,5 @@
-// Package disk is what packages restore and follow do with files beside a database: they
-// are created, locked and renamed here, and tests take the disk's place.
+// Package disk holds the file operations that packages restore and follow share: it
+// creates, locks and renames files next to a database, and lets tests replace the disk.
 package disk
 
 import (
@@ -14,8 +14,8 @@ import (
 	"github.com/walvfs/walvfs/internal/statefile/diskhook"
 )
 
-// File is what a restore does to a file, apart from its name. It exists so that tests can
-// make it fail.
+// File is the operations of a restore on a file, apart from its name. It exists so that
+// tests can make them fail.
 type File interface {
 	io.WriterAt
 	Truncate(size int64) error
@@ -25,14 +25,14 @@ type File interface {
 // ErrInUse: a process has the file locked, or a database open.
 var ErrInUse = errors.New("database is in use")
 
-// Hooks let a test take the place of the disk, and have small files in pieces.
+// Hooks let a test replace the disk, and read small files in pieces.
 type Hooks struct {
 	File  func(name string, f File) File
 	Step  func(do func() error) error
-	Piece int64 // bytes of one, and those in flight in proportion; zero is the default
+	Piece int64 // size of a piece in bytes, with the bytes in flight in proportion; zero is the default
 }
 
-// Wrap returns what writes to a file go through.
+// Wrap returns the file through which all writes go.
 func (h Hooks) Wrap(name string, f File) File {
 	if h.File == nil {
 		return f
@@ -40,8 +40,8 @@ func (h Hooks) Wrap(name string, f File) File {
 	return h.File(name, f)
 }
 
-// Do changes names on the disk. Tests look at every state between two steps
-// and make each step fail.
+// Do changes names on the disk. Tests check every state between two steps and make each
+// step fail.
 func (h Hooks) Do(step func() error) error {
 	if h.Step == nil {
 		return diskhook.DoRestoreStep(step)
@@ -53,7 +53,7 @@ func (h Hooks) Do(step func() error) error {
 func (h Hooks) SyncDir(path string) (name string, err error) {
 	name = filepath.Dir(path)
 	if runtime.GOOS == "windows" {
-		return name, nil // directories cannot be synced there
+		return name, nil // Windows cannot sync directories
 	}
 	return name, h.Do(func() error {
 		dir, err := os.Open(name)
@@ -64,7 +64,7 @@ func (h Hooks) SyncDir(path string) (name string, err error) {
 	})
 }
 
-// CreateHint returns the remedy for a file that cannot be created, if there is one.
+// CreateHint returns the remedy for a file that cannot be created, if known.
 func CreateHint(err error) string {
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, syscall.EROFS) {
 		return "this user must be able to create files in that directory"

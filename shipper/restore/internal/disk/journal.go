@@ -1,7 +1,6 @@
 package disk
 
-// A rollback journal begins with a header, which has a sector to itself, and goes on with
-// records.
+// A rollback journal is a header, which occupies a sector, followed by records.
 //
 //	0       8         12      16      20       24          512
 //	| magic | records | nonce | pages | sector | page size | records ...

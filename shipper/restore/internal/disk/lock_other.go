@@ -4,8 +4,8 @@ package disk
 
 import "os"
 
-// Lock does nothing: where files cannot be renamed while they are open, as
-// on Windows, replacing a database that is in use fails by itself.
+// Lock does nothing: where open files cannot be renamed, as on Windows, replacing a
+// database in use fails by itself.
 func Lock(*os.File, int64, int64) error { return nil }
 
 func Share(*os.File, int64, int64) error { return nil }

@@ -15,7 +15,7 @@ import (
 // [ErrInUse].
 func Lock(f *os.File, start, length int64) error { return lockAs(unix.F_WRLCK, f, start, length) }
 
-// Share takes a lock that others may share.
+// Share takes a shared lock.
 func Share(f *os.File, start, length int64) error { return lockAs(unix.F_RDLCK, f, start, length) }
 
 func lockAs(kind int16, f *os.File, start, length int64) error {
@@ -34,9 +34,9 @@ func lockAs(kind int16, f *os.File, start, length int64) error {
 	return nil
 }
 
-// Close ends the locks on a file, and closes it. Closing it alone would not end them, for
-// a moment: between fork and exec, a program that this process starts has the file open,
-// too.
+// Close ends the locks on a file, and closes it. Closing it alone would not end them
+// immediately: between fork and exec, a program that this process starts has the file
+// open, too.
 func Close(f *os.File) error {
 	return errors.Join(lockAs(unix.F_UNLCK, f, 0, 0), f.Close())
 }

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A program that is being started has all open files for a moment.
+// Close ends a lock although a program that is being started briefly has all open files.
 func TestLockEndsBesideCopies(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "locked")
 	open := func() *os.File {

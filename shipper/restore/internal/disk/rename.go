@@ -14,7 +14,7 @@ func CheckedRename(from, to string) error {
 	return os.Rename(from, to)
 }
 
-// Exists reports whether there is a file, or something that hides whether.
+// Exists reports whether a file exists, or may exist but cannot be examined.
 func Exists(name string) bool {
 	_, err := os.Lstat(name)
 	return !errors.Is(err, fs.ErrNotExist)

@@ -4,5 +4,6 @@ package disk
 
 import "golang.org/x/sys/unix"
 
-// These locks belong to the process: connections of this process are not seen.
+// These locks belong to the process: they do not conflict with connections of this
+// process.
 const setLock = unix.F_SETLK

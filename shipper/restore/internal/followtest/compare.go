@@ -14,7 +14,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Masked is a database file without what a copy has of its own.
+// Masked returns a database file without the parts that are specific to a copy.
 func Masked(t *testing.T, path string) []byte {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -27,7 +27,7 @@ func Masked(t *testing.T, path string) []byte {
 	return b
 }
 
-// Image is the database at a TXID.
+// Image returns the database at a TXID.
 func Image(t *testing.T, store storage.Store, txid format.TXID) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "image.db")
@@ -37,7 +37,7 @@ func Image(t *testing.T, store storage.Store, txid format.TXID) []byte {
 	return Masked(t, path)
 }
 
-// RequireCopy compares a copy with the replica, and has SQLite check it.
+// RequireCopy compares a copy with the replica, and checks it with SQLite.
 func RequireCopy(t *testing.T, store storage.Store, path string, txid format.TXID) {
 	t.Helper()
 	if got := Ask(t, path, "PRAGMA integrity_check"); got != "ok" {
@@ -74,7 +74,7 @@ func First(conn *sqlite3.Conn, sql string) (string, error) {
 	return stmt.ColumnText(0), stmt.Err()
 }
 
-// Tip is the newest TXID of a replica.
+// Tip returns the newest TXID of a replica.
 func Tip(t *testing.T, store storage.Store) format.TXID {
 	t.Helper()
 	files, err := replica.All(t.Context(), store)
@@ -84,7 +84,7 @@ func Tip(t *testing.T, store storage.Store) format.TXID {
 	return files.Newest()
 }
 
-// Listed are the files of a replica.
+// Listed returns the files of a replica.
 func Listed(t *testing.T, store storage.Store) []format.FileInfo {
 	t.Helper()
 	files, err := replica.All(t.Context(), store)

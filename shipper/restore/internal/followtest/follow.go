@@ -1,5 +1,5 @@
-// Package followtest has what the tests of followers have in common: a follower that is
-// waited for, readers of its copy, and comparisons of the copy with the replica.
+// Package followtest holds helpers for tests of followers: a follower whose reports a
+// test can wait for, readers of its copy, and comparisons of the copy with the replica.
 package followtest
 
 import (
@@ -13,17 +13,17 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Following is a Follow that is under way.
+// Following is a running follower.
 type Following struct {
 	t       *testing.T
 	Path    string
 	cancel  context.CancelFunc
-	Done    chan error         // the end of it
-	Reports chan follow.Status // that nobody has waited for
-	Seen    []follow.Status    // the others
+	Done    chan error         // its final error
+	Reports chan follow.Status // reports not waited for yet
+	Seen    []follow.Status    // reports received
 }
 
-// Follow begins to follow a replica, until the test ends.
+// Follow follows a replica until the test ends.
 func Follow(t *testing.T, store storage.Store, path string, opts follow.Options) *Following {
 	ctx, cancel := context.WithCancel(t.Context())
 	f := &Following{t: t, Path: path, cancel: cancel, Done: make(chan error, 1), Reports: make(chan follow.Status, 10000)}
@@ -53,7 +53,7 @@ func (f *Following) Until(what string, ok func(follow.Status) bool) follow.Statu
 	}
 }
 
-// First returns the first report, or the error that it ends with.
+// First returns the first report, or the error with which the follower ends.
 func (f *Following) First() (follow.Status, error) {
 	select {
 	case r := <-f.Reports:
@@ -91,7 +91,7 @@ func Eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// Stop ends it.
+// Stop stops the follower.
 func (f *Following) Stop() {
 	f.t.Helper()
 	f.cancel()

@@ -11,15 +11,15 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// Schema is of the table that [ManyRows] fills.
+// Schema creates the table that [ManyRows] fills.
 const Schema = "CREATE TABLE t (x BLOB)"
 
-// ManyRows fills some pages.
+// ManyRows fills several pages.
 func ManyRows(n int) string {
 	return fmt.Sprintf("INSERT INTO t (x) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT %d) SELECT randomblob(1500) FROM n", n)
 }
 
-// BankSchema is what a [CopyReader] looks at.
+// BankSchema is the database that a [CopyReader] checks.
 var BankSchema = []string{
 	"CREATE TABLE account (id INTEGER PRIMARY KEY, amount INT, pad BLOB); CREATE INDEX by_amount ON account (amount);" +
 		"INSERT INTO account WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n LIMIT 100) SELECT i, 100, randomblob(300) FROM n",
@@ -40,10 +40,10 @@ func Transfer(i int) []string {
 	return sql
 }
 
-// CopyReader reads a copy as an application does.
+// CopyReader reads a copy like an application.
 type CopyReader struct {
 	Path string
-	Keep bool // the connection, and with it what SQLite has in its cache
+	Keep bool // the connection, and with it SQLite's cache
 	Conn *sqlite3.Conn
 	last int
 }
@@ -99,7 +99,7 @@ func (r *CopyReader) Read() (fresh bool, err error) {
 	return fresh, nil
 }
 
-// Reading is somebody who reads a copy all the time, and finds no fault with it.
+// Reading continuously reads a copy and checks it.
 type Reading struct {
 	t               *testing.T
 	done            atomic.Bool
@@ -107,8 +107,8 @@ type Reading struct {
 	Reads, Versions atomic.Int64
 }
 
-// NewReading has two connections read: one that is opened each time, and one that
-// stays, with its cache.
+// NewReading starts two connections that read: one that opens each time, and one that
+// stays open, with its cache.
 func NewReading(t *testing.T, path string) *Reading {
 	r := &Reading{t: t}
 	t.Cleanup(r.Stop)
@@ -132,13 +132,13 @@ func NewReading(t *testing.T, path string) *Reading {
 	return r
 }
 
-// Stop ends reading.
+// Stop stops reading.
 func (r *Reading) Stop() {
 	r.done.Store(true)
 	r.wg.Wait()
 }
 
-// String tells what was read.
+// String counts the reads.
 func (r *Reading) String() string {
 	return fmt.Sprintf("%d reads, %d of a new version", r.Reads.Load(), r.Versions.Load())
 }

@@ -7,10 +7,10 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Fail is the error of an operation. The driver shortens what its SDK says; explains an
-// error, with a remedy, "" for none, and a sentinel that the error is to wrap, nil for
-// none; and is told if its credentials were refused. An error that was explained already
-// stays as it is.
+// Fail returns the error of an operation. The driver's function brief shortens the SDK's
+// text. explain returns a remedy, "" for none, and a sentinel for the error to wrap, nil
+// for none. refused is called if the store refused the credentials. Fail returns an error
+// that was already explained unchanged.
 func Fail(
 	op, url, key string, err error,
 	brief func(error) error, explain func(op string, err error) (hint string, sentinel error), refused func(),
@@ -30,8 +30,8 @@ func Fail(
 	return e
 }
 
-// Brief says what an error means, whose own text tells the reader what the reader knows
-// or cannot use.
+// Brief is an error with a short text, for an error whose own text repeats what the
+// reader knows or cannot use.
 type Brief struct {
 	Text string
 	Err  error

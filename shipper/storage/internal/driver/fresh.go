@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Fresh is a value that is loaded from files or services, and loaded again when the
-// store refuses what was made of it: credentials that somebody may replace in their
-// file. The zero value of T with Load is ready for use.
+// Fresh is a value loaded from files or services, and loaded again when the store refuses
+// it: for example credentials whose file may be replaced. The zero value of T with Load
+// is ready for use.
 type Fresh[T any] struct {
 	Load func() (T, error)
 
@@ -15,14 +15,14 @@ type Fresh[T any] struct {
 	value    T
 	loaded   bool
 	stale    bool
-	reloaded time.Time // the last time that a refusal made it load
+	reloaded time.Time // last load after a refusal
 }
 
-// calm is the least time between two loads after refusals: ten thousand stores that
-// are refused share a value.
+// calm is the minimum time between two loads after refusals: ten thousand stores may be
+// refused with the same value.
 const calm = 5 * time.Second
 
-// Get returns the value. A load that fails is tried again by the next Get.
+// Get returns the value. If a load fails, the next Get tries again.
 func (f *Fresh[T]) Get() (T, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -42,7 +42,7 @@ func (f *Fresh[T]) Get() (T, error) {
 	return value, nil
 }
 
-// Refused has the next Get load the value again.
+// Refused makes the next Get load the value again.
 func (f *Fresh[T]) Refused() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -24,7 +24,7 @@ func TestFresh(t *testing.T) {
 		want(1, 1, nil)
 		f.Refused()
 		f.Refused()
-		want(2, 2, nil) // at once, the first time
+		want(2, 2, nil) // immediately, the first time
 		want(2, 2, nil)
 		f.Refused()
 		want(2, 2, nil)

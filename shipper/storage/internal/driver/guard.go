@@ -1,4 +1,4 @@
-// Package driver holds what the storage drivers share.
+// Package driver holds code that the storage drivers share.
 package driver
 
 import (
@@ -11,10 +11,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Patience is how long an operation may go without moving a byte or getting an
-// answer. It replaces a limit on the whole operation, which would have to be
-// both long enough for a large snapshot over a slow line and short enough to
-// notice a peer that is gone.
+// Patience is how long an operation may go without transferring a byte or getting an
+// answer. It replaces a limit on the whole operation, which would have to be both long
+// enough for a large snapshot over a slow line and short enough to notice a dead peer.
 const Patience = 2 * time.Minute
 
 // A Guard cancels an operation's context when it stops making progress.
@@ -39,16 +38,16 @@ func NewGuard(ctx context.Context, patience time.Duration) *Guard {
 	return g
 }
 
-// Context is what the operation runs under.
+// Context returns the operation's context.
 func (g *Guard) Context() context.Context { return g.ctx }
 
-// Touch tells the guard of progress.
+// Touch reports progress to the guard.
 func (g *Guard) Touch() { g.timer.Reset(g.patience) }
 
 // Pause stops the clock until the next Touch.
 func (g *Guard) Pause() { g.timer.Stop() }
 
-// Await waits until an object may be created. That time is not the store's.
+// Await waits until an object may be created. The guard does not count that time.
 func (g *Guard) Await(attrs storage.Attrs) error {
 	g.Pause()
 	defer g.Touch()
@@ -61,8 +60,9 @@ func (g *Guard) Stop() {
 	g.cancel(nil)
 }
 
-// Err says that the operation stalled, or that its object may not be created, if that is
-// what err comes from. Without it a caller would take the guard's cancellation for its own.
+// Err returns the reason if err is a consequence of a stalled operation, or of an object
+// that may not be created. Without it, a caller would mistake the guard's cancellation
+// for its own.
 func (g *Guard) Err(err error) error {
 	switch cause := context.Cause(g.ctx).(type) {
 	case stalled:
@@ -79,8 +79,8 @@ func (g *Guard) Err(err error) error {
 
 type refused struct{ error }
 
-// Hold reads a stream, but waits before it goes on after n bytes until the object may be
-// created. If it may not, the operation ends.
+// Hold reads a stream, but after n bytes it waits until the object may be created. If it
+// may not, the operation ends.
 func (g *Guard) Hold(r io.Reader, n int64, attrs storage.Attrs) io.Reader {
 	return &held{Reader: r, left: n, guard: g, attrs: attrs}
 }
@@ -109,9 +109,9 @@ func (h *held) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Body reads a body from its beginning to its end and takes every read as
-// progress. It can seek, so that a request can be signed, sent and sent again
-// without a copy in memory.
+// Body reads a body from its beginning to its end and counts every read as progress. It
+// can seek, so that a request can be signed, sent and sent again without a copy in
+// memory.
 func (g *Guard) Body(r io.ReaderAt, off, n int64) io.ReadSeeker {
 	return &body{io.NewSectionReader(r, off, n), g}
 }
@@ -126,20 +126,19 @@ func (b *body) Read(p []byte) (int, error) {
 	return b.ReadSeeker.Read(p)
 }
 
-// copyBuffers are for reading a body through. The SDK of S3 does so once to sign it, and
+// copyBuffers are buffers for reading a body. The S3 SDK reads it once to sign it, and
 // io.Copy would allocate 32 KiB for that, however small the body is.
 var copyBuffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
-// WriteTo writes what is left of the body.
+// WriteTo writes the rest of the body.
 func (b *body) WriteTo(w io.Writer) (int64, error) {
 	buffer := copyBuffers.Get().(*[32 << 10]byte)
 	defer copyBuffers.Put(buffer)
 	return io.CopyBuffer(w, struct{ io.Reader }{b}, buffer[:])
 }
 
-// Answer hands an answer's body to the caller. The guard's clock runs only
-// while the caller reads: a slow reader is not a stalled store. Closing the
-// answer stops the guard.
+// Answer passes an answer's body to the caller. The guard's clock runs only while the
+// caller reads: a slow reader is not a stalled store. Closing the answer stops the guard.
 func (g *Guard) Answer(rc io.ReadCloser, wrap func(error) error) io.ReadCloser {
 	g.timer.Stop()
 	return &answer{rc, g, wrap}
@@ -162,7 +161,7 @@ func (a *answer) Read(p []byte) (int, error) {
 }
 
 func (a *answer) Close() error {
-	// Cancelled first: an answer that is left half read is not worth draining.
+	// Cancel first: a half-read answer is not worth draining.
 	a.guard.Stop()
 	a.ReadCloser.Close()
 	return nil

@@ -20,7 +20,7 @@ func TestGuard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := NewGuard(t.Context(), time.Minute)
 		defer g.Stop()
-		for range 10 { // progress, however slow in all
+		for range 10 { // progress, however slow in total
 			time.Sleep(50 * time.Second)
 			g.Touch()
 		}
@@ -45,7 +45,7 @@ func TestGuard(t *testing.T) {
 	})
 }
 
-// Each commit of a quiet database is a body of a few KiB, read once more to be signed. The
+// Each commit of an idle database is a body of a few KiB, read once more for signing. The
 // race detector drops a quarter of the buffers that are put back.
 func TestBodyIsCopiedThroughOneBuffer(t *testing.T) {
 	g := NewGuard(t.Context(), time.Minute)
@@ -94,8 +94,8 @@ func TestRoot(t *testing.T) {
 	}
 }
 
-// TestHold: a stream stops before the byte that makes the object, and goes on or ends as
-// Ready says.
+// TestHold: a stream stops before the byte that creates the object, and continues or ends
+// as Ready says.
 func TestHold(t *testing.T) {
 	for _, refusal := range []error{nil, errors.New("disk failed")} {
 		g := NewGuard(t.Context(), time.Hour)

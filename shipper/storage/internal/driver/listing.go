@@ -6,25 +6,25 @@ import (
 	"strings"
 )
 
-// ErrForeign: what answers is not the service, or not about what was asked.
+// ErrForeign: the answer does not come from the service, or is about another object.
 var ErrForeign = errors.New("the answer does not come from the service")
 
 // HintForeign is the hint of errors that wrap [ErrForeign].
 const HintForeign = "a proxy, a login page or a wrong endpoint may answer in the service's place: check the endpoint and HTTPS_PROXY"
 
-// A Listing checks the answers of one listing. One that is cut short, or another's, must
-// not pass for a replica that has fewer files.
+// A Listing checks the answers of one listing. A truncated listing, or another replica's,
+// must not pass for a replica with fewer files.
 type Listing struct {
 	Root       string // of all keys: "" or with a closing slash
 	Prefix     string
 	StartAfter string
 
 	last   string          // key
-	tokens map[string]bool // since the last key
+	tokens map[string]bool // seen since the last key
 }
 
-// Key returns the key of a listed object's name, and whether it is one that was asked
-// for: some services list the marker of a directory, or ignore where to start.
+// Key returns the key of a listed object's name, and whether the request includes it:
+// some services list the marker of a directory, or ignore where to start.
 func (l *Listing) Key(name string) (key string, asked bool, err error) {
 	key, ok := strings.CutPrefix(name, l.Root)
 	switch {
@@ -39,7 +39,7 @@ func (l *Listing) Key(name string) (key string, asked bool, err error) {
 	return key, true, nil
 }
 
-// Next checks the continuation token of an answer that says that there is more.
+// Next checks the continuation token of a truncated answer.
 func (l *Listing) Next(token string) error {
 	if token == "" {
 		return fmt.Errorf("%w: the listing is truncated and has no continuation token", ErrForeign)

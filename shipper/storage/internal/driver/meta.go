@@ -12,7 +12,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Metadata spells attributes as an object's metadata.
+// Metadata returns attributes as an object's metadata.
 func Metadata(a storage.Attrs) map[string]string {
 	m := map[string]string{}
 	if !a.Time.IsZero() {
@@ -24,8 +24,8 @@ func Metadata(a storage.Attrs) map[string]string {
 	return m
 }
 
-// Attrs reads attributes back. An object that something else wrote has no time
-// of its own: the store's stands in.
+// Attrs reads attributes back. An object from another program has no time of its own:
+// Attrs uses the store's.
 func Attrs(lookup func(name string) string, modified time.Time) storage.Attrs {
 	t, err := time.Parse(time.RFC3339Nano, lookup(storage.MetaTime))
 	if err != nil {
@@ -39,8 +39,8 @@ func Root(u *url.URL) string {
 	return strings.Trim(path.Clean("/"+u.Path), "/")
 }
 
-// CheckURL refuses what no bucket URL of ours has. Its errors name the parts
-// that they refuse but never repeat a value, which may be a secret.
+// CheckURL refuses elements that no bucket URL has. Its errors name those parts but never
+// repeat a value, which may be a secret.
 func CheckURL(u *url.URL, params ...string) error {
 	switch {
 	case u.User != nil:
@@ -65,7 +65,7 @@ func CheckURL(u *url.URL, params ...string) error {
 	return nil
 }
 
-// CheckRange refuses an offset that is never right, so that all drivers do.
+// CheckRange refuses a negative offset, so that all drivers do.
 func CheckRange(offset int64) error {
 	if offset < 0 {
 		return fmt.Errorf("negative offset %d", offset)
@@ -73,5 +73,5 @@ func CheckRange(offset int64) error {
 	return nil
 }
 
-// Empty is the content of a range that holds no bytes.
+// Empty returns the content of a range without bytes.
 func Empty() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }

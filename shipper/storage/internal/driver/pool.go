@@ -6,18 +6,18 @@ import (
 	"sync"
 )
 
-// A Pool shares clients among the stores that are configured alike, so that a
-// process with ten thousand replicas in a bucket has one pool of connections and
-// one cache of credentials. K is all that decides a client. It may hold secrets: a
-// pool shows it to nobody but the function that builds.
+// A Pool shares clients among stores with the same configuration, so that a process with
+// ten thousand replicas in a bucket has one pool of connections and one cache of
+// credentials. K is the client's complete configuration. It may hold secrets: a pool
+// passes it only to the function that builds.
 //
-//	Lease     takes a share, of a client that may not be there yet
+//	Lease     takes a share of a client that may not exist yet
 //	Client    builds it, unless another share's owner did
-//	End       gives the share back; the last one closes the client
+//	End       gives the share back; the last End closes the client
 //
 // A client outlives the operation that needed it first, so it is built without that
-// one's context. Only those who waited for a build that failed are told of it: the
-// next who asks has it tried again.
+// operation's context. If a build fails, only the callers that waited for it get its
+// error: the next call builds again.
 type Pool[K comparable, C any] struct {
 	build func(K) (C, error)
 	close func(C)
@@ -26,34 +26,34 @@ type Pool[K comparable, C any] struct {
 	clients map[K]*shared[K, C]
 }
 
-// shared is a client, and all who hold it.
+// shared is a client with all its holders.
 type shared[K comparable, C any] struct {
 	pool *Pool[K, C]
 	key  K
 
-	holders int         // guarded by pool.mu: leases, and a build under way
-	built   *attempt[C] // guarded by pool.mu: nil before the first, and after one that failed
+	holders int         // guarded by pool.mu: leases, and a running build
+	built   *attempt[C] // guarded by pool.mu: nil before the first build, and after a failed one
 }
 
 // attempt is one build.
 type attempt[C any] struct {
-	done   chan struct{} // closed when the following are set
+	done   chan struct{} // closed when the following fields are set
 	client C
 	err    error
 }
 
-// NewPool returns a pool of clients that are built and closed by these functions.
+// NewPool returns a pool of clients that these functions build and close.
 func NewPool[K comparable, C any](build func(K) (C, error), close func(C)) *Pool[K, C] {
 	return &Pool[K, C]{build: build, close: close, clients: map[K]*shared[K, C]{}}
 }
 
-// A Lease is one store's share in a client.
+// A Lease is one store's share of a client.
 type Lease[K comparable, C any] struct {
 	shared *shared[K, C]
 	ended  bool // guarded by the pool's mu
 }
 
-// Lease takes a share in the client for a key. It builds nothing yet.
+// Lease takes a share of the client for a key. It builds nothing yet.
 func (p *Pool[K, C]) Lease(key K) *Lease[K, C] {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -66,7 +66,7 @@ func (p *Pool[K, C]) Lease(key K) *Lease[K, C] {
 	return &Lease[K, C]{shared: s}
 }
 
-// Client returns the client, and waits for it if it has to be built.
+// Client returns the client, after waiting for it to be built if necessary.
 func (l *Lease[K, C]) Client(ctx context.Context) (C, error) {
 	var none C
 	a := l.attempt()
@@ -81,7 +81,7 @@ func (l *Lease[K, C]) Client(ctx context.Context) (C, error) {
 	}
 }
 
-// attempt returns the build that was or is under way, or starts one; nil after End.
+// attempt returns the finished or running build, or starts one; nil after End.
 func (l *Lease[K, C]) attempt() *attempt[C] {
 	s := l.shared
 	s.pool.mu.Lock()
@@ -91,7 +91,7 @@ func (l *Lease[K, C]) attempt() *attempt[C] {
 	}
 	if s.built == nil {
 		s.built = &attempt[C]{done: make(chan struct{})}
-		s.holders++ // should all others leave meanwhile, the client is closed all the same
+		s.holders++ // if all others leave meanwhile, the client is still closed
 		go s.build(s.built)
 	}
 	return s.built
@@ -104,12 +104,11 @@ func (s *shared[K, C]) build(a *attempt[C]) {
 		s.built = nil
 		s.pool.mu.Unlock()
 	}
-	s.release() // before anybody has the client, so that their last End closes it
+	s.release() // before any caller has the client, so that their last End closes it
 	close(a.done)
 }
 
-// End gives the share back. The last one closes the client. Ending twice is ending
-// once.
+// End gives the share back. The last End closes the client. Further calls do nothing.
 func (l *Lease[K, C]) End() {
 	mu := &l.shared.pool.mu
 	mu.Lock()
@@ -130,7 +129,7 @@ func (s *shared[K, C]) release() {
 		delete(p.clients, s.key)
 	}
 	p.mu.Unlock()
-	if last && s.built != nil { // nobody else can reach it any more
+	if last && s.built != nil { // no other goroutine can reach it any more
 		p.close(s.built.client)
 	}
 }

@@ -11,17 +11,17 @@ import (
 	"testing/synctest"
 )
 
-// fake is a client. Keys are names.
+// fake is a client. Its key is a name.
 type fake struct {
 	key    string
 	closed atomic.Bool
 }
 
-// bench is a pool of fakes, which counts them.
+// bench is a pool of fakes that counts them.
 type bench struct {
 	*Pool[string, *fake]
 	built, closed atomic.Int32
-	slow          chan struct{} // what builds of the key "slow" wait for
+	slow          chan struct{} // builds of the key "slow" wait for it
 	fail          atomic.Bool
 }
 
@@ -65,7 +65,7 @@ func client(t *testing.T, l *Lease[string, *fake]) *fake {
 	return f
 }
 
-// TestPool: one client a key, from the first need until the last End.
+// TestPool: each key has one client, from the first need until the last End.
 func TestPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -78,7 +78,7 @@ func TestPool(t *testing.T) {
 		b.want(t, 2, 0)
 
 		one.End()
-		one.End() // as a store that is closed twice
+		one.End() // like a store that is closed twice
 		b.want(t, 2, 0)
 		if _, err := one.Client(t.Context()); !errors.Is(err, fs.ErrClosed) {
 			t.Errorf("after End: %v", err)
@@ -107,7 +107,7 @@ func TestPool(t *testing.T) {
 	})
 }
 
-// TestPoolFails: those who wait share the failure; nobody else gets it.
+// TestPoolFails: only callers that wait for a build get its error.
 func TestPoolFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -135,8 +135,8 @@ func TestPoolFails(t *testing.T) {
 	})
 }
 
-// TestPoolSlow: a build under way is waited for by those who need it, as long as
-// they like, and by nobody else.
+// TestPoolSlow: callers that need a running build wait for it, as long as they like, and
+// no others do.
 func TestPoolSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t)
@@ -163,8 +163,8 @@ func TestPoolSlow(t *testing.T) {
 	})
 }
 
-// TestPoolAbandoned: a client that is finished when nobody wants it any more is
-// closed, unless somebody came meanwhile.
+// TestPoolAbandoned: a client that is finished when no store needs it any more is closed,
+// unless another store came meanwhile.
 func TestPoolAbandoned(t *testing.T) {
 	for name, returns := range map[string]bool{"Gone": false, "Back": true} {
 		t.Run(name, func(t *testing.T) {
@@ -191,8 +191,8 @@ func TestPoolAbandoned(t *testing.T) {
 	}
 }
 
-// TestPoolRace: however stores come and go, none has a client that is closed, and
-// none is left.
+// TestPoolRace: in any order of leases and ends, no store gets a closed client, and no
+// client remains.
 func TestPoolRace(t *testing.T) {
 	b := newBench(t)
 	var wg sync.WaitGroup

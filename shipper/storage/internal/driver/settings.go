@@ -12,16 +12,16 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Settings are what objects are stored with. The URL's query and the options name them
-// alike in all drivers.
+// Settings are how objects are stored. The URL's query and the options use the same names
+// in all drivers.
 type Settings struct {
-	SSE          string // S3: AES256, aws:kms or aws:kms:dsse; empty: what the bucket does by default
+	SSE          string // S3: AES256, aws:kms or aws:kms:dsse; empty: the bucket's default
 	KMSKeyID     string
-	CustomerKey  string // 32 bytes, as they are; a secret
+	CustomerKey  string // 32 raw bytes; a secret
 	StorageClass string
 }
 
-// Names of the query's parameters. Each driver accepts those that it has.
+// Names of the query's parameters. Each driver accepts those it supports.
 const (
 	ParamSSE             = "sse"
 	ParamKMSKeyID        = "sse-kms-key-id"
@@ -58,7 +58,7 @@ func ReadSettings(q url.Values, opts storage.Options) (Settings, error) {
 
 const customerKeySize = 32
 
-// parseKey reads a customer key. No error repeats it.
+// parseKey parses a customer key. Its errors never repeat the key.
 func parseKey(name, text string) (string, error) {
 	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
 	if err != nil || len(key) != customerKeySize {
@@ -78,7 +78,7 @@ func readKey(path string) (string, error) {
 	return parseKey(ParamCustomerKeyPath+": "+path, string(data))
 }
 
-// NoSettings refuses options that a driver has no use for.
+// NoSettings refuses options that a driver does not support.
 func NoSettings(opts storage.Options) error {
 	opts.Unconditional = false
 	if opts != (storage.Options{}) {
@@ -87,7 +87,7 @@ func NoSettings(opts storage.Options) error {
 	return nil
 }
 
-// instead says what to write for a parameter that a driver does not have.
+// instead returns what to write instead of a parameter that a driver does not have.
 func instead(scheme, param string) string {
 	switch {
 	case param == "sse-customer-key":

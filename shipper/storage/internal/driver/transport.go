@@ -7,32 +7,33 @@ import (
 	"time"
 )
 
-// Limits of the transport that all stores of a service share.
+// Limits of the transport shared by all stores of a service.
 const (
-	hostConns = 128              // kept of one host: as many requests at a time open no connection anew
-	idleConns = 4 * hostConns    // kept in all: a bucket may be a host of its own
-	idleTime  = 90 * time.Second // then nothing is left of a connection, no goroutine either
+	hostConns = 128              // kept per host: as many concurrent requests open no new connection
+	idleConns = 4 * hostConns    // kept in total: a bucket may be a host of its own
+	idleTime  = 90 * time.Second // then the connection and its goroutines end
 
-	// pingAfter is how long nothing may arrive on a connection of HTTP/2, which has
-	// all stores' requests: one that times out does not end the connection, and the
-	// others would go on asking a peer that is gone. Google's own libraries have it so.
+	// pingAfter is how long nothing may arrive on an HTTP/2 connection, which carries the
+	// requests of all stores: a request that times out does not end the connection, and the
+	// others would continue to use a dead peer. Google's own libraries do the same.
 	pingAfter   = 31 * time.Second
 	pingTimeout = 15 * time.Second
 )
 
-// Tune fits a transport to storage. Each step in which nothing moves is bounded; the
-// time for a body is not limited here, for a large upload may take long.
+// Tune configures a transport for storage. It bounds each step in which no data moves; it
+// does not limit the time for a body, because a large upload may take long.
 func Tune(t *http.Transport) {
 	t.TLSHandshakeTimeout = 10 * time.Second
-	t.ResponseHeaderTimeout = time.Minute // after the whole request was sent
+	t.ResponseHeaderTimeout = time.Minute // after sending the whole request
 	t.MaxIdleConnsPerHost = hostConns
 	t.MaxIdleConns = idleConns
 	t.IdleConnTimeout = idleTime
 	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout}
 }
 
-// A Transport is one that can be closed. An SDK may still send a request of its own then,
-// as one that cancels an upload, whose connection nobody would close.
+// A Transport is an http.Transport that can be closed. After that, an SDK may still send
+// a request of its own, for example to cancel an upload, and no caller would close its
+// connection.
 type Transport struct {
 	*http.Transport
 	closed atomic.Bool
@@ -49,7 +50,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.Transport.RoundTrip(req)
 }
 
-// Close has requests fail from now on, and closes the connections that have none.
+// Close makes requests fail from now on, and closes idle connections.
 func (t *Transport) Close() {
 	t.closed.Store(true)
 	t.CloseIdleConnections()

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// TestTuneIdle: a connection is kept for the next request, and not for ever.
+// TestTuneIdle: a connection is kept for the next request, but not for ever.
 func TestTuneIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var dials, open atomic.Int32
@@ -59,8 +59,8 @@ func TestTuneIdle(t *testing.T) {
 	})
 }
 
-// TestTuneGone: a connection of HTTP/2 whose peer is gone is given up, before the
-// requests on it time out one by one.
+// TestTuneGone: an HTTP/2 connection to a dead peer is closed before its requests time
+// out one by one.
 func TestTuneGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var gone atomic.Bool
@@ -83,7 +83,7 @@ func TestTuneGone(t *testing.T) {
 	})
 }
 
-// A request that comes after the end of a client opens no connection.
+// A request after the end of a client opens no connection.
 func TestClosedTransport(t *testing.T) {
 	var dials atomic.Int32
 	transport := &Transport{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
