@@ -102,9 +102,8 @@ func (p *pages) following(v *view, places []place) (more []place) {
 	return more
 }
 
-// locate finds pages that are probably in one window of the index, and takes one of the
-// slots for reading ahead. It drops errors: a connection that reads such a page gets
-// them.
+// locate finds pages that one window of the index may have, in a slot for reading ahead.
+// A connection that reads a page gets the error.
 func (p *pages) locate(v *view, pgnos []uint32) (places []place) {
 	select {
 	case p.slots <- struct{}{}:
@@ -279,7 +278,7 @@ func (c *conn) pass(pgno uint32) {
 	}
 }
 
-// learn passes a page to the stream, and fetches the pages that the stream wants.
+// learn fetches the pages that the stream wants after a page.
 func (c *conn) learn(pgno uint32, page []byte) {
 	c.source.pages.ahead(c.view, c.stream.learn(pgno, page), false)
 }

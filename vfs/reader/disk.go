@@ -35,7 +35,7 @@ type disk struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	written int64     // bytes since the directory was last bounded; negative before the first time
+	written int64     // bytes since the last bound; negative: never bounded
 	until   time.Time // when to write again after a failure
 	recent  []recentBlock
 }
@@ -69,7 +69,7 @@ const (
 	keepTemp = time.Hour
 )
 
-// openDisk opens the cache in dir. It returns nil if dir is empty.
+// openDisk returns nil if dir is empty.
 func openDisk(dir string, most int64, log *slog.Logger) (*disk, error) {
 	if dir == "" {
 		return nil, nil

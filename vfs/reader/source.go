@@ -191,7 +191,7 @@ func (s *source) fresh(since time.Time) *view {
 	return nil
 }
 
-// askNow asks for a newer state. The caller has the turn.
+// askNow asks the store, in the caller's turn.
 func (s *source) askNow(ctx context.Context, interval time.Duration) (*view, error) {
 	s.mu.Lock()
 	known := s.latest

@@ -31,7 +31,7 @@ type view struct {
 	raw format.FileInfo // the level 0 file that ends at txid, zero if it is unknown
 }
 
-// A place is the file and the index entry of a page.
+// A place is a page's file and index entry.
 type place struct {
 	file  *file
 	entry format.PageEntry

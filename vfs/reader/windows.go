@@ -163,7 +163,7 @@ func (w *windows) look(pgno uint32) (e format.PageEntry, low, high bound) {
 	return e, bound{w.next(r.last), r.to, r.offset + int64(r.ends[len(r.ends)-1])}, high
 }
 
-// entry returns the i-th entry of a run, which is that of page pgno.
+// entry returns the i-th entry of a run, for page pgno.
 func (r *run) entry(i uint32, pgno uint32) format.PageEntry {
 	begin := uint32(0)
 	if i > 0 {
