@@ -301,7 +301,7 @@ func (l *liveComparison) readFile(ctx context.Context, r *replica.Replica, f for
 	}
 	for number, p := range open {
 		content, ok := pages[number]
-		if ok || number > h.Commit { // a later page is no longer in the database
+		if ok || number > h.Commit { // a page beyond the end is no longer in the database
 			p.had = append(p.had, content)
 		}
 		if p.settled() {

@@ -78,7 +78,7 @@ func unknownReplica(name string, c *config.Config) error {
 
 var scheme = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]+:`) // longer than a drive letter
 
-// isURL distinguishes a URL from the path of a database.
+// isURL reports whether s is a URL, and not a path.
 func isURL(s string) bool {
 	return scheme.MatchString(s) && !strings.HasPrefix(s, "sqlite://") && !strings.HasPrefix(s, "sqlite3://")
 }

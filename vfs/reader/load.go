@@ -189,7 +189,7 @@ func (f *file) mayLoad() bool {
 	return f.windows != nil && f.windows.size <= mostIndex && !f.loading.Swap(true)
 }
 
-// fetchIndex loads the index. If that fails, reads of pages read windows of the index.
+// fetchIndex loads the index. If that fails, later reads use windows of the index.
 func (s *source) fetchIndex(ctx context.Context, f *file) {
 	index, err := s.replica.Index(ctx, f.info)
 	if err == nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // windows finds pages in the index of a whole database without reading all of the index:
-// at 10 bytes a page, the index of 10 GiB has 25 MB. An index entry is three varints: the
+// at 10 bytes a page, 10 GiB have an index of 25 MB. An index entry is three varints: the
 // page's number, its offset and its size. Every page but the lock page has an entry. So
 // the position of an entry can be computed, except for the lengths of the sizes before
 // it. windows reads the window of the index around this position, and its entries become
@@ -230,9 +230,9 @@ func (w *windows) fetch(ctx context.Context, s span, low, high bound) (*run, err
 }
 
 // resync finds the first entry in a window that may begin inside an entry. Entries of
-// several next pages must follow it, each frame beginning where the previous one ends: of
-// millions of positions inside entries of real indexes, none passed even two such steps.
-// The first entry may have lost its beginning and is left out.
+// several consecutive pages must follow it, each frame beginning where the previous frame
+// ends: of millions of positions inside entries of real indexes, none passed even two
+// such steps. The first entry may have lost its beginning and is left out.
 func (w *windows) resync(r *run, b []byte, low, high bound) {
 	const proof = 4 // entries
 	begin := r.at

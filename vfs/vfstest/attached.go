@@ -10,7 +10,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// testBackupInto: SQLite's backup writes a whole database into a replicated one.
+// testBackupInto: SQLite's backup writes a whole database into a replicated database.
 func testBackupInto(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "source.db")
 	plain := dbtest.Open(t, "file:"+source)
@@ -101,7 +101,7 @@ func testAttachDetach(t *testing.T) {
 	s.end()
 }
 
-// testTemporary: temporary objects are not replicated, but their changes of the database
+// testTemporary: temporary objects are not replicated, but their changes to the database
 // are.
 func testTemporary(t *testing.T) {
 	for _, store := range []string{"file", "memory"} {

@@ -125,8 +125,8 @@ const samples = 4
 
 // owners finds the tables that changed pages of the later state belong to: a page is in
 // only one b-tree. It reads the ancestors of a page in its own b-tree, and as few pages
-// as possible of other b-trees. It first searches tables whose rows have as many columns,
-// and among these, the tables with the samples.
+// as possible of other b-trees. It first searches tables whose rows have as many columns
+// as the page's, and among these, the tables with the samples.
 func (s *side) owners(ctx context.Context, tables []*Table, probes []probe) (map[uint32]position, error) {
 	root := func(t *Table) uint32 { return t.roots[later] }
 	found := map[uint32]position{}

@@ -53,7 +53,7 @@ type pair [2]int
 // shape is a table as a schema defines it.
 type shape struct {
 	sql       string
-	columns   []column // stored ones
+	columns   []column // stored columns
 	generated bool     // the table has generated columns
 	key       []string // columns of the primary key
 	alias     bool     // the key is an alias of the rowid
