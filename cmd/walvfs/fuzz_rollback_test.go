@@ -37,8 +37,7 @@ var (
 //	Owner       the machine that wrote the newest TXID continues
 //	Converge    once a machine has the replica, the two are equal byte by byte
 //
-// A flag sets how long it runs: go test ./cmd/walvfs -run TestRolledBack -rollback.rounds
-// 500 -timeout 0
+// A flag sets how long it runs: go test ./cmd/walvfs -run TestRolledBack -rollback.rounds 500 -timeout 0
 func TestRolledBack(t *testing.T) {
 	seed := cmp.Or(*rollbackSeed, rand.Uint64())
 	t.Logf("seed %d", seed)

@@ -44,8 +44,7 @@ const roundsPerBucket = 10
 //	Harmless    no statement fails or waits because of the replica
 //	Bounded     the files in the directory of the database do not grow
 //
-// A flag sets how long it runs: go test ./cmd/walvfs -run TestTorture -torture.rounds 500
-// -timeout 0
+// A flag sets how long it runs: go test ./cmd/walvfs -run TestTorture -torture.rounds 500 -timeout 0
 func TestTorture(t *testing.T) {
 	runChild()
 	seed := cmp.Or(*tortureSeed, rand.Uint64())

@@ -35,7 +35,7 @@ type disk struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	written int64     // bytes since the last bound; negative: never bounded
+	written int64     // bytes written since the last call of bound; negative: never called
 	until   time.Time // when to write again after a failure
 	recent  []recentBlock
 }

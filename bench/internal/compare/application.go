@@ -15,7 +15,7 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// application is a program with databases. It works with the first one.
+// application is a program with databases. It works with the first database.
 type application struct {
 	spec
 	dbs []*sql.DB

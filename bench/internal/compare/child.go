@@ -45,7 +45,7 @@ type spec struct {
 type outcome struct {
 	Transactions int64 // written
 	Reads        int64
-	Seconds      float64 // from the begin of the first to the end of the last
+	Seconds      float64 // from the start of the first to the end of the last
 	Latency      []byte  // of the transactions in nanoseconds, an encoded HDR histogram
 
 	// Committed is when transaction n, counted from 1, had returned, in nanoseconds since

@@ -87,7 +87,7 @@ func (o overview) plot(r *Report) (*plot.Plot, error) {
 	return p, nil
 }
 
-// of returns a peer's figure, and whether it is above zero, as a logarithm needs.
+// of returns a peer's figure, and whether a logarithmic scale can show it.
 func (o overview) of(c *Comparison, peer string) (Spread, bool) {
 	cell := c.row(o.metric).Peers[peer]
 	s := cell.Spread

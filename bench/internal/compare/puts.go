@@ -129,7 +129,7 @@ func (p *place) arrivals(ctx context.Context, atLeast int) []arrival {
 	return p.meter.Arrivals()
 }
 
-// matchPuts pairs the begin of each PUT, of TXIDs from 2 on, with its arrival.
+// matchPuts pairs the start of each PUT, of TXIDs from 2 on, with its arrival.
 func matchPuts(sent []int64, seen []arrival) (*hdrhistogram.Histogram, error) {
 	at := map[string]time.Time{}
 	for _, a := range seen {
