@@ -1,5 +1,5 @@
-// Command bench compares SQLite with and without a replica: alone, with walvfs, and
-// with Litestream beside it. See README.md for what each figure means.
+// Command bench compares SQLite with and without a replica: alone, with walvfs, and with
+// Litestream as a second process. See README.md for what each figure means.
 //
 //	go run -C bench . -quick
 //	go run -C bench . -workload cost -html cost.html

@@ -1,9 +1,10 @@
-// Package readers is what the benchmark of reading has in common with the programs that read a
-// replica for it. Each of them is a process of its own, which is given orders on its standard
-// input, a line of JSON each, and answers each of them with a line on its standard output. It
-// ends when its input does.
+// Package readers is shared by the benchmark of reading and the programs that read a
+// replica for it. Each program is a separate process. It receives orders on its standard
+// input, one line of JSON each, and answers each order with a line on its standard
+// output. It ends when its input ends.
 //
-// The package is a module without dependencies: the programs' modules contradict each other.
+// The package is a module without dependencies: the programs' modules contradict each
+// other.
 package readers
 
 import (
@@ -18,23 +19,23 @@ import (
 	"time"
 )
 
-// An Order is what to do, in this order of its fields.
+// An Order is a task. Its fields are carried out in this order.
 type Order struct {
-	Open int       // have so many connections open, each of which has read something
+	Open int       // open this number of connections, each of which reads something
 	At   time.Time // move the first connection to the state of this time, unless it is zero
-	SQL  string    // then make this query on the first connection, unless it is empty
+	SQL  string    // then run this query on the first connection, unless it is empty
 
-	Since, Until time.Time // if not zero: count the rows that differ between these, and nothing else
+	Since, Until time.Time // if not zero: only count the rows that differ between these times
 
-	Limit time.Duration // for all of it
+	Limit time.Duration // for the whole order
 }
 
-// An Answer is how it went.
+// An Answer is the result of an order.
 type Answer struct {
 	Seconds float64
-	Row     string // the first row of the query, its columns with spaces between them
+	Row     string // the first row of the query, its columns separated by spaces
 	Error   string // empty for none
-	Over    bool   // the limit was reached
+	Over    bool   // the order took longer than the limit
 }
 
 // A Program reads a replica.
@@ -45,12 +46,12 @@ type Program struct {
 	// Move is the statement that moves a connection to a time.
 	Move func(at time.Time) string
 
-	// Diff counts the rows that differ between two times. It is nil if that takes more than
-	// a call.
+	// Diff counts the rows that differ between two times. It is nil if that takes more
+	// than a call.
 	Diff func(ctx context.Context, since, until time.Time) (rows int, err error)
 }
 
-// Serve carries out orders until there are no more.
+// Serve carries out orders until the input ends.
 func (p Program) Serve(in io.Reader, out io.Writer) error {
 	s := server{program: p}
 	defer s.close()

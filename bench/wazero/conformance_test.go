@@ -6,5 +6,5 @@ import (
 	"github.com/walvfs/walvfs/vfs/vfstest"
 )
 
-// The VFS does on this engine what it does on the main one.
+// The VFS works on this engine as on the main engine.
 func TestConformance(t *testing.T) { vfstest.Run(t) }

@@ -1,14 +1,13 @@
 // Command wazero is command bench on the older engine of SQLite: go-sqlite3 v0.32 and
-// before run SQLite's Wasm build on wazero. This module replaces go-sqlite3 with v0.32.0
-// and nothing else, runs the VFS's conformance suite, and compares, by default, what
-// commits cost:
+// before run SQLite's Wasm build on wazero. This module replaces only go-sqlite3, with
+// v0.32.0. It runs the VFS's conformance suite and, by default, compares the cost of
+// commits:
 //
 //	go test ./...
 //	go run . -json wazero.json -html wazero.html
 //
-// All flags of bench are those of this command. It sets up wazero's compilation cache as
-// a program should that is pinned to this engine, and measures the start-up with and
-// without it.
+// It has all flags of bench. It sets up wazero's compilation cache, as a program should
+// that is pinned to this engine, and measures the start-up with and without the cache.
 package main
 
 import (
@@ -25,7 +24,7 @@ import (
 	"github.com/walvfs/walvfs/bench/internal/compare"
 )
 
-// noCache in the environment starts without the cache.
+// noCache in the environment starts the program without the cache.
 const noCache = "WALVFS_BENCH_NO_CACHE"
 
 func main() {
@@ -44,8 +43,8 @@ func main() {
 	compare.Main()
 }
 
-// useCache has wazero keep the machine code of SQLite for the next process. It has to
-// come before the first connection.
+// useCache makes wazero keep the machine code of SQLite for the next process. The program
+// must call it before the first connection.
 func useCache() error {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -55,7 +54,7 @@ func useCache() error {
 	if err != nil {
 		return err
 	}
-	// All but the cache is go-sqlite3's default.
+	// Everything except the cache is go-sqlite3's default.
 	sqlite3.RuntimeConfig = wazero.NewRuntimeConfig().
 		WithMemoryLimitPages(4096). // 256 MiB a connection
 		WithCoreFeatures(api.CoreFeaturesV2).

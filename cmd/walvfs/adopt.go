@@ -52,7 +52,8 @@ func (c *adoptCmd) Run(a *app) error {
 	if empty {
 		return &hintedError{fmt.Errorf("%s: the database is empty: %w", c.DB, fs.ErrNotExist), "walvfs restore brings it back from the replica"}
 	}
-	// A replica without files would become this database's, which is what push is for.
+	// A replica without files would become this database's replica; that is the task of
+	// push.
 	r := replica.New(store, replica.Options{})
 	if _, err := r.Files(a.ctx); err != nil {
 		return err
@@ -70,7 +71,7 @@ func (c *adoptCmd) Run(a *app) error {
 	return c.done(a, store.String(), status.Tip.TXID)
 }
 
-// adopted is what --json prints.
+// adopted is the output of --json.
 type adopted struct {
 	DBPath  string      `json:"db_path"`
 	Replica string      `json:"replica"`

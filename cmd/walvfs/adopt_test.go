@@ -15,8 +15,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// Moving from Litestream is one command: the database that it replicated goes on in the
-// same replica, which Litestream can still restore.
+// Moving from Litestream takes one command: the database that Litestream replicated
+// continues in the same replica, which Litestream can still restore.
 func TestAdoptFromLitestream(t *testing.T) {
 	dir := t.TempDir()
 	live, replica := filepath.Join(dir, "live.db"), filepath.Join(dir, "replica")
@@ -41,7 +41,7 @@ func TestAdoptFromLitestream(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var uploaded []string // files of a TXID each
+	var uploaded []string // files of one TXID each
 	for deadline := time.Now().Add(time.Minute); len(uploaded) < 2; time.Sleep(50 * time.Millisecond) {
 		if err := db.Exec("INSERT INTO t VALUES ('more')"); err != nil {
 			t.Fatal(err)

@@ -7,15 +7,15 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// checked is what SQLite says about a database.
+// checked is the result of SQLite's check of a database.
 type checked struct {
-	wrong     []string // what is damaged
-	unchecked []string // what needs something of the application's to be checked
+	wrong     []string // damage
+	unchecked []string // checks that need a part of the application
 }
 
-// integrityCheck has SQLite check a database. Where that needs a collation, a function, a
-// module or a tokenizer that the application brings, it checks each table alone, and
-// says which could not be.
+// integrityCheck makes SQLite check a database. If the check needs a collation, a
+// function, a module or a tokenizer of the application, integrityCheck checks each table
+// alone, and lists the tables that could not be checked.
 //
 // https://sqlite.org/pragma.html#pragma_integrity_check
 func integrityCheck(ctx context.Context, path string) (c checked, err error) {
@@ -28,15 +28,15 @@ func integrityCheck(ctx context.Context, path string) (c checked, err error) {
 	db.SetInterrupt(ctx)
 	tables, longest, err := tablesOf(db)
 	if err != nil {
-		// What cannot even be opened is not a fault of ours.
+		// A database that cannot be opened is damaged: walvfs has not failed.
 		c.wrong = append(c.wrong, "integrity_check: "+err.Error())
 		return c, ctx.Err()
 	}
-	// An error in an expression of the schema has its place in the text of that
-	// expression's statement, where go-sqlite3 looks for it in this one.
+	// An error in an expression of the schema has a position in that expression's
+	// statement, but go-sqlite3 looks for the position in the text of this statement.
 	pad := strings.Repeat(" ", longest)
 	for _, table := range tables {
-		// SQLite passes over a virtual table whose module it does not know.
+		// SQLite skips a virtual table of an unknown module.
 		if err := opens(db, table, pad); isApplications(err) && strings.Contains(err.Error(), "no such module: ") {
 			c.add("table "+table+": ", nil, err)
 		}
@@ -72,7 +72,7 @@ func tablesOf(db *sqlite3.Conn) (tables []string, longest int, err error) {
 	return tables, longest, stmt.Err()
 }
 
-// opens reports whether a table can be named in a query.
+// opens returns an error if a query cannot name a table.
 func opens(db *sqlite3.Conn, table, pad string) error {
 	stmt, _, err := db.Prepare("SELECT 1 FROM " + sqlite3.QuoteIdentifier(table) + pad)
 	if err == nil {
@@ -95,7 +95,7 @@ func checkRows(db *sqlite3.Conn, sql string) (rows []string, err error) {
 	return rows, stmt.Err()
 }
 
-// add sorts what a check said.
+// add sorts the results of a check.
 func (c *checked) add(what string, rows []string, err error) {
 	for _, row := range rows {
 		if needsApplication(row) {
@@ -115,8 +115,8 @@ func (c *checked) add(what string, rows []string, err error) {
 
 func isApplications(err error) bool { return err != nil && needsApplication(err.Error()) }
 
-// needsApplication reports whether a message says that something is unknown to this
-// SQLite, which the application may register with its own.
+// needsApplication reports whether a message names something that this SQLite does not
+// know, but that the application may register.
 func needsApplication(message string) bool {
 	for _, what := range []string{"no such collation sequence: ", "no such function: ", "unknown function: ", "no such module: ", "no such tokenizer: ", "unknown tokenizer: "} {
 		if strings.Contains(message, what) {

@@ -9,13 +9,13 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// What needs the application to be checked is told apart from what is wrong, and keeps no
-// other table from being checked.
+// integrityCheck distinguishes checks that need the application from damage, and still
+// checks all other tables.
 func TestIntegrityCheck(t *testing.T) {
 	const other = `; CREATE TABLE other (x, y); CREATE INDEX by_x ON other (x); INSERT INTO other VALUES (1, 2), (3, 4);`
 	for name, test := range map[string]struct {
 		sql       string
-		unchecked string // in one of them, "" if all can be checked
+		unchecked string // in one of the results, "" if everything can be checked
 	}{
 		"plain":               {`CREATE TABLE t (a UNIQUE); INSERT INTO t VALUES ('x')`, ""},
 		"collation":           {`CREATE TABLE t (a TEXT COLLATE german); CREATE INDEX i ON t (a); INSERT INTO t VALUES ('x'), ('y')`, "table t: no such collation sequence: german"},
@@ -37,7 +37,7 @@ func TestIntegrityCheck(t *testing.T) {
 				if err := c.Exec(test.sql + other); err != nil {
 					t.Fatal(err)
 				}
-				if damaged { // an index of something else
+				if damaged { // an index of another table
 					if err := c.Exec(`PRAGMA writable_schema = on; UPDATE sqlite_schema SET sql = 'CREATE INDEX by_x ON other (y)' WHERE name = 'by_x'`); err != nil {
 						t.Fatal(err)
 					}

@@ -6,8 +6,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// cli is the grammar: a field for each command, whose Run method is in the file
-// of its name.
+// cli is the grammar: it has a field for each command. The command's Run method is in the
+// file of the same name.
 type cli struct {
 	Restore restoreCmd `cmd:"" help:"Restore a database from a replica."`
 	Push    pushCmd    `cmd:"" help:"Upload the changes of a database once, for example from cron."`
@@ -45,8 +45,8 @@ const details = `Exit statuses:
 
 Long flags also work with one dash, as in -force.`
 
-// parse finds the command that the arguments name. If there is none to run, it
-// has printed why, and returns the exit status.
+// parse finds the command that the arguments name. If no command is to run, parse has
+// printed the reason, and returns the exit status.
 func parse(args []string, a *app) (command *kong.Context, status int) {
 	var c cli
 	k := newParser(&c, a)
@@ -67,8 +67,8 @@ func parse(args []string, a *app) (command *kong.Context, status int) {
 	return ctx, 0
 }
 
-// exited is how kong leaves after it printed help: as a panic, because it
-// expects not to come back.
+// exited is the panic with which kong exits after printing help: kong expects that exit
+// does not return.
 type exited int
 
 func newParser(c *cli, a *app) *kong.Kong {
@@ -86,7 +86,7 @@ func newParser(c *cli, a *app) *kong.Kong {
 	)
 }
 
-// helpFor names the help that fits a mistake.
+// helpFor returns a reference to the help for a mistake.
 func helpFor(err error) string {
 	if pe, ok := err.(*kong.ParseError); ok && pe.Context.Selected() != nil {
 		return fmt.Sprintf("see: %s --help", pe.Context.Selected().FullPath())

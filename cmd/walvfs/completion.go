@@ -39,7 +39,7 @@ func (c *completionCmd) Run(a *app, k *kong.Kong) error {
 	return t.ExecuteTemplate(a.stdout, c.Shell+".tmpl", k.Model.Node)
 }
 
-// visibleFlags are those of a command and of all, without what is hidden.
+// visibleFlags returns the flags of a command and the global flags, without hidden flags.
 func visibleFlags(n *kong.Node) []*kong.Flag {
 	var flags []*kong.Flag
 	for _, group := range n.AllFlags(true) {
@@ -59,7 +59,7 @@ func takesFile(v *kong.Value) bool {
 	return false
 }
 
-// zshText is a description as _arguments takes it within single quotes.
+// zshText quotes a description for _arguments within single quotes.
 func zshText(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `[`, `\[`, `]`, `\]`, `:`, `\:`, `'`, `'\''`).Replace(s)
 }

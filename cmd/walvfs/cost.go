@@ -13,7 +13,7 @@ import (
 // pricesOf is when the prices below were looked up.
 const pricesOf = "autumn 2026"
 
-// price of a store, in US dollars.
+// price is a price list, in US dollars.
 type price struct {
 	store string
 	put   float64 // per 1,000 requests that write or list
@@ -28,7 +28,7 @@ var (
 	b2Price  = price{"Backblaze B2", 0, 0, 0.00695}
 )
 
-// priceOf knows a store by its URL, or by the endpoint if one is set elsewhere.
+// priceOf returns the price of a store, recognized by its URL or by a separate endpoint.
 func priceOf(replica, endpoint string) (price, bool) {
 	u, err := url.Parse(replica)
 	if err != nil {
@@ -50,7 +50,7 @@ func priceOf(replica, endpoint string) (price, bool) {
 	case strings.HasSuffix(host, ".storage.googleapis.com"):
 		return gcsPrice, true
 	case strings.Contains(host, ".") && !strings.Contains(host, ".amazonaws.com"):
-		return price{}, false // a service that we have no price of, or a bucket with dots
+		return price{}, false // a service without a known price, or a bucket with dots
 	}
 	return s3Price, true
 }
@@ -62,10 +62,10 @@ type cost struct {
 	StorageMonth float64 `json:"storage_month"`
 	UploadsDay   int     `json:"uploads_day"`
 	UploadsMonth float64 `json:"uploads_month"`
-	Restore      float64 `json:"restore"` // once, without traffic
+	Restore      float64 `json:"restore"` // once, without data transfer
 }
 
-// estimate takes a restore for a listing, and one request for each of its files.
+// estimate assumes that a restore makes a listing, and one request for each of its files.
 func estimate(p price, files replica.Files, restoreFiles int, now time.Time) *cost {
 	var bytes int64
 	for _, f := range files {
@@ -83,9 +83,9 @@ func estimate(p price, files replica.Files, restoreFiles int, now time.Time) *co
 	}
 }
 
-// uploadsADay counts the last 24 hours'. A TXID was one upload, even if its own
-// file was removed since. If nothing is left of the time before, what is left is
-// taken for typical, unless it is less than an hour.
+// uploadsADay counts the uploads of the last 24 hours. Each TXID was one upload, even if
+// its level 0 file has been removed since. If no older file is left, the remaining files
+// are taken as typical, unless they span less than an hour.
 func uploadsADay(files replica.Files, now time.Time) int {
 	const day = 24 * time.Hour
 	since := now.Add(-day)

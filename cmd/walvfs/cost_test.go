@@ -38,7 +38,7 @@ func TestEstimate(t *testing.T) {
 		files replica.Files
 		want  int
 	}{
-		// Level 0 of 101 to 190 was removed; it was uploaded all the same.
+		// Level 0 of 101 to 190 was removed, but had been uploaded.
 		"a day":    {replica.Files{file(1, 1, 100, 25*time.Hour), file(1, 101, 190, 5*time.Hour), file(0, 191, 191, time.Hour), file(0, 192, 192, 0)}, 93},
 		"young":    {replica.Files{file(0, 1, 1, 2*time.Hour), file(0, 2, 2, time.Hour)}, 24},
 		"just now": {replica.Files{file(0, 1, 1, time.Second)}, 24},

@@ -82,14 +82,14 @@ func (d *demo) run() error {
 	return d.list(store)
 }
 
-// step prints what is being done, in the form of a log.
+// step prints the current step as a log line.
 func (d *demo) step(name, format string, args ...any) {
 	d.say("%-9s "+format+"\n", append([]any{name}, args...)...)
 }
 
 func (d *demo) say(format string, args ...any) { fmt.Fprintf(d.stdout, format, args...) }
 
-// live is the life of the database: it returns what is in its file at the end.
+// live runs the life of the database, and returns the content of its file at the end.
 func (d *demo) live() ([]byte, error) {
 	const name = "replicated-demo"
 	vfs.Register(name, vfs.Options{Events: d.observe})
@@ -120,7 +120,7 @@ func (d *demo) observe(_ string, e shipper.Event) {
 	}
 }
 
-// wait waits for the replica, as an application can, and says how far behind it was.
+// wait waits for the replica, as an application can, and prints how far behind it was.
 func (d *demo) wait() error {
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(d.ctx, time.Minute)
@@ -148,7 +148,7 @@ func (d *demo) wait() error {
 
 func round(t time.Duration) time.Duration { return t.Round(100 * time.Microsecond) }
 
-// lose deletes all that the machine had.
+// lose deletes all files of the database.
 func (d *demo) lose() error {
 	files, err := filepath.Glob(d.path + "*")
 	if err != nil {
@@ -172,7 +172,7 @@ func (d *demo) restore(store storage.Store) error {
 	return nil
 }
 
-// compare proves that the restored database is what was lost.
+// compare proves that the restored database equals the lost one.
 func (d *demo) compare(lost []byte) error {
 	got, err := os.ReadFile(d.path)
 	if err != nil {

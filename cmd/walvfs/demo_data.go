@@ -14,14 +14,14 @@ import (
 	"golang.org/x/text/unicode/runenames"
 )
 
-// Of the demonstration's load.
+// The load of the demonstration.
 const (
 	demoWriters = 4
-	demoBatch   = 10 // characters a transaction
+	demoBatch   = 10 // characters per transaction
 )
 
-// write fills the database with the Unicode character table from several
-// connections, then changes it in all the ways that a replica has to follow.
+// write fills the database with the Unicode character table from several connections.
+// Then it changes the database in all the ways that a replica must follow.
 func (d *demo) write(db *sql.DB) error {
 	if _, err := db.ExecContext(d.ctx, "CREATE TABLE character (code INTEGER PRIMARY KEY, char TEXT, name TEXT, note TEXT)"); err != nil {
 		return err
@@ -58,7 +58,7 @@ func (d *demo) exec(db *sql.DB, statement string) error {
 	return nil
 }
 
-// load executes a statement for every character, with several writers at a time.
+// load executes a statement for every character, with several concurrent writers.
 func (d *demo) load(db *sql.DB, statement string) (rows, transactions int64, err error) {
 	ctx, cancel := context.WithCancelCause(d.ctx)
 	defer cancel(nil)
@@ -83,7 +83,7 @@ func (d *demo) load(db *sql.DB, statement string) (rows, transactions int64, err
 	return nRows.Load(), nTransactions.Load(), context.Cause(ctx)
 }
 
-// feed sends all characters that have a name of their own.
+// feed sends all characters that have their own name.
 func feed(ctx context.Context, batches chan<- []rune) {
 	defer close(batches)
 	batch := make([]rune, 0, demoBatch)
@@ -107,7 +107,7 @@ func feed(ctx context.Context, batches chan<- []rune) {
 	}
 }
 
-// named reports whether a character has a name, and not that of a whole range.
+// named reports whether a character has its own name, not that of a whole range.
 func named(r rune) bool {
 	name := runenames.Name(r)
 	return name != "" && (name[0] != '<' || unicode.IsControl(r))

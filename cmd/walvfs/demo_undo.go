@@ -16,7 +16,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/reader/diff"
 )
 
-// mistake deletes rows, and undoes that.
+// mistake deletes rows, and undoes the deletion.
 func (d *demo) mistake(db *sql.DB) error {
 	had, err := d.rows(db)
 	if err != nil {
@@ -73,7 +73,7 @@ func (d *demo) flush() (format.TXID, error) {
 }
 
 // undo compares two states of the replica, and applies the statements that lead from the
-// later one back to the earlier one.
+// later state back to the earlier state.
 func (d *demo) undo(db *sql.DB, from, to format.TXID) error {
 	start := time.Now()
 	var conns []*sqlite3.Conn
@@ -94,7 +94,7 @@ func (d *demo) undo(db *sql.DB, from, to format.TXID) error {
 	if err != nil {
 		return err
 	}
-	conn, err := db.Conn(d.ctx) // one: it is a transaction
+	conn, err := db.Conn(d.ctx) // one connection, for one transaction
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ Examples:
 Exit statuses: 0 done, whether there are differences or not, 1 failed, 2 wrong command line or configuration, 3 no replica at the URL, 130 interrupted.`
 }
 
-// Validate finds mistakes before anything is done.
+// Validate finds mistakes before the command does anything.
 func (c *diffCmd) Validate() error {
 	switch {
 	case c.From.IsZero() && c.FromTXID == 0:
@@ -79,7 +79,7 @@ func (c *diffCmd) run(a *app) (err error) {
 	}
 	defer store.Close()
 	from, to, err := c.connect(a)
-	if e, ok := errors.AsType[*storage.Error](err); ok { // without what SQLite calls it
+	if e, ok := errors.AsType[*storage.Error](err); ok { // without SQLite's text
 		return withNearest(a, store, e)
 	}
 	if err != nil {
@@ -117,7 +117,7 @@ func (c *diffCmd) say(a *app, format string, args ...any) {
 
 const diffVFS = "walvfs-diff"
 
-// diffCache holds the pages that are compared until their rows are read.
+// diffCache keeps the compared pages until their rows are read.
 const diffCache = 256 << 20
 
 // connect opens the replica at both moments.
@@ -156,7 +156,7 @@ func (c *diffCmd) moment(name string, at timeFlag, txid txidFlag) (*sqlite3.Conn
 	return conn, conn.Exec("PRAGMA temp_store=memory")
 }
 
-// diffStates is what the first line says.
+// diffStates is the first line of output.
 type diffStates struct {
 	Type    string    `json:"type"`
 	Replica string    `json:"replica"`
@@ -189,7 +189,7 @@ func (c *diffCmd) states(store storage.Store, from, to *sqlite3.Conn) (*diffStat
 	return states, nil
 }
 
-// choose returns the tables that are asked for.
+// choose returns the tables that the command line names.
 func (c *diffCmd) choose(d *diff.Diff) ([]*diff.Table, error) {
 	if len(c.Tables) == 0 {
 		return d.Tables, nil
@@ -227,8 +227,7 @@ func (c *diffCmd) undo(a *app, d *diff.Diff, tables []*diff.Table) error {
 	return nil
 }
 
-// belongs reports whether a change of the schema comes with a table that was created or
-// dropped.
+// belongs reports whether a change of the schema comes with a created or dropped table.
 func belongs(s diff.SchemaChange, tables []*diff.Table) bool {
 	return slices.ContainsFunc(tables, func(t *diff.Table) bool {
 		return diff.SameName(t.Name, s.On) && (t.Created() || t.Dropped())
@@ -256,7 +255,7 @@ func (c *diffCmd) print(a *app, d *diff.Diff, tables []*diff.Table, states *diff
 	return err
 }
 
-// schema returns the changes of the schema, or those of the tables that are named.
+// schema returns the changes of the schema, or only those of named tables.
 func (c *diffCmd) schema(d *diff.Diff, tables []*diff.Table) (changes []diff.SchemaChange) {
 	for _, s := range d.Schema {
 		if len(c.Tables) == 0 || slices.ContainsFunc(tables, func(t *diff.Table) bool { return diff.SameName(t.Name, s.On) }) {

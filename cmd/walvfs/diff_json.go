@@ -12,7 +12,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/reader/diff"
 )
 
-// diffJSON writes an object a line.
+// diffJSON writes one object per line.
 type diffJSON struct {
 	out *bufio.Writer
 	enc *json.Encoder
@@ -39,8 +39,8 @@ func (w *diffJSON) schema(s diff.SchemaChange) error {
 		Kind string  `json:"kind"`
 		Name string  `json:"name"`
 		On   string  `json:"table"`
-		Old  *string `json:"old"` // null if it was created
-		New  *string `json:"new"` // null if it was dropped
+		Old  *string `json:"old"` // null if the object was created
+		New  *string `json:"new"` // null if the object was dropped
 	}{"schema", s.Kind, s.Name, s.On, sql(s.Old), sql(s.New)})
 }
 
@@ -115,7 +115,7 @@ func jsonValue(v any) ([]byte, error) {
 	return []byte("null"), nil
 }
 
-// jsonText leaves the characters of HTML as they are.
+// jsonText does not escape the characters of HTML.
 func jsonText(s string) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -18,7 +18,7 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// A value in JSON is read back by a decoder that is not ours as the same value.
+// An independent decoder of JSON reads a printed value back as the same value.
 func TestDiffJSON(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		value := rapid.OneOf(rapid.Custom(drawValue), rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) any { return string(b) })).Draw(rt, "value")
@@ -66,8 +66,8 @@ func TestDiffJSON(t *testing.T) {
 	})
 }
 
-// A long value is shown from a little before where it differs, and nothing is a command to
-// the terminal.
+// A long value is shown from shortly before the difference on, and no value controls the
+// terminal.
 func TestShortValue(t *testing.T) {
 	long := strings.Repeat("é", 3000)
 	for _, c := range []struct {
@@ -90,8 +90,8 @@ func TestShortValue(t *testing.T) {
 	}
 }
 
-// The command finds in an application's replica what the application did, and its
-// statements undo that in the database.
+// The command finds the changes of an application in its replica, and its statements undo
+// them in the database.
 func TestDiffOfApplication(t *testing.T) {
 	r := storagetest.File(t)
 	path := filepath.Join(t.TempDir(), "app.db")

@@ -71,7 +71,7 @@ func (w *diffText) row(t *diff.Table, c diff.Change) error {
 	return err
 }
 
-// values shows a whole row, its rowid first if that is its key.
+// values formats a whole row, beginning with its rowid if the rowid is its key.
 func (w *diffText) values(t *diff.Table, c diff.Change, now bool) string {
 	columns, values := t.Columns[0], c.Old
 	if now {
@@ -95,14 +95,14 @@ func (w *diffText) counts(n diffCounts) error {
 
 func (w *diffText) end() error { return w.out.Flush() }
 
-// mostValue is how many characters of a value are shown, and how many before the first
-// one that differs.
+// mostValue is how many characters of a value are shown, and beforeThat how many before
+// the first character that differs.
 const (
 	mostValue  = 100
 	beforeThat = 20
 )
 
-// shortValue shows a value as SQL, on one line: a long one from a little before a place on.
+// shortValue formats a value as SQL on one line. A long value begins shortly before at.
 func shortValue(v any, at int) string {
 	var size int
 	var unit string
@@ -131,7 +131,7 @@ func shortValue(v any, at int) string {
 	return fmt.Sprintf("%s… (%s)", shown, count(size, unit))
 }
 
-// excerpt cuts a part out of a text, between characters.
+// excerpt returns a part of a text, cut between characters.
 func excerpt(s string, at int) string {
 	from := max(0, min(at-beforeThat, len(s)-mostValue))
 	for from > 0 && !utf8.RuneStart(s[from]) {

@@ -39,10 +39,10 @@ Examples:
 Exit statuses: 0 restored without an error, 1 failed, 2 wrong command line or configuration, 3 no replica at the URL, 4 an error in the restored database, or not restorable because a file is damaged, 5 no error found, but something is not checkable, 130 interrupted.`
 }
 
-// Validate finds mistakes before anything is done.
+// Validate finds mistakes before the command does anything.
 func (c *drillCmd) Validate() error { return c.check() }
 
-// drilled is what --json prints.
+// drilled is the output of --json.
 type drilled struct {
 	Replica   string      `json:"replica"`
 	OK        bool        `json:"ok"`
@@ -55,7 +55,7 @@ type drilled struct {
 	Bytes     int64       `json:"bytes,omitempty"`
 	RestoreMS int64       `json:"restore_ms,omitempty"`
 	CheckMS   int64       `json:"check_ms,omitempty"`
-	Unchecked []string    `json:"not_checkable"` // what could not be checked
+	Unchecked []string    `json:"not_checkable"` // checks that were not possible
 	Live      *compared   `json:"live,omitempty"`
 }
 
@@ -65,7 +65,7 @@ func (c *drillCmd) Run(a *app) error {
 		return err
 	}
 	defer store.Close()
-	if c.Live != "" { // before a restore that may take an hour
+	if c.Live != "" { // check before a restore that may take an hour
 		if info, err := os.Stat(c.Live); err != nil {
 			return fmt.Errorf("--live: %w", err)
 		} else if info.IsDir() {

@@ -12,7 +12,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A URL of each kind is enough for the command, with what the environment says.
+// The command needs only a URL of each kind, and the environment.
 func TestDrivers(t *testing.T) {
 	for name, replica := range map[string]func(testing.TB) *storagetest.Replica{
 		"file": storagetest.File,

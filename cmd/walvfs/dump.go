@@ -52,7 +52,7 @@ func (c *dumpCmd) Run(a *app) error {
 	return d.print(a)
 }
 
-// source is a file that is read in ranges.
+// source is a file that dump reads in ranges.
 type source struct {
 	name  string
 	read  func(offset, length int64) (io.ReadCloser, error)
@@ -101,8 +101,8 @@ func openLocal(name string) (*source, error) {
 	}, nil
 }
 
-// splitObject splits an object's URL into the replica's and the key, which is the
-// longest end that reads as one.
+// splitObject splits an object's URL into the replica's URL and the key, which is the
+// longest end that parses as a key.
 func splitObject(raw string) (replica, key string, err error) {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -123,7 +123,7 @@ func splitObject(raw string) (replica, key string, err error) {
 	return "", "", errors.New("the URL is not that of an LTX file of a replica: its key must be as in " + format.LayoutHex.Key(0, 1, 1) + " or " + format.LayoutDecimal.Key(0, 1, 1))
 }
 
-// dumped is what --json prints.
+// dumped is the output of --json.
 type dumped struct {
 	File    string        `json:"file"`
 	Size    int64         `json:"size"`
@@ -151,7 +151,7 @@ type dumpedHeader struct {
 type dumpedPage struct {
 	Page   uint32 `json:"page"`
 	Offset int64  `json:"offset"`
-	Size   int64  `json:"size"` // in the file, with the page's header
+	Size   int64  `json:"size"` // in the file, including the page's header
 }
 
 type dumpedIndex struct {
@@ -184,7 +184,7 @@ func dump(file *source) (*dumped, error) {
 	return d, d.readIndex(file)
 }
 
-// readIndex reads the page index, which was compared with the pages.
+// readIndex reads the page index, which has been compared with the pages.
 func (d *dumped) readIndex(file *source) error {
 	tail, err := readRange(file, d.Size-format.PageIndexTail, format.PageIndexTail)
 	if err != nil {
@@ -251,7 +251,7 @@ func (d *dumped) print(a *app) error {
 	return w.Flush()
 }
 
-// Validate finds mistakes before anything is done.
+// Validate finds mistakes before the command does anything.
 func (c *dumpCmd) Validate() error {
 	switch {
 	case c.In != "" && isURL(c.In):

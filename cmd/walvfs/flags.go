@@ -6,10 +6,9 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// goFlags accepts flags as programs write them that use Go's own flag package,
-// as Litestream does: long ones with one dash, which would otherwise be many
-// short ones, and short ones with an equals sign, which would otherwise be part
-// of the value. Everything else stays as it is.
+// goFlags accepts flags as written for Go's own flag package, which Litestream uses: long
+// flags with one dash, which would otherwise be many short flags, and short flags with an
+// equals sign, which would otherwise be part of the value. It changes nothing else.
 func goFlags(model *kong.Application, args []string) []string {
 	names := map[string]bool{}
 	collectFlags(model.Node, names)
@@ -33,7 +32,7 @@ func goFlags(model *kong.Application, args []string) []string {
 	return fixed
 }
 
-// collectFlags adds the names of all flags of a command and of those below it.
+// collectFlags adds the names of all flags of a command and its subcommands.
 func collectFlags(node *kong.Node, names map[string]bool) {
 	for _, f := range node.Flags {
 		names[f.Name] = true

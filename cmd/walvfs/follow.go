@@ -15,8 +15,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// follow is restore --follow: it ends when it is interrupted, which is a success
-// once there is a copy.
+// follow is restore --follow. It ends when it is interrupted, which is a success if a
+// copy exists.
 func (c *restoreCmd) follow(a *app, store storage.Store) error {
 	progress := a.newProgress(c.Quiet, fmt.Sprintf("%s: restoring from %s", c.Output, store))
 	w := &followWriter{app: a, cmd: c, replica: store.String(), tty: isTerminal(a.stdout) && a.getenv("TERM") != "dumb", columns: columns(a.stdout)}
@@ -44,8 +44,8 @@ func (c *restoreCmd) follow(a *app, store storage.Store) error {
 	return err
 }
 
-// followWriter tells how a copy is: a line that is written over on a terminal, a
-// line for each change elsewhere.
+// followWriter reports the state of a copy: on a terminal, in one line that it
+// overwrites; elsewhere, in a line for each change.
 type followWriter struct {
 	*app
 	cmd     *restoreCmd
@@ -53,13 +53,13 @@ type followWriter struct {
 	tty     bool
 	columns int // of the terminal
 
-	begun bool // there is a copy
+	begun bool // the copy exists
 	drawn bool // the cursor is in the line
 	last  follow.Status
-	err   error // of the output
+	err   error // of writing the output
 }
 
-// followed is a line that --json prints.
+// followed is one line of the output of --json.
 type followed struct {
 	DBPath        string      `json:"db_path"`
 	Replica       string      `json:"replica"`
@@ -136,7 +136,7 @@ func (w *followWriter) line(r follow.Status) string {
 	return line
 }
 
-// fitting cuts a line off that would wrap: only its last row would be written over.
+// fitting cuts off a line that would wrap: only its last row would be overwritten.
 func fitting(line string, columns int) string {
 	runes := []rune(line)
 	if len(runes) < columns {

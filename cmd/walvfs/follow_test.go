@@ -10,12 +10,11 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore/follow"
 )
 
-// TestFollowScript runs the command lines of testdata/follow, which may have the
-// commands of testdata/push.
+// TestFollowScript runs the command lines of testdata/follow, which may use the commands
+// of testdata/push.
 func TestFollowScript(t *testing.T) { runSQLScripts(t, "testdata/follow") }
 
-// On a terminal there is one line, which is written over, and which an error does
-// not run into.
+// On a terminal, follow overwrites a single line, and an error does not run into it.
 func TestFollowOnTerminal(t *testing.T) {
 	var out bytes.Buffer
 	w := &followWriter{app: &app{stdout: &out, stderr: &out}, cmd: &restoreCmd{Output: "copy.db"}, tty: true, columns: 80}

@@ -27,18 +27,17 @@ var (
 )
 
 // TestRolledBack has two machines with one replica, of which either runs the application,
-// or both do. Their processes are killed, the files of a machine are rolled back to a
-// snapshot of its volume, and a machine is restored to take over. After each step it
-// checks:
+// or both do. It kills their processes, rolls the files of a machine back to a snapshot
+// of its volume, and restores a machine to take over. After each step it checks:
 //
-//	Prefix      every TXID is the database at one commit, a later one at a later: no
-//	            machine that was rolled back writes its history over the replica's
-//	Durable     what the replica was said to have is in it for good
+//	Prefix      every TXID is the database at one commit, a later TXID at a later commit:
+//	            no machine that was rolled back writes its history over the replica's
+//	Durable     confirmed commits stay in the replica for good
 //	Lossless    restore=if-behind replaces nothing that the replica lacks
-//	Owner       the machine that wrote the newest TXID goes on
+//	Owner       the machine that wrote the newest TXID continues
 //	Converge    once a machine has the replica, the two are equal byte by byte
 //
-// It takes as long as it is told to: go test ./cmd/walvfs -run TestRolledBack -rollback.rounds 500 -timeout 0
+// A flag sets how long it runs: go test ./cmd/walvfs -run TestRolledBack -rollback.rounds 500 -timeout 0
 func TestRolledBack(t *testing.T) {
 	seed := cmp.Or(*rollbackSeed, rand.Uint64())
 	t.Logf("seed %d", seed)
@@ -61,7 +60,7 @@ func TestRolledBack(t *testing.T) {
 	t.Logf("%+v", total)
 }
 
-// pairCounts are what happened.
+// pairCounts count the events.
 type pairCounts struct {
 	Runs, Killed, Halted, RolledBack, Replaced, Failovers int
 	TXIDs                                                 format.TXID
@@ -77,7 +76,7 @@ func (c *pairCounts) add(more pairCounts, txids format.TXID) {
 	c.TXIDs += txids
 }
 
-// A pair is two machines with one replica. The campaign chooses, and takes notes.
+// A pair is two machines with one replica. The campaign makes choices, and takes notes.
 type pair struct {
 	*campaign
 	members [2]*member
@@ -88,7 +87,7 @@ type pair struct {
 type member struct {
 	*machine
 	snapshots []snapshot
-	rolled    bool // back, and the replica does not have what came of it
+	rolled    bool // back, and the replica lacks what followed
 }
 
 func newPair(t *testing.T, rng *rand.Rand) *pair {
@@ -96,7 +95,7 @@ func newPair(t *testing.T, rng *rand.Rand) *pair {
 	return &pair{
 		campaign: &campaign{
 			rng:        rng,
-			proxy:      &storagetest.Toxiproxy{Replica: replica}, // which is never in the way
+			proxy:      &storagetest.Toxiproxy{Replica: replica}, // without faults
 			bucket:     newBucket(t, replica, rng),
 			pageSize:   512 << rng.IntN(8),
 			autoVacuum: rng.IntN(3),
@@ -111,7 +110,7 @@ func newMember(t *testing.T) *member {
 	return m
 }
 
-// round is some steps, after which a machine has the replica.
+// round runs several steps, after which a machine has the replica.
 func (p *pair) round(t *testing.T, number int) {
 	t.Helper()
 	p.log = nil
@@ -144,7 +143,7 @@ func (p *pair) round(t *testing.T, number int) {
 		len(p.bucket.journal), p.bucket.tip, strings.Join(p.log, "; "))
 }
 
-// run has one machine run the application, or both at once.
+// run runs the application on one machine, or on both at once.
 func (p *pair) run(t *testing.T, which ...int) {
 	t.Helper()
 	type started struct {
@@ -184,7 +183,7 @@ func (p *pair) run(t *testing.T, which ...int) {
 	}
 }
 
-// pairOrder is [campaign.order], with what may happen before a database is opened.
+// pairOrder is [campaign.order], with parameters for what happens before an open.
 func (p *pair) pairOrder(m *member, what task) order {
 	o := p.order(m.machine, what)
 	pick := func(choices ...string) string { return choices[p.rng.IntN(len(choices))] }
@@ -192,9 +191,9 @@ func (p *pair) pairOrder(m *member, what task) order {
 	return o
 }
 
-// A view is of a machine's database.
+// A view is the state of a machine's database.
 type view struct {
-	file    statefile.FileID // zero if there is none
+	file    statefile.FileID // zero if it does not exist
 	journal []int64
 }
 
@@ -207,7 +206,7 @@ func (m *member) look(t *testing.T) view {
 	return view{id, m.journal(t)}
 }
 
-// compareRun: whether a database was replaced meanwhile or not, it has all that it had.
+// compareRun: a database, replaced meanwhile or not, has all its earlier commits.
 func (p *pair) compareRun(t *testing.T, m *member, before view) {
 	t.Helper()
 	now := m.look(t)
@@ -234,7 +233,7 @@ func (p *pair) owns(t *testing.T, m *member) bool {
 	return err == nil && side.File == id && side.NodeID == p.bucket.tipNode(t) && !side.DiskLost
 }
 
-// tipNode reads who wrote the newest TXID.
+// tipNode returns the node that wrote the newest TXID.
 func (b *bucket) tipNode(t *testing.T) uint64 {
 	t.Helper()
 	r, _, err := b.store.Open(t.Context(), b.store.Layout().Key(format.LevelRaw, b.tip, b.tip), 0, format.LTXHeaderSize)
@@ -253,7 +252,7 @@ func (b *bucket) tipNode(t *testing.T) uint64 {
 	return h.NodeID
 }
 
-// journal is of a machine's database, nil if there is none.
+// journal returns the journal of a machine's database, nil if it does not exist.
 func (m *member) journal(t *testing.T) []int64 {
 	t.Helper()
 	if m.size("") == 0 {
@@ -294,8 +293,8 @@ func (p *pair) failOver(t *testing.T, i int, m *member) {
 	p.note("%d is restored", i)
 }
 
-// converge has a machine get the replica, which takes a restore if it is behind or has
-// another history.
+// converge makes a machine get the replica, which takes a restore if the machine is
+// behind or has another history.
 func (p *pair) converge(t *testing.T, i int) {
 	t.Helper()
 	m := p.members[i]
@@ -334,8 +333,8 @@ func (p *pair) requireEqual(t *testing.T, m *member) {
 	readBank(t, (&url.URL{Scheme: "file", Opaque: path}).String(), "a TXID", true)
 }
 
-// A snapshot of a machine's files. It knows the database's inode, as that of a volume
-// does.
+// A snapshot has a machine's files. It knows the database's inode, as the snapshot of a
+// volume does.
 type snapshot struct {
 	inode string // another name of the database file
 	files map[string]savedFile
@@ -368,7 +367,7 @@ func (m *member) snapshot(t *testing.T) snapshot {
 	return s
 }
 
-// restore puts everything back, with the times if it is a volume's snapshot, without
+// restore puts all files back, with their times if it is a volume's snapshot, without
 // them if an administrator copies the files.
 func (s snapshot) restore(t *testing.T, path string, times bool) {
 	t.Helper()

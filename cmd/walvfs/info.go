@@ -34,7 +34,7 @@ Examples:
 	walvfs info --json /var/lib/my-app/data.db | jq .restorable.to.time`
 }
 
-// Validate finds mistakes before anything is done.
+// Validate finds mistakes before the command does anything.
 func (c *infoCmd) Validate() error { return c.check() }
 
 func (c *infoCmd) Run(a *app) error {
@@ -61,7 +61,7 @@ func (c *infoCmd) Run(a *app) error {
 	return i.print(a.stdout)
 }
 
-// endpoint returns the one that is not in the URL's host.
+// endpoint returns an endpoint that is not in the URL's host.
 func (c *infoCmd) endpoint(a *app) string {
 	raw, opts, _, err := c.resolve()
 	if err != nil {
@@ -74,18 +74,18 @@ func (c *infoCmd) endpoint(a *app) string {
 	return cmp.Or(opts.Endpoint, u.Query().Get("endpoint"), a.getenv("AWS_ENDPOINT_URL_S3"), a.getenv("AWS_ENDPOINT_URL"))
 }
 
-// info is what --json prints.
+// info is the output of --json.
 type info struct {
 	Replica    string      `json:"replica"`
 	Tip        tip         `json:"tip"`
-	Restorable *window     `json:"restorable,omitempty"` // nil if nothing is
+	Restorable *window     `json:"restorable,omitempty"` // nil if no state can be restored
 	Problem    string      `json:"problem,omitempty"`    // why the tip cannot be restored
 	Files      int         `json:"files"`
 	Bytes      int64       `json:"bytes"`
 	Levels     []levelInfo `json:"levels"`
 	Cost       *cost       `json:"cost,omitempty"` // nil if the store has no known price
 
-	planned int // files that a restore of the tip takes
+	planned int // number of files that a restore of the tip reads
 }
 
 // tip is the newest state.
@@ -103,9 +103,9 @@ type point struct {
 type window struct {
 	From   point  `json:"from"`
 	To     point  `json:"to"`
-	Points int    `json:"points"` // TXIDs that can be restored, both included
-	Each   point  `json:"each"`   // from here on, each one can
-	Spans  []span `json:"spans"`  // the oldest first
+	Points int    `json:"points"` // TXIDs that can be restored, including from and to
+	Each   point  `json:"each"`   // from here on, every TXID can be restored
+	Spans  []span `json:"spans"`  // oldest first
 }
 
 type levelInfo struct {
@@ -114,11 +114,11 @@ type levelInfo struct {
 	Bytes   int64       `json:"bytes"`
 	MinTXID format.TXID `json:"min_txid"`
 	MaxTXID format.TXID `json:"max_txid"`
-	Written time.Time   `json:"written"` // the newest
+	Written time.Time   `json:"written"` // the newest file
 }
 
-// describe makes a few requests: the headers of the files that end at the newest
-// TXID and at the ends of what can be restored.
+// describe makes a few requests: for the headers of the files at the newest TXID and at
+// the ends of the restorable range.
 func describe(ctx context.Context, r *replica.Replica, files replica.Files) (*info, error) {
 	i := &info{Replica: r.String(), Files: len(files)}
 	for _, f := range files {

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// TestInterface compares all that programs, scripts and URIs may rely on with
-// testdata/interface.txt: the exported names of the packages and their types, the commands with
-// their flags, and the parameters of the VFSs. If a change is meant, CHANGELOG.md says so,
-// and UPDATE_INTERFACE=1 writes the file anew.
+// TestInterface compares the interface that programs, scripts and URIs rely on with
+// testdata/interface.txt: the exported names of the packages and their types, the
+// commands with their flags, and the parameters of the VFSs. If a change is intended,
+// CHANGELOG.md describes it, and UPDATE_INTERFACE=1 writes the file again.
 func TestInterface(t *testing.T) {
 	lines := append(packageLines(t), commandLines()...)
 	lines = append(lines, parameterLines(t, "../../vfs/api.go")...)
@@ -34,7 +34,8 @@ func TestInterface(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range lines {
-		// Package follow gives a restore what no other package can: that one method is no secret.
+		// Package follow gives a restore what no other package can: that one method is no
+		// secret.
 		if foreign.MatchString(line) && !strings.Contains(line, "method With(hooks shipper/restore/internal/disk.Hooks") {
 			t.Errorf("a type that a caller cannot name, or of a library that may be replaced: %s", line)
 		}
@@ -55,10 +56,11 @@ func TestInterface(t *testing.T) {
 	}
 }
 
-// foreign is what no exported name may have in its type.
+// foreign matches what no exported name may have in its type.
 var foreign = regexp.MustCompile(`^package .*(superfly/ltx|RoaringBitmap|internal/)`)
 
-// packageLines returns a line for each exported name of the packages that others may import.
+// packageLines returns a line for each exported name of the packages that users may
+// import.
 func packageLines(t *testing.T) (lines []string) {
 	t.Helper()
 	const module = "github.com/walvfs/walvfs/"

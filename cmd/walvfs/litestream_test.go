@@ -18,8 +18,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/verify"
 )
 
-// Levels and retention in seconds, so that the replica has all kinds of files, and
-// level 0 without its oldest ones.
+// Levels and retention of seconds, so that the replica has all kinds of files, and level
+// 0 without its oldest files.
 const litestreamConfig = `
 access-key-id: %s
 secret-access-key: ${WALVFS_TEST_SECRET}
@@ -42,8 +42,8 @@ dbs:
         sync-interval: 20ms
 `
 
-// A replica that Litestream wrote, compacted and pruned is right at all levels, and
-// its configuration file is ours.
+// A replica that Litestream wrote, compacted and pruned is correct at all levels, and
+// walvfs reads its configuration file.
 func TestLitestreamReplica(t *testing.T) {
 	replica := storagetest.S3(t)
 	t.Setenv("WALVFS_TEST_SECRET", replica.Options.SecretAccessKey)
@@ -55,7 +55,7 @@ func TestLitestreamReplica(t *testing.T) {
 		t.Fatal(err)
 	}
 	runLitestream(t, config, live)
-	// Nothing but the file says how to get there.
+	// Only the file has the credentials and the endpoint.
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_CA_BUNDLE"} {
 		t.Setenv(name, "")
 	}
@@ -90,7 +90,7 @@ func TestLitestreamReplica(t *testing.T) {
 	}
 }
 
-// runLitestream replicates a database that is written to for some seconds.
+// runLitestream replicates a database for some seconds, while it is written.
 func runLitestream(t *testing.T, config, live string) {
 	t.Helper()
 	db, err := sqlite3.Open("file:" + live + "?_pragma=busy_timeout(10000)")
@@ -124,7 +124,7 @@ func runLitestream(t *testing.T, config, live string) {
 		if err := db.Exec(sql); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(30 * time.Millisecond) // so that there are many TXIDs
+		time.Sleep(30 * time.Millisecond) // for many TXIDs
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func runLitestream(t *testing.T, config, live string) {
 	}
 }
 
-// A replica that walvfs wrote is right, and is what it was made of.
+// A replica that walvfs wrote is correct, and equals its database.
 func TestVerifyDemo(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	out, status := runCommand("demo", "--keep")

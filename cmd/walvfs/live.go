@@ -19,9 +19,10 @@ import (
 )
 
 // liveComparison compares a restored database with the live one, which may be in use: it
-// may have commits that the replica got after the restore, or has not got yet. So a page
-// that differs is followed on both sides. It is right once the live database has been
-// seen with the very content that the replica has for it in a later file of any level.
+// may have commits that the replica received after the restore, or has not received yet.
+// So the comparison follows a differing page on both sides. The page is right once the
+// live database was seen with the same content that a later file of any level in the
+// replica has.
 //
 //	restored   A            the page, in the replica's files
 //	later files     B     D
@@ -31,16 +32,16 @@ type liveComparison struct {
 	restored string // the restored database
 	result   restore.Result
 	live     string
-	copy     string // to be made of live
+	copy     string // path for copies of live
 	wait     time.Duration
 }
 
-// compared is what --json prints of it.
+// compared is the result in the output of --json.
 type compared struct {
-	Differ     int         `json:"pages_differ"`        // at first
-	Ahead      format.TXID `json:"ahead_txid,omitzero"` // up to which the replica was read
+	Differ     int         `json:"pages_differ"`        // in the first comparison
+	Ahead      format.TXID `json:"ahead_txid,omitzero"` // the last TXID read from the replica
 	Problem    string      `json:"problem,omitempty"`   // the two are not the same database
-	Unchecked  string      `json:"unchecked,omitempty"` // what could not be compared, and why
+	Unchecked  string      `json:"unchecked,omitempty"` // pages that could not be compared, and why
 	NotChecked int         `json:"pages_unchecked,omitempty"`
 }
 
@@ -54,17 +55,17 @@ func (c *compared) summary(live string) string {
 	return fmt.Sprintf("; %s was ahead by changes to %s, which the replica has since, equal, up to TXID %s", live, count(c.Differ, "page"), c.Ahead)
 }
 
-// contentHash stands for a page's content. Two contents that differ have the same one in
-// 1 of 2^64 cases, by accident. It is 0 for a page that the database does not have.
+// contentHash represents a page's content. Two different contents have the same hash in 1
+// of 2^64 cases, by accident. It is 0 for a page that the database lacks.
 type contentHash uint64
 
 // livePage is a page that differs.
 type livePage struct {
-	seen []contentHash // in the live database, one after the other
-	had  []contentHash // in the replica, first as restored, and then in later files
+	seen []contentHash // in the live database, in order
+	had  []contentHash // in the replica: first as restored, then in later files
 }
 
-// settled reports whether the live database was seen with what the replica has.
+// settled reports whether the live database was seen with a content that the replica has.
 func (p *livePage) settled() bool {
 	return slices.ContainsFunc(p.seen, func(h contentHash) bool { return slices.Contains(p.had, h) })
 }
@@ -115,8 +116,9 @@ func (l *liveComparison) copyLive(ctx context.Context) error {
 	return nil
 }
 
-// judge says what the pages mean that are left. One that the live database keeps changing
-// while the replica gets it, too, may be right: it was never seen when it was uploaded.
+// judge reports the remaining pages. A page that the live database keeps changing while
+// the replica keeps receiving it may be right: no copy was made at the moment of an
+// upload.
 func (l *liveComparison) judge(c *compared, open map[uint32]*livePage) {
 	wrong, first := 0, uint32(0)
 	for number, p := range open {
@@ -179,7 +181,7 @@ func (l *liveComparison) compare() (map[uint32]*livePage, error) {
 	}
 }
 
-// look notes how the pages are in a new copy, and drops those that are settled.
+// look records the pages of a new copy, and drops settled pages.
 func (l *liveComparison) look(open map[uint32]*livePage) error {
 	pages := uint32(0)
 	see := func(number uint32, content contentHash) {
@@ -209,7 +211,7 @@ func (l *liveComparison) look(open map[uint32]*livePage) error {
 	return err
 }
 
-// eachPage reads the copy.
+// eachPage calls fn for the copy's pages.
 func (l *liveComparison) eachPage(fn func(number uint32, page []byte) error) error {
 	f, err := os.Open(l.copy)
 	if err != nil {
@@ -238,7 +240,7 @@ func ignoreEnd(err error) error {
 	return err
 }
 
-// hash returns what stands for a page's content. The lock page has none.
+// hash returns the hash of a page's content, 0 for the lock page.
 func (l *liveComparison) hash(number uint32, page []byte) contentHash {
 	if len(page) == 0 || number == format.LockPage(l.result.PageSize) {
 		return 0
@@ -252,11 +254,11 @@ func (l *liveComparison) hash(number uint32, page []byte) contentHash {
 
 var contentSeed = maphash.MakeSeed()
 
-// errPageSize: nothing can be compared any more.
+// errPageSize means that no further comparison is possible.
 var errPageSize = errors.New("the page size has changed since the restore: run it again")
 
-// read reads the files of all levels that end after a TXID, notes their pages, and drops
-// those that are settled. It returns up to where they lead.
+// read reads the files of all levels that end after a TXID, records their pages, and
+// drops settled pages. It returns the last TXID that they lead to.
 func (l *liveComparison) read(ctx context.Context, r *replica.Replica, from format.TXID, open map[uint32]*livePage) (format.TXID, error) {
 	files, err := replica.Collect(r.List(ctx, from+1))
 	if err != nil {
@@ -265,14 +267,14 @@ func (l *liveComparison) read(ctx context.Context, r *replica.Replica, from form
 	plan := format.PlanFrom(files.Infos(), from, 0)
 	files.Sort()
 	for _, f := range files.Infos() {
-		// A file from TXID 1 is large, and mostly others hold what changed.
+		// A file from TXID 1 is large, and other files usually hold the changes.
 		if f.MaxTXID <= from || f.MinTXID == 1 && !slices.Contains(plan, f) {
 			continue
 		}
 		err := l.readFile(ctx, r, f, open)
 		_, gone := errors.AsType[*replica.Missing](err)
 		_, bad := errors.AsType[*replica.Damaged](err)
-		if err != nil && !gone && !bad { // what another file does not tell stays open
+		if err != nil && !gone && !bad { // a page that no other file has stays open
 			return from, err
 		}
 	}
@@ -282,7 +284,7 @@ func (l *liveComparison) read(ctx context.Context, r *replica.Replica, from form
 	return from, nil
 }
 
-// readFile notes the pages of a file once all of it has proven right.
+// readFile records the pages of a file after verifying the whole file.
 func (l *liveComparison) readFile(ctx context.Context, r *replica.Replica, f format.FileInfo, open map[uint32]*livePage) error {
 	pages := map[uint32]contentHash{}
 	h, _, err := r.Decode(ctx, f, func(h format.LTXHeader, number uint32, page []byte) error {
@@ -299,7 +301,7 @@ func (l *liveComparison) readFile(ctx context.Context, r *replica.Replica, f for
 	}
 	for number, p := range open {
 		content, ok := pages[number]
-		if ok || number > h.Commit { // then the database does not have it any more
+		if ok || number > h.Commit { // a page beyond the end is no longer in the database
 			p.had = append(p.had, content)
 		}
 		if p.settled() {
@@ -309,9 +311,9 @@ func (l *liveComparison) readFile(ctx context.Context, r *replica.Replica, f for
 	return nil
 }
 
-// blankCounters clears what SQLite's backup changes in the first page of a copy: the
-// file format versions, the change counter, the schema cookie, and the version that
-// made the change. See https://sqlite.org/fileformat2.html#the_database_header.
+// blankCounters clears the fields that SQLite's backup changes in the first page of a
+// copy: the file format versions, the change counter, the schema cookie, and the version
+// that made the change. See https://sqlite.org/fileformat2.html#the_database_header.
 func blankCounters(page []byte) {
 	for _, r := range [][2]int{{18, 20}, {24, 28}, {40, 44}, {92, 100}} {
 		if len(page) >= r[1] {

@@ -11,8 +11,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// What a drill that root runs leaves beside a live database belongs to the database's
-// owner, whose application could not open it otherwise.
+// Files that a drill run by root leaves in the directory of a live database belong to the
+// database's owner; otherwise its application could not open it.
 func TestCopyLiveLeavesFilesToTheOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can create files of another user")

@@ -20,8 +20,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A copy of a database has its pages, and leaves no trace beside it: neither when
-// it is in use, with commits in its log, nor when it is not.
+// A copy of a database has its pages, and leaves no trace in its directory, both while
+// the database is in use, with commits in its log, and when it is not.
 func TestCopyLive(t *testing.T) {
 	dir := t.TempDir()
 	live := filepath.Join(dir, "a b?.db")
@@ -44,7 +44,7 @@ func TestCopyLive(t *testing.T) {
 	if c, err := integrityCheck(t.Context(), copied); err != nil || len(c.wrong) != 0 {
 		t.Errorf("the copy: %v, %v", c.wrong, err)
 	}
-	// So it is when who had it open has crashed.
+	// The same holds after the application has crashed.
 	crashed := t.TempDir()
 	for name, content := range inUse {
 		if err := os.WriteFile(filepath.Join(crashed, name), []byte(content), 0o600); err != nil {
@@ -101,7 +101,7 @@ func readDir(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-// liveTest is a live database in rollback mode, and a replica that has of it what is shipped.
+// liveTest is a live database in rollback mode, and a replica with the shipped states.
 type liveTest struct {
 	t      *testing.T
 	store  *storagetest.Memory
@@ -110,7 +110,7 @@ type liveTest struct {
 	l      *liveComparison
 }
 
-// newLiveTest has a database, shipped as TXID 1 and restored.
+// newLiveTest makes a database, ships it as TXID 1, and restores it.
 func newLiveTest(t *testing.T) *liveTest {
 	t.Helper()
 	dir := t.TempDir()
@@ -136,7 +136,7 @@ func (lt *liveTest) exec(sql string) {
 	}
 }
 
-// ship uploads the live database as it is: the pages that have changed since a TXID.
+// ship uploads the live database: the pages that have changed since a TXID.
 func (lt *liveTest) ship(level int, lo, hi format.TXID) {
 	lt.t.Helper()
 	const size = 4096
@@ -164,7 +164,7 @@ func (lt *liveTest) ship(level int, lo, hi format.TXID) {
 	lt.images[hi] = now
 }
 
-// onListing has something done before each listing.
+// onListing calls do before each listing.
 func (lt *liveTest) onListing(do func(n int)) {
 	n := 0
 	lt.store.SetBefore(func(_ context.Context, op, _ string) error {
@@ -176,12 +176,13 @@ func (lt *liveTest) onListing(do func(n int)) {
 	})
 }
 
-// update changes a row, and so one page.
+// update returns the change of a row, and so of one page.
 func update(id, n int) string {
 	return fmt.Sprintf(`UPDATE t SET x = hex(zeroblob(1490)) || %d WHERE id = %d`, n, id)
 }
 
-// liveCases are what happens to a live database and its replica, and what a drill says of them.
+// liveCases are events of a live database and its replica, and the expected results of a
+// drill.
 var liveCases = []struct {
 	name               string
 	prepare            func(lt *liveTest)
@@ -234,7 +235,7 @@ var liveCases = []struct {
 	{"shipped as something else", func(lt *liveTest) {
 		lt.exec(update(7, 1))
 		lt.ship(0, 2, 2)
-		lt.exec(update(7, 2)) // the very page, otherwise
+		lt.exec(update(7, 2)) // the same page, with other content
 	}, true, false},
 	{"a later file that is damaged", func(lt *liveTest) {
 		lt.exec(update(7, 1))
@@ -255,14 +256,14 @@ var liveCases = []struct {
 	}, false, true},
 }
 
-// A page that differs is right if the live database is seen with what the replica has for
-// it later, in whatever level, also while we wait; and by nothing else.
+// A differing page is right only if the live database is seen with the content that the
+// replica has for it later, in any level, also during the wait.
 func TestLive(t *testing.T) {
 	for _, test := range liveCases {
 		t.Run(test.name, func(t *testing.T) {
 			lt := newLiveTest(t)
 			test.prepare(lt)
-			lt.l.wait = time.Hour // it ends when nothing is left
+			lt.l.wait = time.Hour // the wait ends when no page is left
 			if test.problem || test.unchecked {
 				lt.l.wait = 100 * time.Millisecond
 			}

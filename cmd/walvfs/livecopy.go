@@ -12,19 +12,19 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// copyLive copies a database as of one read transaction, without a trace: it must
-// neither checkpoint, nor delete the log that another process uses.
+// copyLive copies a database as of one read transaction, without a trace: it must neither
+// checkpoint nor delete the log that another process uses.
 func copyLive(ctx context.Context, live, to string) error {
 	if _, err := os.Stat(live); err != nil {
 		return err
 	}
-	// In WAL mode, who has a database open has a "-wal" file. Without one, SQLite
-	// would leave one behind, unless it is told that nobody writes.
+	// In WAL mode, an open database has a "-wal" file. Without that file, SQLite would
+	// leave one behind, unless a parameter declares that no process writes.
 	idle, before, err := atRest(live)
 	if err != nil {
 		return err
 	}
-	// The replicated VFS gives the "-shm" that SQLite may create the database's owner;
+	// The replicated VFS gives a "-shm" that SQLite creates the owner of the database;
 	// otherwise it does nothing for a connection that only reads.
 	uri := fileURI(live) + "?mode=ro&vfs=replicated"
 	if idle {
@@ -42,7 +42,7 @@ func copyLive(ctx context.Context, live, to string) error {
 	return nil
 }
 
-// fileState is what tells that nobody wrote to a file.
+// fileState shows whether a file was written: it then differs.
 type fileState struct {
 	size int64
 	time time.Time
@@ -68,7 +68,7 @@ func backup(ctx context.Context, from, to string) error {
 	}
 	defer db.Close()
 	db.SetInterrupt(ctx)
-	// The last connection that closes would checkpoint, and delete the log.
+	// The last connection to close would checkpoint, and delete the log.
 	if _, err := db.Config(sqlite3.DBCONFIG_NO_CKPT_ON_CLOSE, true); err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func backup(ctx context.Context, from, to string) error {
 	return db.Backup("main", fileURI(to))
 }
 
-// fileURI is a path as SQLite reads it with parameters behind.
+// fileURI returns a path as a URI to which parameters can be appended.
 func fileURI(path string) string {
 	return "file:" + (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()
 }

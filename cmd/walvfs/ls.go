@@ -32,7 +32,7 @@ Examples:
 	walvfs ls --json file:///backup/app | jq '.[-1].max_txid'`
 }
 
-// Validate finds mistakes before anything is done.
+// Validate finds mistakes before the command does anything.
 func (c *lsCmd) Validate() error { return c.check() }
 
 func (c *lsCmd) Run(a *app) error {
@@ -57,7 +57,7 @@ func (c *lsCmd) Run(a *app) error {
 	return printTable(a, files)
 }
 
-// below lists the replicas below a URL that is none itself.
+// below lists the replicas below a URL that is not a replica itself.
 func (c *lsCmd) below(a *app, store storage.Store) (found bool, err error) {
 	all := []belowReplica{}
 	for path, err := range replica.Below(a.ctx, store, 0) {
@@ -77,18 +77,18 @@ func (c *lsCmd) below(a *app, store storage.Store) (found bool, err error) {
 	return len(all) > 0, nil
 }
 
-// belowReplica is what ls --json prints of a replica.
+// belowReplica is the output of ls --json for a replica.
 type belowReplica struct {
 	Replica string `json:"replica"` // URL
 }
 
-// listedFile is what ls prints of a file.
+// listedFile is the output of ls for a file.
 type listedFile struct {
 	Level   int         `json:"level"`
 	MinTXID format.TXID `json:"min_txid"`
 	MaxTXID format.TXID `json:"max_txid"`
 	Size    int64       `json:"size"`
-	Written time.Time   `json:"written,omitzero"` // as the store says
+	Written time.Time   `json:"written,omitzero"` // according to the store
 	Key     string      `json:"key"`
 }
 

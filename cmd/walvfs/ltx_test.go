@@ -22,8 +22,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// Litestream's own listing of a replica that walvfs wrote is ours, level by level, and
-// it restores what each level ends with.
+// Litestream and walvfs list a replica that walvfs wrote alike, level by level, and
+// Litestream restores the last state of each level.
 func TestLitestreamLists(t *testing.T) {
 	vfs.Register("replicated-levels", vfs.Options{Interval: vfs.Off, Policy: shipper.Policy{
 		Levels:    []time.Duration{50 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond},
@@ -52,7 +52,7 @@ func TestLitestreamLists(t *testing.T) {
 	}
 }
 
-// writeLevels commits until there are files of levels 0 to 3 and snapshots.
+// writeLevels commits until the replica has files of levels 0 to 3 and snapshots.
 func writeLevels(t *testing.T, replica string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -83,7 +83,7 @@ func writeLevels(t *testing.T, replica string) {
 	}
 }
 
-// ltxFile is what both programs tell of a file.
+// ltxFile is the description of a file that both programs print.
 type ltxFile struct {
 	Level   int         `json:"level"`
 	MinTXID format.TXID `json:"min_txid"`
@@ -148,7 +148,7 @@ func requireSameRestore(t *testing.T, r *storagetest.Replica, txid format.TXID) 
 	}
 }
 
-// flush has the replica of an open database get what is committed by now.
+// flush makes the replica of an open database get all commits so far.
 func flush(ctx context.Context, path string) error {
 	db, err := vfs.Lookup(path)
 	if err != nil {

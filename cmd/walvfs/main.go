@@ -1,6 +1,5 @@
-// Command walvfs works with replicas of SQLite databases: it restores them, checks
-// them and shows what they hold. Replication itself needs no command; it runs
-// inside the application.
+// Command walvfs works with replicas of SQLite databases: it restores, checks and
+// describes them. Replication itself needs no command; it runs inside the application.
 //
 //	walvfs restore -o app.db s3://bucket/app
 //	walvfs verify s3://bucket/app
@@ -9,8 +8,8 @@
 //	walvfs points s3://bucket/app
 //	walvfs query --timestamp '5m ago' s3://bucket/app 'SELECT count(*) FROM users'
 //
-// README.md beside this file has ready pieces for systemd, Docker, CI and the
-// permissions of buckets.
+// README.md in this directory has examples for systemd, Docker, CI and the permissions of
+// buckets.
 package main
 
 import (
@@ -25,7 +24,7 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr, os.Getenv))
 }
 
-// app is what every command gets: its surroundings.
+// app is the environment of every command.
 type app struct {
 	ctx    context.Context // done on SIGINT and SIGTERM
 	stdin  io.Reader
@@ -38,7 +37,7 @@ type app struct {
 func run(args []string, stdout, stderr io.Writer, getenv func(string) string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second signal kills: the first one's clean-up may hang
+	context.AfterFunc(ctx, stop) // a second signal kills: the clean-up after the first may hang
 
 	a := &app{ctx: ctx, stdin: os.Stdin, stdout: stdout, stderr: stderr, getenv: getenv}
 	command, status := parse(args, a)

@@ -59,7 +59,7 @@ func (m *manual) command(c *kong.Node) {
 	}
 }
 
-// flagName is how a flag is written.
+// flagName returns a flag as users write it.
 func flagName(f *kong.Flag) string {
 	name := "--" + f.Name
 	if takesValue(f.Value) {
@@ -71,8 +71,8 @@ func flagName(f *kong.Flag) string {
 	return name
 }
 
-// paragraphs writes text as help has it: an empty line between paragraphs, lines
-// that begin with a tab as they are.
+// paragraphs writes text in the form of the help: an empty line separates paragraphs, and
+// lines that begin with a tab are kept.
 func (m *manual) paragraphs(help string) {
 	for p := range strings.SplitSeq(strings.TrimSpace(help), "\n\n") {
 		if p == "" {

@@ -14,8 +14,8 @@ import (
 // nearestPoints is how many restorable TXIDs are shown on each side.
 const nearestPoints = 2
 
-// withNearest adds to the error of a restore what could be restored instead, if it
-// is that the wanted TXID cannot be.
+// withNearest adds the nearest restorable states to the error of a restore, if the error
+// is that the wanted TXID cannot be restored.
 func withNearest(a *app, store storage.Store, err error) error {
 	var want format.TXID
 	if e, ok := errors.AsType[*format.NotReachableError](err); ok {
@@ -37,7 +37,7 @@ func withNearest(a *app, store storage.Store, err error) error {
 	for i, txid := range points {
 		hints[i] = "TXID " + txid.String()
 		if h, err := r.HeaderAt(a.ctx, files, txid); err == nil {
-			hints[i] += " of " + time.UnixMilli(h.Timestamp).UTC().Format(time.RFC3339Nano) // what --timestamp finds it by
+			hints[i] += " of " + time.UnixMilli(h.Timestamp).UTC().Format(time.RFC3339Nano) // the time by which --timestamp finds it
 		}
 	}
 	return &hintedError{err, "nearest restorable states: " + strings.Join(hints, ", ")}

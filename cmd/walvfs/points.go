@@ -35,7 +35,7 @@ Examples:
 	walvfs points --json --from 2026-01-02 --to 2026-01-03 s3://bucket/app | jq -r '.[].txid'`
 }
 
-// Validate finds mistakes before anything is done.
+// Validate finds mistakes before the command does anything.
 func (c *pointsCmd) Validate() error {
 	if !c.From.IsZero() && !c.To.IsZero() && c.From.After(c.To.Time) {
 		return errors.New("--from is after --to")

@@ -15,25 +15,25 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore"
 )
 
-// lineEvery is how often a restore says how far it is where there is no
-// terminal: a log should not be flooded.
+// lineEvery is how often a restore logs its progress without a terminal, so that it does
+// not flood a log.
 const lineEvery = 10 * time.Second
 
-// progress shows how far a restore or a verification is: a bar on a terminal, lines elsewhere,
-// nothing if it is to be quiet.
+// progress shows the progress of a restore or a verification: in a bar on a terminal, in
+// lines elsewhere, and not at all if it is quiet.
 type progress struct {
 	out   io.Writer
 	quiet bool
 	title string
 
 	mu      sync.Mutex
-	bar     *progressbar.ProgressBar // nil before the first update, and where there is no terminal
-	titled  bool                     // the title was printed
+	bar     *progressbar.ProgressBar // nil before the first update, and without a terminal
+	titled  bool                     // the title has been printed
 	tty     bool
 	columns int       // of the terminal
 	next    time.Time // of the next line
 
-	begun     time.Time // the first update, which had begunWith bytes
+	begun     time.Time // time of the first update, which had begunWith bytes
 	begunWith int64
 }
 
@@ -47,8 +47,8 @@ func (a *app) newProgress(quiet bool, title string) *progress {
 	}
 }
 
-// newTerminalProgress is progress for what mostly takes a moment: nothing where there is
-// no terminal.
+// newTerminalProgress returns a progress for operations that usually take a moment: it
+// shows nothing without a terminal.
 func (a *app) newTerminalProgress(quiet bool, title string) *progress {
 	p := a.newProgress(quiet, title)
 	p.quiet = p.quiet || !p.tty
@@ -60,7 +60,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// begin says what takes a while, before it is known how much there is to do.
+// begin prints the title of a long operation, before the amount of work is known.
 func (p *progress) begin() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -84,8 +84,8 @@ func (p *progress) update(r restore.Progress) {
 	p.line(r)
 }
 
-// settling is how long a bar waits for a rate that is worth showing: the first files may
-// come at once.
+// settling is how long a bar waits for a meaningful rate: the first files may arrive at
+// once.
 const settling = 500 * time.Millisecond
 
 func (p *progress) draw(r restore.Progress) {
@@ -101,8 +101,8 @@ func (p *progress) draw(r restore.Progress) {
 	_ = p.bar.Set64(r.Bytes)
 }
 
-// narrow is the width of a terminal in columns up to which a bar has no figures but the
-// percentage: with them it would wrap.
+// narrow is the width of a terminal in columns up to which a bar shows only the
+// percentage: with more figures it would wrap.
 const narrow = 60
 
 func newBar(out io.Writer, total int64, columns int) *progressbar.ProgressBar {
@@ -121,7 +121,7 @@ func newBar(out io.Writer, total int64, columns int) *progressbar.ProgressBar {
 	return progressbar.NewOptions64(total, options...)
 }
 
-// columns returns the width of a terminal, 80 if it is not known.
+// columns returns the width of a terminal, 80 if it is unknown.
 func columns(w io.Writer) int {
 	if f, ok := w.(*os.File); ok {
 		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
@@ -131,7 +131,7 @@ func columns(w io.Writer) int {
 	return 80
 }
 
-// line says where the restore begins, and then how far it is.
+// line prints where the restore begins, and then its progress.
 func (p *progress) line(r restore.Progress) {
 	now := time.Now()
 	switch {
@@ -149,7 +149,7 @@ func (p *progress) line(r restore.Progress) {
 	}
 }
 
-// pace tells the rate so far, and how long the rest takes at it.
+// pace returns the rate so far, and how long the rest takes at this rate.
 func (p *progress) pace(r restore.Progress, now time.Time) string {
 	rate := float64(r.Bytes-p.begunWith) / now.Sub(p.begun).Seconds()
 	if rate <= 0 {
@@ -159,7 +159,7 @@ func (p *progress) pace(r restore.Progress, now time.Time) string {
 	return fmt.Sprintf(", %s/s, %s left", humanize.IBytes(uint64(rate)), left.Round(time.Second))
 }
 
-// end takes the bar off the screen.
+// end removes the bar from the screen.
 func (p *progress) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -177,7 +177,7 @@ func (p *progress) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(aboveBar{p}, &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// aboveBar writes where the bar is, which is drawn again below.
+// aboveBar writes at the place of the bar, which is drawn again below.
 type aboveBar struct{ p *progress }
 
 func (w aboveBar) Write(b []byte) (int, error) {

@@ -9,7 +9,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/restore"
 )
 
-// The bar comes when its rate means something, and goes at the end.
+// The bar appears when its rate is meaningful, and disappears at the end.
 func TestProgressOnTerminal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
@@ -62,7 +62,7 @@ func TestProgressQuiet(t *testing.T) {
 	}
 }
 
-// Where there is no terminal, a fast restore is one line.
+// Without a terminal, a fast restore prints one line.
 func TestProgressLines(t *testing.T) {
 	var out strings.Builder
 	p := &progress{out: &out, title: "app.db: restoring"}
@@ -75,7 +75,7 @@ func TestProgressLines(t *testing.T) {
 	}
 }
 
-// A slow one says from time to time how fast it is, and how long it takes.
+// A slow restore prints its rate and the remaining time now and then.
 func TestProgressPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder

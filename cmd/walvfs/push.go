@@ -50,7 +50,7 @@ func (c *pushCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	// It is opened again by the VFS; here, what is wrong with the URL is said.
+	// The VFS opens the store again; this open reports errors in the URL.
 	store, err := storage.Open(a.ctx, db.URL, db.Options)
 	if err != nil {
 		return &usageError{err: err}
@@ -80,7 +80,7 @@ func (c *pushCmd) Run(a *app) error {
 	})
 }
 
-// hint adds what push can do about another history.
+// hint adds how push can replace another history.
 func (c *pushCmd) hint(err error) error {
 	if errors.Is(err, shipper.ErrDiverged) || errors.Is(err, shipper.ErrFenced) {
 		return &hintedError{err, "to continue with this database's content, use --overwrite"}
@@ -88,11 +88,11 @@ func (c *pushCmd) hint(err error) error {
 	return err
 }
 
-// pushed is what --json prints.
+// pushed is the output of --json.
 type pushed struct {
 	DBPath     string      `json:"db_path"`
 	Replica    string      `json:"replica"`
-	Skipped    string      `json:"skipped,omitempty"` // why nothing was done
+	Skipped    string      `json:"skipped,omitempty"` // why push did nothing
 	TXID       format.TXID `json:"txid,omitzero"`
 	Files      int64       `json:"files"`
 	Bytes      int64       `json:"bytes"`

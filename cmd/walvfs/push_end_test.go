@@ -58,7 +58,7 @@ func interrupt(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// Interrupted, push says what has become of the replica.
+// An interrupted push reports the state of the replica.
 func TestPushInterrupted(t *testing.T) {
 	out, status := pushTo(t, func(ctx context.Context, op, key string) error {
 		if op == "create" && strings.HasSuffix(key, ".ltx") {
@@ -75,7 +75,7 @@ func TestPushInterrupted(t *testing.T) {
 	}
 }
 
-// What is over is said once, beside what was wrong meanwhile.
+// A timeout is reported once, with the errors until then.
 func TestPushTimeout(t *testing.T) {
 	out, status := pushTo(t, func(context.Context, string, string) error { return errors.New("no route") }, "--timeout", "1s")
 	if status != statusFailed || strings.Count(out, "is over") != 1 || strings.Contains(out, "level=ERROR") ||
@@ -84,7 +84,7 @@ func TestPushTimeout(t *testing.T) {
 	}
 }
 
-// A disk that cannot be written to is no reason to wait for an hour.
+// push does not wait an hour for a disk that cannot be written.
 func TestPushReadOnly(t *testing.T) {
 	err := (&replicateArgs{DB: "app.db"}).explain(fmt.Errorf("cut: %w", sqlite3.READONLY))
 	if _, hint := remedy(err); !hopeless(err) || !strings.Contains(hint, "must be able to write to the database") {
@@ -92,7 +92,7 @@ func TestPushReadOnly(t *testing.T) {
 	}
 }
 
-// What only a person can make succeed is not waited for, and is said once.
+// push does not wait for an error that only an operator can fix, and reports it once.
 func TestPushRefused(t *testing.T) {
 	for _, refused := range []error{storage.ErrPermission, storage.ErrNoBucket, storage.ErrRefused} {
 		t.Run(strings.ReplaceAll(refused.Error(), " ", ""), func(t *testing.T) {
@@ -104,7 +104,7 @@ func TestPushRefused(t *testing.T) {
 	}
 }
 
-// A store without put-if-absent takes a push that goes without it.
+// A store without put-if-absent accepts a push with fencing off.
 func TestPushUnfenced(t *testing.T) {
 	before := func(_ context.Context, op, key string) error {
 		if op == "create" && strings.HasPrefix(key, storage.ProbePrefix) {

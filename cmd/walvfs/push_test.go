@@ -9,16 +9,16 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestPushScript runs the command lines of testdata/push. Beside what [TestScript]
-// has, these are commands:
+// TestPushScript runs the command lines of testdata/push. In addition to the commands of
+// [TestScript], it has:
 //
-//	sql FILE SQL           run statements on a database, which is made if need be
-//	apply FILE SCRIPT      the same of the statements in a file
+//	sql FILE SQL           run statements on a database, which is created if necessary
+//	apply FILE SCRIPT      run the statements in a file
 //	ask FILE SQL ANSWER    compare the first column of the first row
 //	hold FILE SQL          the same as sql, and stay in the transaction that it
 //	                       leaves until the script ends
 //	wait-ask FILE SQL ANSWER
-//	                       wait until the answer is that
+//	                       wait until the answer equals ANSWER
 func TestPushScript(t *testing.T) { runSQLScripts(t, "testdata/push") }
 
 func runSQLScripts(t *testing.T, dir string) {

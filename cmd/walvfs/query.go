@@ -54,7 +54,7 @@ Examples:
 Exit statuses: 0 done, 1 failed, 2 wrong command line or configuration, 3 no replica at the URL, 130 interrupted.`
 }
 
-// Validate finds mistakes before anything is done.
+// Validate finds mistakes before the command does anything.
 func (c *queryCmd) Validate() error {
 	if c.TXID != 0 && !c.Timestamp.IsZero() {
 		return errors.New("--txid and --timestamp exclude each other")
@@ -101,7 +101,7 @@ func (c *queryCmd) run(a *app) (err error) {
 	return nil
 }
 
-// outOfMemory makes an error of go-sqlite3's panic. The connection cannot be used any more.
+// outOfMemory turns a panic of go-sqlite3 into an error. The connection is unusable then.
 func outOfMemory(err *error) {
 	switch e := recover().(type) {
 	case nil:
@@ -115,7 +115,7 @@ func outOfMemory(err *error) {
 	}
 }
 
-// read returns the statements, those of the standard input in their place.
+// read returns the statements, with the standard input in the place of "-".
 func (c *queryCmd) read(a *app) ([]string, error) {
 	sql := make([]string, len(c.SQL))
 	for i, text := range c.SQL {
@@ -133,8 +133,8 @@ func (c *queryCmd) read(a *app) ([]string, error) {
 
 const queryVFS = "walvfs-query"
 
-// connect opens the replica. The connection stays at the state that is the newest now, if
-// no other is asked for: it never asks again.
+// connect opens the replica. Without a given state, the connection stays at the newest
+// state: it never asks for a newer one.
 func (c *queryCmd) connect(a *app) (*sqlite3.Conn, error) {
 	replica, opts, _, err := c.resolve()
 	if err != nil {
@@ -159,7 +159,7 @@ func (c *queryCmd) connect(a *app) (*sqlite3.Conn, error) {
 	return conn, conn.Exec("PRAGMA temp_store=memory")
 }
 
-// openError is the cause of an error of the VFS, without what SQLite calls it and without
+// openError returns the cause of an error of the VFS, without SQLite's text and without
 // the database's name, which is only a label.
 func openError(err error) error {
 	if e, ok := errors.AsType[*sqlite3.Error](err); ok {
@@ -170,7 +170,7 @@ func openError(err error) error {
 	return err
 }
 
-// tell says which state is read.
+// tell prints which state the statements read.
 func (c *queryCmd) tell(a *app, conn *sqlite3.Conn, store storage.Store) error {
 	if c.Quiet {
 		return nil
@@ -215,8 +215,8 @@ func (c *queryCmd) output(a *app) rowWriter {
 	return newLineRows(a.stdout, tabValue, "\t", !c.NoHeader)
 }
 
-// parseParams reads values of parameters by their names, without the character before it,
-// or by their numbers.
+// parseParams parses the values of parameters, named without the character before the
+// name, or numbered.
 func parseParams(flags []string) (map[string]string, error) {
 	params := map[string]string{}
 	for _, flag := range flags {
@@ -233,8 +233,9 @@ func parseParams(flags []string) (map[string]string, error) {
 	return params, nil
 }
 
-// readInPlace runs what reads a replica through SQLite. It does not wait for that to end if
-// the user ends it: a page may take long to come, and the process ends.
+// readInPlace runs a function that reads a replica through SQLite. It does not wait for
+// the function if the user interrupts it: a page may take long to arrive, and the process
+// ends.
 func (a *app) readInPlace(run func(a *app) error) error {
 	done := make(chan error, 1)
 	go func() {

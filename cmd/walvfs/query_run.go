@@ -16,20 +16,20 @@ import (
 type querier struct {
 	conn   *sqlite3.Conn
 	params map[string]string
-	used   map[string]bool // parameters that a statement had
+	used   map[string]bool // parameters that a statement has used
 	out    rowWriter
 	n      int // statements so far
 }
 
-// A rowWriter prints results, one after another. Values are only valid until it returns.
+// A rowWriter prints results, one after another. Values are only valid until row returns.
 type rowWriter interface {
 	begin(columns []string) error
 	row(values []sqlValue) error
 	end() error
 }
 
-// run runs the statements of a text. If it is the last one, parameters that no statement
-// has are an error, before the last statement runs.
+// run runs the statements of a text. In the last text, parameters that no statement uses
+// are an error, reported before the last statement runs.
 func (q *querier) run(text string, last bool) (err error) {
 	for text = trimSQL(text); text != ""; {
 		stmt, tail, err := q.conn.Prepare(text)
@@ -46,14 +46,14 @@ func (q *querier) run(text string, last bool) (err error) {
 		}
 		text = tail
 	}
-	if last { // a comment was behind the last statement
+	if last { // a comment follows the last statement
 		return q.unused()
 	}
 	return nil
 }
 
-// trimSQL removes space, and the semicolons of empty statements. A comment behind the
-// last statement is left, and is one without a result.
+// trimSQL removes space, and the semicolons of empty statements. It keeps a comment after
+// the last statement, which is a statement without a result.
 func trimSQL(text string) string {
 	return strings.TrimLeftFunc(text, func(r rune) bool { return unicode.IsSpace(r) || r == ';' })
 }
@@ -77,8 +77,7 @@ func (q *querier) runOne(stmt *sqlite3.Stmt, last bool) error {
 	return q.print(stmt, columns)
 }
 
-// print writes the header with the first row, so that a statement that fails prints
-// nothing.
+// print writes the header with the first row, so a failing statement prints nothing.
 func (q *querier) print(stmt *sqlite3.Stmt, columns []string) error {
 	more := stmt.Step()
 	if err := stmt.Err(); err != nil {
@@ -102,7 +101,7 @@ func (q *querier) print(stmt *sqlite3.Stmt, columns []string) error {
 	return q.out.end()
 }
 
-// bind gives each parameter its value. SQLite would take one without a value for NULL.
+// bind binds all parameters. SQLite would treat a parameter without a value as NULL.
 func (q *querier) bind(stmt *sqlite3.Stmt) error {
 	for i := 1; i <= stmt.BindCount(); i++ {
 		shown := stmt.BindName(i)
@@ -125,11 +124,11 @@ func (q *querier) bind(stmt *sqlite3.Stmt) error {
 	return nil
 }
 
-// realDigits is how many digits of a number SQLite prints for certain.
+// realDigits is how many digits of a number SQLite prints exactly.
 const realDigits = 15
 
-// bindValue binds a number if the text is one as SQLite prints it: then it is equal to
-// that text in a column of text, too.
+// bindValue binds a number if SQLite would print the number as this text: then the number
+// equals the text in a column of text, too.
 func bindValue(stmt *sqlite3.Stmt, i int, text string) error {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil && strconv.FormatInt(n, 10) == text {
 		return stmt.BindInt64(i, n)
@@ -140,7 +139,7 @@ func bindValue(stmt *sqlite3.Stmt, i int, text string) error {
 	return stmt.BindText(i, text)
 }
 
-// unused reports parameters that no statement has had.
+// unused reports parameters that no statement has used.
 func (q *querier) unused() error {
 	for _, name := range slices.Sorted(maps.Keys(q.params)) {
 		if !q.used[name] {
@@ -153,7 +152,7 @@ func (q *querier) unused() error {
 // mostShown is how many characters of a statement an error repeats.
 const mostShown = 60
 
-// fail names the statement.
+// fail adds the statement to an error.
 func (q *querier) fail(sql string, err error) error {
 	shown := []rune(strings.Join(strings.Fields(sql), " "))
 	if len(shown) > mostShown {

@@ -11,19 +11,19 @@ import (
 	"github.com/rivo/uniseg"
 )
 
-// tableWindow bounds the rows that decide how wide columns are, in their number and in
-// bytes: a result of any size takes so much memory.
+// tableWindow and tableWindowBytes bound the rows that determine the widths of columns:
+// so the memory for a result of any size is bounded.
 const (
 	tableWindow      = 500
 	tableWindowBytes = 1 << 20
 )
 
-// tableRows aligns columns. Their widths are those of the first rows; a later value that
-// is wider moves what comes after it in its line.
+// tableRows aligns columns. The first rows determine their widths; a wider value in a
+// later row shifts the rest of its line.
 type tableRows struct {
 	out    *bufio.Writer
 	header bool
-	begun  bool // a result was written before
+	begun  bool // an earlier result was written
 
 	names   []string
 	widths  []int
@@ -32,7 +32,7 @@ type tableRows struct {
 	fixed   bool     // widths are known
 }
 
-// A cell is a value as it is shown.
+// A cell is a value as displayed.
 type cell struct {
 	text   string
 	number bool // aligned to the right
@@ -78,7 +78,7 @@ func (w *tableRows) row(values []sqlValue) error {
 
 func (w *tableRows) end() error { return w.settle() }
 
-// settle writes what waits for the widths.
+// settle determines the widths, and writes the waiting rows.
 func (w *tableRows) settle() error {
 	if !w.fixed && w.header {
 		names, rules := make([]cell, len(w.names)), make([]cell, len(w.names))
@@ -127,7 +127,7 @@ func cellOf(v sqlValue) cell {
 	return cell{v.text, true}
 }
 
-// shownText escapes what would break a line, or be a command to the terminal.
+// shownText escapes characters that would break a line or control the terminal.
 func shownText(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || r == unicode.ReplacementChar }) {
 		return s

@@ -17,8 +17,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// drawValue returns any value but a text that is not UTF-8, or has a NUL: SQLite's own
-// functions do not agree on where that ends.
+// drawValue returns any value except texts that are not UTF-8 or have a NUL: SQLite's own
+// functions do not agree where such texts end.
 func drawValue(rt *rapid.T) any {
 	return rapid.OneOf(
 		rapid.Just[any](nil),
@@ -29,7 +29,7 @@ func drawValue(rt *rapid.T) any {
 	).Draw(rt, "value")
 }
 
-// rowsOf prints what a statement returns for some bound values, twice.
+// rowsOf prints the result of a statement for some bound values, twice.
 func rowsOf(t interface{ Fatal(...any) }, out rowWriter, values []any) {
 	conn, err := sqlite3.Open("file::memory:")
 	if err != nil {
@@ -71,7 +71,7 @@ func rowsOf(t interface{ Fatal(...any) }, out rowWriter, values []any) {
 	}
 }
 
-// What is printed is read back by readers that are not ours, value for value.
+// Independent readers read the output back, value for value.
 func TestQueryValues(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		values := rapid.SliceOfN(rapid.Custom(drawValue), 1, 5).Draw(rt, "row")
@@ -86,7 +86,7 @@ func TestQueryValues(t *testing.T) {
 		}
 
 		out.Reset()
-		rowsOf(rt, newLineRows(&out, csvValue, ",", true), append(values, int64(1))) // no line is empty
+		rowsOf(rt, newLineRows(&out, csvValue, ",", true), append(values, int64(1))) // so no line is empty
 		lines, err := csv.NewReader(strings.NewReader(out.String())).ReadAll()
 		if err != nil || len(lines) != 3 {
 			rt.Fatalf("CSV of %d rows: %v", len(lines), err)
@@ -131,8 +131,8 @@ func TestQueryValues(t *testing.T) {
 
 var unescapeTab = strings.NewReplacer(`\\`, `\`, `\t`, "\t", `\n`, "\n")
 
-// A table is aligned in columns of the terminal, and does not send it commands. Beyond the
-// first rows it waits for nothing.
+// A table is aligned in the terminal's columns, and does not control the terminal. After
+// the first rows, it does not wait.
 func TestQueryTable(t *testing.T) {
 	var out bytes.Buffer
 	w := newTableRows(&out, true)
@@ -187,7 +187,7 @@ func TestQueryTable(t *testing.T) {
 	}
 }
 
-// All statements see one state, however the replica goes on.
+// All statements see one state, while the replica continues.
 func TestQuerySeesOneState(t *testing.T) {
 	dir := t.TempDir()
 	replica := "file://" + filepath.ToSlash(dir) + "/replica"

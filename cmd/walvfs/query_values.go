@@ -9,7 +9,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// A sqlValue is one that a statement returned.
+// A sqlValue is a value that a statement returned.
 type sqlValue struct {
 	kind  sqlite3.Datatype
 	bytes []byte // of a text or a blob, valid until the next row
@@ -31,8 +31,8 @@ func valueOf(stmt *sqlite3.Stmt, column int) sqlValue {
 	return v
 }
 
-// formatReal returns the shortest text that is this number again, and not an integer. SQL
-// and JSON have no other spelling of infinity.
+// formatReal returns the shortest text that reads as this number and not as an integer.
+// SQL and JSON have no other spelling of infinity.
 func formatReal(f float64) string {
 	switch size := math.Abs(f); {
 	case math.IsInf(f, 0):
@@ -47,10 +47,10 @@ func formatReal(f float64) string {
 	return s
 }
 
-// blobLiteral returns a blob as SQL has it.
+// blobLiteral returns a blob as an SQL literal.
 func blobLiteral(b []byte) string { return "X'" + hex.EncodeToString(b) + "'" }
 
-// tabEscapes are those of PostgreSQL's COPY.
+// tabEscapes are the escapes of PostgreSQL's COPY.
 var tabEscapes = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`)
 
 func tabValue(v sqlValue) string {
@@ -65,7 +65,7 @@ func tabValue(v sqlValue) string {
 	return v.text
 }
 
-// csvValue tells an empty text from NULL, which encoding/csv does not.
+// csvValue distinguishes an empty text from NULL, which encoding/csv does not.
 func csvValue(v sqlValue) string {
 	switch v.kind {
 	case sqlite3.NULL:

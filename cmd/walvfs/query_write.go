@@ -17,7 +17,7 @@ type lineRows struct {
 	value     func(sqlValue) string
 	separator string
 	header    bool
-	begun     bool // a result was written before
+	begun     bool // an earlier result was written
 }
 
 func newLineRows(w io.Writer, value func(sqlValue) string, separator string, header bool) *lineRows {
@@ -51,7 +51,7 @@ func (w *lineRows) row(values []sqlValue) error {
 
 func (w *lineRows) end() error { return w.out.Flush() }
 
-// jsonRows writes an array of objects for each result, a row a line.
+// jsonRows writes an array of objects for each result, one row per line.
 type jsonRows struct {
 	out   *bufio.Writer
 	line  bytes.Buffer

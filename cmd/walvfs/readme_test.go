@@ -11,8 +11,8 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// TestReadme runs the command lines of README.md as they stand there, on a replica whose
-// users lost rows at a moment: the URL and the times are the replica's.
+// TestReadme runs the command lines of README.md unchanged, except for the URL and the
+// times, on a replica that lost users at one moment.
 func TestReadme(t *testing.T) {
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
@@ -25,7 +25,7 @@ func TestReadme(t *testing.T) {
 		"10 minutes ago", before, "2026-11-24 12:00", before, "2026-11-24 12:03", after, "2026-11-24 12:05", after)
 
 	const users = `'SELECT group_concat(id || name) FROM (SELECT * FROM users ORDER BY id)'`
-	follows := map[string]string{ // what a line leaves
+	follows := map[string]string{ // files and output of a line
 		"walvfs restore -o":            "ask app.db " + users + " '1x,9since then'",
 		"walvfs points":                "stdout ' 3 .*every upload$'",
 		"walvfs query --timestamp '10": "stdout '^3$'",
@@ -40,7 +40,7 @@ func TestReadme(t *testing.T) {
 	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(readme), -1) {
 		for line := range strings.Lines(block[1]) {
 			if line = strings.TrimSpace(line); line == "" || strings.HasPrefix(line, "go ") {
-				continue // the demonstration is run elsewhere
+				continue // other tests run the demonstration
 			}
 			command, file, saved := strings.Cut(line, " > ")
 			script.WriteString(replace.Replace(shellLine(command)) + "\n")
@@ -65,7 +65,7 @@ func TestReadme(t *testing.T) {
 	runSQLScripts(t, scripts)
 }
 
-// shellLine is a line for a shell as one of a script.
+// shellLine turns a line for a shell into a line of a script.
 func shellLine(line string) string {
 	if rest, ok := strings.CutPrefix(line, "sqlite3 -bail "); ok {
 		return "apply " + strings.Replace(rest, " < ", " ", 1)

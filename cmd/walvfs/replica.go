@@ -10,15 +10,15 @@ import (
 	"github.com/walvfs/walvfs/vfs/config"
 )
 
-// replicaArg is how every command names a replica.
+// replicaArg names the replica in every command.
 type replicaArg struct {
 	Replica string `arg:"" help:"The replica's URL, such as s3://bucket/app or file:///backup/app, or a database whose replica the configuration file names."`
 
 	Config string `env:"WALVFS_CONFIG" placeholder:"FILE" help:"The configuration file. By default /etc/walvfs.yml, if the replica is not named by its URL."`
 }
 
-// check finds what is wrong by itself, before anything is done. A missing
-// argument is found elsewhere.
+// check finds mistakes in the URL before the command does anything. kong reports a
+// missing argument.
 func (r *replicaArg) check() error {
 	if r.Replica == "" || !isURL(r.Replica) {
 		return nil
@@ -26,8 +26,8 @@ func (r *replicaArg) check() error {
 	return storage.Check(r.Replica)
 }
 
-// open opens the replica. It makes no request: what fails is the command line or
-// the configuration. The path is the database's if the replica is named by it.
+// open opens the replica. It makes no request: an error is one of the command line or the
+// configuration. If a database names the replica, path is the database's.
 func (r *replicaArg) open(a *app) (store storage.Store, path string, err error) {
 	url, opts, path, err := r.resolve()
 	if err != nil {
@@ -40,9 +40,9 @@ func (r *replicaArg) open(a *app) (store storage.Store, path string, err error) 
 	return store, path, nil
 }
 
-// resolve looks the replica up. With a URL, the configuration is read only if it
-// was named: what a machine has in /etc is no reason for a URL to fail, or to be
-// read with other credentials than the environment's.
+// resolve looks the replica up. With a URL, it reads the configuration only if the
+// command line names it: a file in /etc must not make a URL fail, or make it use other
+// credentials than those in the environment.
 func (r *replicaArg) resolve() (url string, opts storage.Options, path string, err error) {
 	if isURL(r.Replica) {
 		if r.Config == "" {
@@ -76,9 +76,9 @@ func unknownReplica(name string, c *config.Config) error {
 	}
 }
 
-var scheme = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]+:`) // longer than a drive's letter
+var scheme = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9+.-]+:`) // longer than a drive letter
 
-// isURL tells a URL from the path of a database.
+// isURL reports whether s is a URL, and not a path.
 func isURL(s string) bool {
 	return scheme.MatchString(s) && !strings.HasPrefix(s, "sqlite://") && !strings.HasPrefix(s, "sqlite3://")
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// commits of the replica that mkreplica writes.
+// commits are the commits in the replica that mkreplica writes.
 var commits = []string{
 	`CREATE TABLE t (id INTEGER PRIMARY KEY, text)`,
 	`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < 500) INSERT INTO t SELECT i, 'row ' || i FROM n`,
@@ -25,8 +25,8 @@ var commits = []string{
 
 var firstCommit = time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 
-// mkreplica has a level 0 file for each commit, a second apart, and a snapshot
-// of the second.
+// mkreplica writes a level 0 file for each commit, a second apart, and a snapshot of the
+// second.
 func mkreplica(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: mkreplica DIR")
@@ -71,7 +71,7 @@ func mklevel(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	now := readBytes(ts, fmt.Sprintf("%d.db", hi))
 	const pageSize = 4096
-	last := len(now) - pageSize // the last page that changed
+	last := len(now) - pageSize // the last changed page
 	for last > 0 && last < len(before) && bytes.Equal(before[last:last+pageSize], now[last:last+pageSize]) {
 		last -= pageSize
 	}
@@ -164,7 +164,7 @@ func exists(name string) bool {
 	return err == nil
 }
 
-// use keeps a database open in this process, which is not the command's.
+// use keeps a database open in the test's process, not the command's.
 func use(ts *testscript.TestScript, _ bool, args []string) {
 	db, err := sqlite3.Open("file:" + ts.MkAbs(args[0]))
 	ts.Check(err)

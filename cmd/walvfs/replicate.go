@@ -21,7 +21,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/config"
 )
 
-// replicateArgs are what the commands take that open a database as an application would.
+// replicateArgs are the arguments of commands that open a database as an application
+// would.
 type replicateArgs struct {
 	DB      string `arg:"" name:"db" help:"The database. It must exist, and may be in use."`
 	Replica string `arg:"" optional:"" help:"The replica's URL, such as s3://bucket/app or file:///backup/app. By default the one that the configuration file names for the database."`
@@ -33,7 +34,7 @@ type replicateArgs struct {
 	Quiet bool `short:"q" help:"Print errors only."`
 }
 
-// Validate finds mistakes before anything is done.
+// Validate finds mistakes before the command does anything.
 func (c *replicateArgs) Validate() error {
 	switch {
 	case isURL(c.DB):
@@ -46,7 +47,7 @@ func (c *replicateArgs) Validate() error {
 	return nil
 }
 
-// resolve finds out where the replica is, and how it is to be kept.
+// resolve finds the replica's URL, options and policy.
 func (c *replicateArgs) resolve() (config.DB, error) {
 	if c.Replica != "" && c.Config == "" {
 		return config.DB{URL: c.Replica}, nil
@@ -68,7 +69,7 @@ func (c *replicateArgs) resolve() (config.DB, error) {
 	return db, nil
 }
 
-// checkMode looks at the database without SQLite, which would do something to it.
+// checkMode reads the database without SQLite, which would change the database.
 //
 // https://sqlite.org/fileformat2.html#file_format_version_numbers
 func (c *replicateArgs) checkMode(turnOn bool) (empty bool, err error) {
@@ -83,7 +84,7 @@ func (c *replicateArgs) checkMode(turnOn bool) (empty bool, err error) {
 	header := make([]byte, 20)
 	switch n, err := io.ReadFull(f, header); {
 	case n == 0 && err == io.EOF:
-		// In WAL mode, the log has the first pages only after the file has one.
+		// In WAL mode, the first pages are in the log only if the file has a page.
 		return true, nil
 	case err != nil && err != io.ErrUnexpectedEOF:
 		return false, err
@@ -106,7 +107,7 @@ func (c *replicateArgs) replicate(a *app, db config.DB, opts vfs.Options) (shipp
 	}
 	const name = "walvfs-command"
 	opts.Storage, opts.Policy, opts.Logger = db.Options, db.Policy, c.logger(a)
-	opts.Interval, opts.CloseTimeout = vfs.Off, vfs.Off // it has been waited for
+	opts.Interval, opts.CloseTimeout = vfs.Off, vfs.Off // drain has already waited
 	vfs.Register(name, opts)
 	uri := fileURI(path) + "?vfs=" + name + "&replica=" + url.QueryEscape(db.URL)
 	conn, err := sqlite3.OpenFlags(uri, sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI)
@@ -128,8 +129,8 @@ func (c *replicateArgs) replicate(a *app, db config.DB, opts vfs.Options) (shipp
 	return status, c.explain(errors.Join(err, conn.Close()))
 }
 
-// drain waits for the replica, but not for what only a person can make succeed: what
-// an application tries again and again is an error here.
+// drain waits for the replica. Errors that only an operator can fix end it, although an
+// application would retry them.
 func (c *replicateArgs) drain(ctx context.Context, db *vfs.DB, progress *progress) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("--timeout=%s is over", c.Timeout))
 	defer cancel()
@@ -139,7 +140,7 @@ func (c *replicateArgs) drain(ctx context.Context, db *vfs.DB, progress *progres
 	go func() {
 		err := db.Flush(ctx)
 		if err == nil {
-			err = db.Compact(ctx) // as a last close would, in another time
+			err = db.Compact(ctx) // like a last close, but with another time limit
 		}
 		done <- err
 	}()
@@ -166,7 +167,7 @@ func hopeless(err error) bool {
 	return storage.Refused(err) || errors.Is(err, fs.ErrPermission) || errors.Is(err, sqlite3.READONLY)
 }
 
-// left says what an interrupted push leaves.
+// left describes the replica after an interrupted push.
 func left(s shipper.Status) string {
 	if s.Uploads == 0 {
 		return "no upload was acknowledged; the replica is whole"
@@ -181,7 +182,7 @@ func (c *replicateArgs) logger(a *app) *slog.Logger {
 	return slog.New(warnings{slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})})
 }
 
-// warnings leaves out errors: the command ends with them.
+// warnings drops errors: the command ends with them.
 type warnings struct{ slog.Handler }
 
 func (h warnings) Enabled(ctx context.Context, level slog.Level) bool {
@@ -193,7 +194,7 @@ func (h warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 func (h warnings) WithGroup(name string) slog.Handler { return warnings{h.Handler.WithGroup(name)} }
 
-// innermost is the cause of an error, which SQLite has a number for only.
+// innermost returns the cause of an error that SQLite reports only as a code.
 func innermost(err error) error {
 	for cause := err; cause != nil; cause = errors.Unwrap(cause) {
 		err = cause

@@ -20,7 +20,7 @@ const (
 	statusNoReplica   = 3
 	statusDamaged     = 4
 	statusNotChecked  = 5
-	statusInterrupted = 130 // 128 and the number of SIGINT, as shells have it
+	statusInterrupted = 130 // 128 plus the number of SIGINT, as in shells
 )
 
 // usageError is a mistake in the command line.
@@ -40,8 +40,8 @@ type hintedError struct {
 
 func (e *hintedError) Unwrap() error { return e.error }
 
-// interruptedError says what an interrupted command leaves, if it is not what was
-// there before.
+// interruptedError describes what an interrupted command leaves, if it has changed
+// anything.
 type interruptedError struct {
 	error
 	left string
@@ -49,14 +49,14 @@ type interruptedError struct {
 
 func (e *interruptedError) Unwrap() error { return e.error }
 
-// errDamaged ends a command that said already what it found.
+// errDamaged ends a command that has already printed its findings.
 var errDamaged = errors.New("damaged")
 
-// errNotCheckable ends a command that said already what it could not check.
+// errNotCheckable ends a command that has already printed what it could not check.
 var errNotCheckable = errors.New("not checkable")
 
-// report prints an error, with its remedy on a line of its own, and returns the
-// exit status.
+// report prints an error, with its remedy on a separate line, and returns the exit
+// status.
 func (a *app) report(err error) int {
 	if err == nil {
 		return statusOK
@@ -89,7 +89,7 @@ func (a *app) report(err error) int {
 	return statusFailed
 }
 
-// interrupted reports whether an error is only that a signal came.
+// interrupted reports whether a signal is the only cause of an error.
 func (a *app) interrupted(err error) bool {
 	return a.ctx.Err() != nil && (errors.Is(err, context.Cause(a.ctx)) || errors.Is(err, a.ctx.Err()))
 }
@@ -101,8 +101,8 @@ func isUsage(err error) bool {
 
 const forceHint = "--force replaces the database and its -wal, -shm and -journal files"
 
-// remedy takes an error's hint out of its text, and puts it in this command's
-// terms where it has a flag for it.
+// remedy separates an error's hint from its text, and names this command's flag for the
+// remedy if it has one.
 func remedy(err error) (message, hint string) {
 	if e, ok := errors.AsType[*usageError](err); ok {
 		hint = e.hint

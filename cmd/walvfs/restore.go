@@ -74,7 +74,7 @@ Examples:
 Exit statuses: 0 done, 1 failed, 2 wrong command line or configuration, 3 no replica at the URL, 130 interrupted. After any status but 0, the file at the path is unchanged. --follow ends with 0 when it is interrupted.`
 }
 
-// Validate finds mistakes before anything is done.
+// Validate finds mistakes before the command does anything.
 func (c *restoreCmd) Validate() error {
 	if c.TXID != 0 && !c.Timestamp.IsZero() {
 		return errors.New("--txid and --timestamp exclude each other")
@@ -148,11 +148,11 @@ func (c *restoreCmd) options(p *progress) restore.Options {
 	}
 }
 
-// restored is what --json prints. Names are Litestream's where it has them.
+// restored is the output of --json. It uses Litestream's names where they exist.
 type restored struct {
 	DBPath     string      `json:"db_path"`
 	Replica    string      `json:"replica,omitempty"`
-	Skipped    string      `json:"skipped,omitempty"` // why nothing was done
+	Skipped    string      `json:"skipped,omitempty"` // why nothing was restored
 	TXID       format.TXID `json:"txid,omitzero"`
 	Time       time.Time   `json:"time,omitzero"`
 	PageSize   uint32      `json:"page_size,omitempty"`
@@ -160,13 +160,13 @@ type restored struct {
 	Files      int         `json:"files,omitempty"`
 	Bytes      int64       `json:"bytes,omitempty"`
 	DurationMS int64       `json:"duration_ms"`
-	Newest     format.TXID `json:"newest,omitzero"`   // the replica's, if it is another one
-	Rewound    bool        `json:"rewound,omitempty"` // TXID becomes the one after Newest
-	Note       string      `json:"note,omitempty"`    // what opening an older state does
+	Newest     format.TXID `json:"newest,omitzero"`   // the replica's newest TXID, if it differs
+	Rewound    bool        `json:"rewound,omitempty"` // the TXID after Newest becomes the next
+	Note       string      `json:"note,omitempty"`    // effect of opening an older state
 }
 
-// note says what an application does that opens an older state with this replica, and
-// nothing about the newest one.
+// note describes what an application does that opens an older state with this replica. It
+// is empty for the newest state.
 func (c *restoreCmd) note(r restore.Result) string {
 	switch {
 	case r.TXID == r.Newest:

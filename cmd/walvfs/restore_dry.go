@@ -13,7 +13,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// foreseen is what restore --dry-run --json prints. Names are those of a restore.
+// foreseen is the output of restore --dry-run --json. Names are those of a restore.
 type foreseen struct {
 	DBPath   string         `json:"db_path,omitempty"`
 	Replica  string         `json:"replica"`
@@ -24,16 +24,16 @@ type foreseen struct {
 	Pages    uint32         `json:"pages"`
 	Files    int            `json:"files"`
 	Bytes    int64          `json:"bytes"` // to download
-	Plan     []foreseenFile `json:"plan"`  // in the order in which they are applied
+	Plan     []foreseenFile `json:"plan"`  // in the order of application
 	Lists    int            `json:"list_requests"`
 	Reads    int            `json:"read_requests"`
 
 	EstimateMS int64 `json:"estimate_ms"`
-	Sampled    int64 `json:"sampled_bytes"` // that were read for the estimate
+	Sampled    int64 `json:"sampled_bytes"` // bytes read for the estimate
 	SampledMS  int64 `json:"sampled_ms"`
 
 	Newest format.TXID `json:"newest"`
-	Note   string      `json:"note,omitempty"` // what opening an older state does
+	Note   string      `json:"note,omitempty"` // effect of opening an older state
 }
 
 type foreseenFile struct {
@@ -108,7 +108,7 @@ func (f *foreseen) print(a *app, e restore.Estimate) error {
 	return w.Flush()
 }
 
-// roundTime leaves two or three digits.
+// roundTime keeps two or three digits.
 func roundTime(d time.Duration) time.Duration {
 	unit := time.Microsecond
 	for _, u := range []time.Duration{time.Millisecond, 100 * time.Millisecond, time.Second} {

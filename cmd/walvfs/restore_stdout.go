@@ -9,10 +9,10 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// toStdout is the output that is no file.
+// toStdout is the output that is not a file.
 const toStdout = "-"
 
-// write is restore -o -: what it says goes to the standard error.
+// write is restore -o -: messages go to the standard error.
 func (c *restoreCmd) write(a *app, store storage.Store) error {
 	if isTerminal(a.stdout) {
 		return &usageError{errors.New("-o -: the standard output is a terminal"), "redirect it to a file or a pipe"}
@@ -34,7 +34,7 @@ func (c *restoreCmd) write(a *app, store storage.Store) error {
 	return c.done(a, store.String(), result)
 }
 
-// counting notes whether the standard output has anything.
+// counting records whether anything was written to the standard output.
 type counting struct {
 	*app
 	begun bool

@@ -18,15 +18,15 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs the command lines of testdata/script. There, URLs of the scheme
-// stalled: are replicas in a directory whose downloads stop halfway, and these
-// are commands:
+// stalled: are replicas in a directory whose downloads stop halfway. It has these
+// commands:
 //
 //	mkreplica DIR    write a replica of a small database to DIR, and the
 //	                 database as it was at each TXID to 1.db, 2.db, ...
 //	mklevel DIR LEVEL MIN MAX [HOW]
 //	                 add a compacted file to a replica, which agrees with
-//	                 level 0 unless HOW is "wrong", a byte of a page is another,
-//	                 or "lacking", a page is not in it
+//	                 level 0 unless HOW is "wrong", which changes a byte of a
+//	                 page, or "lacking", which leaves a page out
 //	same FILE FILE   compare two files
 //	flip FILE N      change a bit of byte N of a file
 //	cut FILE N       remove the last N bytes of a file

@@ -11,17 +11,17 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// A span is a run of states that can be restored, about as far apart from each other.
+// A span is a run of states that can be restored, at similar distances from each other.
 type span struct {
 	From    point `json:"from"`
 	To      point `json:"to"`
-	Points  int   `json:"points"`             // TXIDs that can be restored, both included
-	Each    bool  `json:"each,omitempty"`     // every TXID can be
-	ApartMS int64 `json:"apart_ms,omitempty"` // from one to the next, mostly; 0 of one state
+	Points  int   `json:"points"`             // TXIDs that can be restored, including from and to
+	Each    bool  `json:"each,omitempty"`     // every TXID can be restored
+	ApartMS int64 `json:"apart_ms,omitempty"` // typical distance between states; 0 for one state
 }
 
-// spansOf sums up TXIDs that can be restored, the oldest first. It reads the headers of
-// those at the ends of spans, and tells the rest from the listing.
+// spansOf summarises TXIDs that can be restored, oldest first. It reads the headers of
+// the states at the ends of spans, and takes the rest from the listing.
 func spansOf(ctx context.Context, r *replica.Replica, files replica.Files, txids []format.TXID) ([]span, error) {
 	for {
 		cuts := cutSpans(files, txids)
@@ -45,16 +45,16 @@ func spansOf(ctx context.Context, r *replica.Replica, files replica.Files, txids
 	}
 }
 
-// A listedPoint is a state as the listing has it: by the lowest level that ends there.
+// A listedPoint is a listed state: the file of the lowest level that ends there.
 type listedPoint struct {
 	txid    format.TXID
 	level   int
 	written time.Time
 }
 
-// cutSpans cuts where compaction has removed more states. The newest span is that in which
-// there is every TXID. Before it, a span ends where no file of its levels does; snapshots
-// are among those of any level.
+// cutSpans cuts where compaction has removed more states. The newest span has every TXID.
+// Each span before it ends where no file of its levels ends; snapshots count as files of
+// any level.
 func cutSpans(files replica.Files, txids []format.TXID) (cuts [][]listedPoint) {
 	at := map[format.TXID]replica.File{}
 	for _, f := range files {
@@ -91,7 +91,7 @@ func cutSpans(files replica.Files, txids []format.TXID) (cuts [][]listedPoint) {
 	return cuts
 }
 
-// describeSpans adds what the ends' times say.
+// describeSpans adds the times at the ends of spans.
 func describeSpans(cuts [][]listedPoint, ends []replica.Point) (spans []span) {
 	for i, c := range cuts {
 		from, to := ends[2*i], ends[2*i+1]
@@ -107,9 +107,9 @@ func describeSpans(cuts [][]listedPoint, ends []replica.Point) (spans []span) {
 	return spans
 }
 
-// apart returns the median of the time between two states, by when their files were
-// written: hours without a commit would make a mean of no use. If that took another time
-// than to commit them, as in a copy of a replica, it is the mean.
+// apart returns the median time between two states, by when their files were written:
+// hours without a commit would make a mean useless. If writing the files took a different
+// time than committing the states, as in a copy of a replica, apart returns the mean.
 func apart(points []listedPoint, took time.Duration) time.Duration {
 	n := len(points) - 1
 	if n == 0 {
@@ -127,7 +127,7 @@ func apart(points []listedPoint, took time.Duration) time.Duration {
 	return max(0, between[n/2])
 }
 
-// apartText is "~30s apart", of one state nothing.
+// apartText returns text such as "~30s", and "" for one state.
 func (s span) apartText() string {
 	if s.Points == 1 {
 		return ""
@@ -151,7 +151,7 @@ func (s span) apartText() string {
 	return "~" + text
 }
 
-// text is a line of info.
+// text returns a line of info.
 func (s span) text() string {
 	from, to := s.From.Time.Format(time.RFC3339Nano), s.To.Time.Format(time.RFC3339Nano)
 	switch {

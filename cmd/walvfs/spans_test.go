@@ -9,19 +9,19 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// A history is files as a writer leaves them, and when each TXID was committed.
+// A history is a writer's files, and the time of each TXID's commit.
 type history struct {
 	files replica.Files
 	times map[format.TXID]time.Time
 }
 
-// write adds a file of a level that is written a moment after its last commit.
+// write adds a file of a level, written a moment after its last commit.
 func (h *history) write(level int, lo, hi format.TXID, at time.Time) {
 	f := replica.File{FileInfo: format.FileInfo{Level: level, MinTXID: lo, MaxTXID: hi}, Written: at.Add(100 * time.Millisecond)}
 	h.files, h.times[hi] = append(h.files, f), at
 }
 
-// spans sums up all that can be restored, without a store to read headers from.
+// spans summarises all restorable states, without a store to read headers from.
 func (h *history) spans() (text []string) {
 	cuts := cutSpans(h.files, h.files.Restorable())
 	var ends []replica.Point
@@ -36,8 +36,9 @@ func (h *history) spans() (text []string) {
 	return text
 }
 
-// days is what a day of commits every second leaves, but for a night without any: files of
-// level 1, 30 s apart, those of level 2 and 3 beside them, and the last five minutes.
+// days returns the files of a day of commits every second, except for a night without
+// commits: files of level 1, 30 s apart, files of levels 2 and 3, and the last five
+// minutes.
 func days() *history {
 	h := &history{times: map[format.TXID]time.Time{}}
 	begin := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
@@ -63,13 +64,14 @@ func days() *history {
 }
 
 func TestSpans(t *testing.T) {
-	coarse := days() // its files of level 1 are gone where it is old
+	coarse := days() // old files of level 1 have been removed
 	coarse.files = without(coarse.files, func(f replica.File) bool { return f.Level == 1 && f.MaxTXID < 20_000 })
 	copied := days() // all files were written at once
 	for i := range copied.files {
 		copied.files[i].Written = time.Date(2026, 2, 1, 0, 0, i%10, 0, time.UTC)
 	}
-	// Level 0 goes on where a file of level 1 ends: only from there on its states can be restored.
+	// Level 0 continues where a file of level 1 ends: only from there on can its states
+	// be restored.
 	single := &history{times: map[format.TXID]time.Time{}}
 	single.write(format.LevelSnapshot, 1, 7, time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC))
 	gap := days()
@@ -88,7 +90,7 @@ func TestSpans(t *testing.T) {
 			"every upload from 2026-01-02T21:55:10Z to 2026-01-02T22:00:00Z, ~1s apart",
 		}},
 		"a copy": {copied, []string{
-			"1670 states from 2026-01-02T00:00:10Z to 2026-01-02T21:54:40Z, ~47s apart", // the mean, with the night
+			"1670 states from 2026-01-02T00:00:10Z to 2026-01-02T21:54:40Z, ~47s apart", // the mean, including the night
 			"every upload from 2026-01-02T21:55:10Z to 2026-01-02T22:00:00Z, ~1s apart",
 		}},
 		"one state": {single, []string{"one of 2026-01-02T00:00:00Z"}},

@@ -10,7 +10,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// stalledStore is a replica whose downloads stop after some bytes. Then there is a file
+// stalledStore is a replica whose downloads stop after some bytes. Then it creates a file
 // "stalled" in its directory.
 type stalledStore struct {
 	storage.Store

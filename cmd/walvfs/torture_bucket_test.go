@@ -25,19 +25,19 @@ import (
 
 type digest [sha256.Size]byte
 
-// A bucket is what the test knows of a replica. It grows with the replica, and
-// nothing in it may ever turn out to have been wrong.
+// A bucket is the test's knowledge of a replica. It grows with the replica, and never
+// turns out to be wrong.
 type bucket struct {
 	replica *storagetest.Replica // without a proxy
 	store   storage.Store
 	rng     *rand.Rand
 
-	mirror  string                 // a database that has every TXID in turn
-	tip     format.TXID            // that the mirror is at
+	mirror  string                 // a database that holds each TXID in turn
+	tip     format.TXID            // the mirror's TXID
 	objects map[string]digest      // by key
 	states  map[format.TXID]digest // of the database at each TXID
 	journal []int64                // IDs of the commits in the newest TXID
-	drained map[commit]bool        // that the replica was said to have
+	drained map[commit]bool        // commits confirmed to be in the replica
 }
 
 func newBucket(t *testing.T, r *storagetest.Replica, rng *rand.Rand) *bucket {
@@ -52,7 +52,7 @@ func newBucket(t *testing.T, r *storagetest.Replica, rng *rand.Rand) *bucket {
 	}
 }
 
-// check looks at what has come since the last check.
+// check checks the files added since the last check.
 func (b *bucket) check(t *testing.T) {
 	t.Helper()
 	all, err := replica.All(t.Context(), b.store)
@@ -100,7 +100,7 @@ func (b *bucket) checkLog(t *testing.T, files []format.FileInfo) {
 	}
 }
 
-// read returns the content of a file, which is what it was the first time.
+// read returns the content of a file, and checks that it has not changed.
 func (b *bucket) read(t *testing.T, f format.FileInfo) []byte {
 	t.Helper()
 	key := b.store.Layout().Key(f.Level, f.MinTXID, f.MaxTXID)
@@ -121,7 +121,7 @@ func (b *bucket) read(t *testing.T, f format.FileInfo) []byte {
 	return content
 }
 
-// apply brings the mirror to the next TXID, and is invariant 1 for it.
+// apply brings the mirror to the next TXID, and checks invariant 1 for it.
 func (b *bucket) apply(t *testing.T, f format.FileInfo, content []byte) {
 	t.Helper()
 	if f.MaxTXID == b.tip+1 {
@@ -167,7 +167,7 @@ func (b *bucket) restore(t *testing.T, path string, txid format.TXID) {
 	os.Remove(path + "-walvfs")
 }
 
-// checkRestore restores some TXIDs and the newest one with both programs.
+// checkRestore restores some TXIDs and the newest TXID with both programs.
 func (b *bucket) checkRestore(t *testing.T) {
 	t.Helper()
 	if b.tip == 0 {
@@ -220,8 +220,8 @@ func hasPrefix(whole, prefix []int64) bool {
 	return len(whole) >= len(prefix) && slices.Equal(whole[:len(prefix)], prefix)
 }
 
-// readBank fails unless a database is as it was after a commit, and returns the IDs
-// in its journal.
+// readBank fails unless a database is in the state after a commit, and returns the IDs in
+// its journal.
 func readBank(t *testing.T, uri, label string, thorough bool) (journal []int64) {
 	t.Helper()
 	conn, err := sqlite3.Open(uri)
@@ -273,8 +273,8 @@ func queryText(t *testing.T, conn *sqlite3.Conn, sql string) (text string) {
 	return text
 }
 
-// newestRestorable restores the newest TXID, as after the loss of a machine. It
-// reports false if there is nothing yet.
+// newestRestorable restores the newest TXID, as after the loss of a machine. It reports
+// false if the replica is empty.
 func (b *bucket) newestRestorable(t *testing.T, path string) bool {
 	t.Helper()
 	files, err := replica.All(context.Background(), b.store)

@@ -18,25 +18,25 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// orderVar holds the order of a process that this test started: its own binary.
+// orderVar holds the order of a process that this test started from its own binary.
 const orderVar = "WALVFS_TEST_TORTURE"
 
-// An order says what a process is to do.
+// An order is the task of a process.
 type order struct {
 	Task       task
 	Path       string // of the database
 	URI        string
 	Seed       uint64
-	Conns      int           // that write at a time
-	Life       time.Duration // after which it ends by itself
-	Slow       time.Duration // a statement that takes longer is a failure
+	Conns      int           // connections that write concurrently
+	Life       time.Duration // after which the process ends by itself
+	Slow       time.Duration // a statement that takes longer fails the test
 	PageSize   int           // of a new database
 	AutoVacuum int           // of a new database
 	MayFail    bool          // opening needs the store
 	Quiet      bool          // settle without a commit
-	Stay       bool          // do not close and open again
-	Sync       bool          // commits wait for the replica, but for those of some connections
-	Levels     bool          // files of levels are made all the time, of a large database
+	Stay       bool          // keep the database open
+	Sync       bool          // commits wait for the replica, except on some connections
+	Levels     bool          // a large database, with files of higher levels being made all the time
 
 	CloseTimeout time.Duration
 	Script       []string
@@ -46,13 +46,13 @@ type task string
 
 const (
 	work   task = "work"   // open, write, close, open ...
-	settle task = "settle" // one commit, which the replica gets
+	settle task = "settle" // one commit, and wait for the replica
 	plain  task = "plain"  // write without the replicating VFS
-	script task = "script" // what it is told
+	script task = "script" // run the statements of the order
 )
 
 // A bank moves money between accounts, and appends a row to a journal in each
-// transaction. The row's ID is random: two histories never have one in common.
+// transaction. The row's ID is random: two histories never share an ID.
 const (
 	tortureAccounts = 50
 	tortureMoney    = tortureAccounts * 1000
@@ -64,28 +64,28 @@ const (
 		COMMIT`
 )
 
-// levelsVFS is a VFS that makes files of levels all the time.
+// levelsVFS is a VFS that makes files of higher levels all the time.
 const levelsVFS = "replicated-levels"
 
-// fewPads is how many large rows a database has whose snapshot is made of pages that were
-// copied before: 5 MB.
+// fewPads is how many large rows a database has so that a snapshot of it is pre-copied: 5
+// MB.
 const fewPads = 250
 
-// A child is the process that is tortured. What it says goes to its standard
-// output, a line in one write, after it happened:
+// A child is the tortured process. It reports events on its standard output, one line in
+// one write, after each event:
 //
-//	opening, open, checkpoint, vacuum, closing, closed   where it is
+//	opening, open, checkpoint, vacuum, closing, closed   its current step
 //	commit N ID                                          COMMIT returned
-//	drained N ID                                         and the replica is said to have it
+//	drained N ID                                         and the commit is confirmed in the replica
 //	settled                                              the replica has everything
 //	halted WHY                                           replication stopped
-//	bad WHAT                                             what must not be
+//	bad WHAT                                             a failure of the test
 type child struct {
 	order
 	halted sync.Once
 }
 
-// runChild does what an order says, if there is one, and does not return then.
+// runChild carries out the order of this process and exits. Without an order, it returns.
 func runChild() {
 	text := os.Getenv(orderVar)
 	if text == "" {
@@ -127,7 +127,7 @@ func (c *child) say(format string, args ...any) {
 
 func (c *child) bad(format string, args ...any) { c.say("bad "+format, args...) }
 
-// open opens a connection, which waits for nothing but another connection.
+// open opens a connection, which waits only for other connections.
 func (c *child) open(rng *rand.Rand) (*sqlite3.Conn, error) {
 	var conn *sqlite3.Conn
 	err := c.timed("open", c.MayFail, func() (err error) {
@@ -145,7 +145,8 @@ func (c *child) exec(conn *sqlite3.Conn, sql string) error {
 	return c.timed(sql, false, func() error { return conn.Exec(sql) })
 }
 
-// timed runs a statement, which may find the database locked, and nothing worse.
+// timed runs a statement, which may find the database locked, but must not fail
+// otherwise.
 func (c *child) timed(what string, mayFail bool, do func() error) error {
 	start := time.Now()
 	err := do()
@@ -158,7 +159,7 @@ func (c *child) timed(what string, mayFail bool, do func() error) error {
 	return err
 }
 
-// expected reports whether a statement may end so.
+// expected reports whether a statement may end with this error.
 func (c *child) expected(err error) bool {
 	return err == nil || errors.Is(err, sqlite3.BUSY) || errors.Is(err, sqlite3.LOCKED) || c.unconfirmed(err)
 }
@@ -170,8 +171,8 @@ func causes(err error) (text string) {
 	return text
 }
 
-// work opens the database, writes for a while and closes it, until it is killed or
-// its life is over.
+// work opens the database, writes for a while and closes it, until the process is killed
+// or its life ends.
 func (c *child) work(rng *rand.Rand) {
 	for end := time.Now().Add(c.Life); time.Now().Before(end); {
 		until := time.Now().Add(time.Duration(150+rng.IntN(1500)) * time.Millisecond)
@@ -188,8 +189,7 @@ func (c *child) session(rng *rand.Rand, until time.Time) {
 		time.Sleep(20 * time.Millisecond)
 		return
 	}
-	// Without this connection, any other one may be the last to close, while
-	// others open.
+	// Without this connection, any other may close last, while others open.
 	early := rng.IntN(3) == 0
 	if early {
 		c.close(conn)
@@ -205,7 +205,7 @@ func (c *child) session(rng *rand.Rand, until time.Time) {
 	}
 }
 
-// openFirst opens the database and sees to its schema.
+// openFirst opens the database and creates its schema.
 func (c *child) openFirst(rng *rand.Rand) (*sqlite3.Conn, error) {
 	c.say("opening")
 	conn, err := c.open(rng)
@@ -218,7 +218,7 @@ func (c *child) openFirst(rng *rand.Rand) (*sqlite3.Conn, error) {
 		err = c.exec(conn, tortureSchema)
 	}
 	if c.unconfirmed(err) {
-		// The schema is there, unless it was the commit before it that was not confirmed.
+		// The schema exists, unless the unconfirmed commit was the one before it.
 		err = c.exec(conn, tortureSchema)
 	}
 	if c.unconfirmed(err) {
@@ -245,7 +245,7 @@ func (c *child) close(conn *sqlite3.Conn) {
 	c.say("closed")
 }
 
-// watch says why replication has halted, if it has.
+// watch reports whether replication has halted, and prints why.
 func (c *child) watch() (halted bool) {
 	db, err := vfs.Lookup(c.Path)
 	if err != nil {
@@ -259,8 +259,7 @@ func (c *child) watch() (halted bool) {
 	return true
 }
 
-// settle commits something, unless it is quiet, and waits until the replica has
-// everything.
+// settle commits a row, unless it is quiet, and waits until the replica has everything.
 func (c *child) settle(rng *rand.Rand) {
 	conn, err := c.openFirst(rng)
 	if err != nil {

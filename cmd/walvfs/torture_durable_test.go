@@ -8,8 +8,8 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// checkDurable is invariant 3: what a process was told to be in the replica is there
-// when the process and its disk are gone, before anybody ships something again.
+// checkDurable is invariant 3: commits confirmed to a process are in the replica after
+// the process and its disk are lost, before any further upload.
 func (b *bucket) checkDurable(t *testing.T, told []commit) {
 	t.Helper()
 	if len(told) == 0 {
@@ -28,8 +28,8 @@ func (b *bucket) checkDurable(t *testing.T, told []commit) {
 	}
 }
 
-// choose has the commits of a connection that was opened wait, or not. Nothing is
-// known of those of the worker's connection before it.
+// choose makes the commits of a new connection wait, or not. The commits of the worker's
+// earlier connection are unknown.
 func (w *worker) choose() {
 	w.sync, w.last = w.Sync, commit{}
 	if w.sync && w.rng.IntN(3) == 0 && w.exec(w.conn, "PRAGMA walvfs_durability=async") == nil {
@@ -37,7 +37,7 @@ func (w *worker) choose() {
 	}
 }
 
-// committed says so, and whether the replica is known to have it.
+// committed prints a commit, and whether it is confirmed in the replica.
 func (w *worker) committed(c commit, confirmed bool) {
 	w.say("commit %d %d", c.n, c.id)
 	w.last = c
@@ -46,8 +46,8 @@ func (w *worker) committed(c commit, confirmed bool) {
 	}
 }
 
-// unconfirmed reports whether a commit was made, and is not known to be in the
-// replica, as those that wait for it may be.
+// unconfirmed reports whether a commit that waits for the replica was made without being
+// confirmed.
 func (c *child) unconfirmed(err error) bool {
 	return c.Sync && errors.Is(err, vfs.ErrUnconfirmed)
 }

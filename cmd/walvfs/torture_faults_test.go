@@ -10,7 +10,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// storm has the store fail now and then, until calm is called.
+// storm makes the store fail now and then, until calm is called.
 func (c *campaign) storm(t *testing.T) (calm func()) {
 	if c.chance(15) {
 		return func() {}
@@ -47,7 +47,7 @@ func (c *campaign) storm(t *testing.T) (calm func()) {
 	return calm
 }
 
-// fault has the store fail in some way.
+// fault makes the store fail in a random way.
 func fault(p *storagetest.Toxiproxy, rng *rand.Rand) error {
 	ms := func(n int) time.Duration { return time.Duration(rng.IntN(n)) * time.Millisecond }
 	direction := []storagetest.Direction{storagetest.Requests, storagetest.Answers}[rng.IntN(2)]
@@ -68,8 +68,8 @@ func fault(p *storagetest.Toxiproxy, rng *rand.Rand) error {
 	}
 }
 
-// loseMachine restores the database on another machine, where it goes on. The
-// first machine may not be lost at all. One of them has the replica from then on.
+// loseMachine restores the database on another machine, where the application continues.
+// The first machine may still be alive. One of the two owns the replica afterwards.
 func (c *campaign) loseMachine(t *testing.T) {
 	t.Helper()
 	old, fresh := c.owner, newMachine(t)
@@ -125,8 +125,8 @@ func (c *campaign) loseMachine(t *testing.T) {
 	c.decide(t, old, fresh)
 }
 
-// separate has the store be away, or so far that uploads arrive late, from those
-// who go through the proxy.
+// separate makes the store unreachable through the proxy, or so slow that uploads arrive
+// late.
 func (c *campaign) separate(t *testing.T) {
 	t.Helper()
 	var err error
@@ -140,7 +140,7 @@ func (c *campaign) separate(t *testing.T) {
 	}
 }
 
-// seldom is a killing, or more often none.
+// seldom returns a killing, or more often none.
 func (c *campaign) seldom() killing {
 	if c.chance(60) {
 		return killing{}
@@ -153,7 +153,7 @@ func firstClause(text string) string {
 	return text
 }
 
-// decide finds out which of two machines the replica belongs to: exactly one.
+// decide finds out which of two machines owns the replica: exactly one.
 func (c *campaign) decide(t *testing.T, old, fresh *machine) {
 	t.Helper()
 	first, second := old, fresh
@@ -176,7 +176,7 @@ func (c *campaign) decide(t *testing.T, old, fresh *machine) {
 	c.check(t)
 }
 
-// trySettle has the replica get everything, if it is this machine's.
+// trySettle brings the replica up to date, if this machine owns it.
 func (c *campaign) trySettle(t *testing.T, m *machine, params string, quiet bool) (ok bool, halted string) {
 	t.Helper()
 	o := c.order(m, settle)

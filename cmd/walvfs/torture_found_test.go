@@ -17,11 +17,11 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// What TestTorture has met, each as short as it gets.
+// Failures that TestTorture has found, each as short as possible.
 
-// TestTortureEqualSalts: the first transaction after a checkpoint spills and is
-// rolled back, and the next one writes the WAL's header again, with equal salts.
-// Then the process is killed. Nothing is lost, and replication resumed.
+// TestTortureEqualSalts: the first transaction after a checkpoint spills and is rolled
+// back, and the next transaction writes the WAL's header again, with equal salts. Then
+// the process is killed. Nothing is lost, and replication resumes.
 func TestTortureEqualSalts(t *testing.T) {
 	f := newFound(t)
 	f.runKilled(t,
@@ -36,9 +36,9 @@ func TestTortureEqualSalts(t *testing.T) {
 	}
 }
 
-// TestTortureDiskLost: the disk has lost what the replica has, which halts
-// replication. That stays so when the application is started again, whatever it has
-// done to the WAL meanwhile.
+// TestTortureDiskLost: the disk has lost a commit that the replica has, which halts
+// replication. It stays halted when the application starts again, whatever was written to
+// the WAL meanwhile.
 func TestTortureDiskLost(t *testing.T) {
 	for name, between := range map[string][]string{
 		"closed": nil,
@@ -65,7 +65,7 @@ func TestTortureDiskLost(t *testing.T) {
 	}
 }
 
-// found is a database in a state that was met.
+// found is a database in a state that TestTorture has found.
 type found struct {
 	path, uri string
 }
@@ -85,7 +85,7 @@ func (f found) runKilled(t *testing.T, statements ...string) {
 	}
 }
 
-// ship opens the database, has the replica get everything, and closes it.
+// ship opens the database, waits for the replica, and closes it.
 func (f found) ship(t *testing.T) error {
 	t.Helper()
 	conn, err := sqlite3.Open(f.uri)
@@ -118,7 +118,7 @@ func (f found) loseFrames(t *testing.T) {
 	}
 }
 
-// script does what it is told and waits to be killed.
+// script runs the statements of its order and waits to be killed.
 func (c *child) script() {
 	conn, err := c.open(nil)
 	if err != nil {

@@ -19,24 +19,24 @@ import (
 // A machine has a copy of the database.
 type machine struct {
 	path     string
-	commits  []commit // that its processes were told of
-	tampered bool     // its state file may not be what was written
-	stale    []byte   // what the state file was some time ago
-	keeps    bool     // a database that was replaced may be beside it
+	commits  []commit // reported by its processes
+	tampered bool     // its state file may have been changed
+	stale    []byte   // an earlier content of the state file
+	keeps    bool     // a replaced database may be in its directory
 }
 
 func newMachine(t *testing.T) *machine {
 	return &machine{path: filepath.Join(t.TempDir(), "bank.db")}
 }
 
-// Limits of what replication may have on the disk, in bytes.
+// Limits of replication's disk usage, in bytes.
 const (
 	mostState = 4 << 20
 	mostWAL   = 128 << 20
 )
 
-// check fails unless the database is intact and has every commit, and what is
-// beside it is bounded: invariants 5 and 6. It returns the journal.
+// check fails unless the database is intact and has every commit, and its other files are
+// bounded: invariants 5 and 6. It returns the journal.
 func (m *machine) check(t *testing.T) (journal []int64) {
 	t.Helper()
 	if size := m.size(statefile.Suffix); size > mostState {
@@ -77,7 +77,7 @@ func (m *machine) size(suffix string) int64 {
 	return info.Size()
 }
 
-// checkNames finds files that somebody forgot.
+// checkNames finds forgotten files.
 func (m *machine) checkNames(t *testing.T) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(m.path))
@@ -96,7 +96,7 @@ func (m *machine) checkNames(t *testing.T) {
 	}
 }
 
-// tamper does something to the state file, or has the database be a copy of itself.
+// tamper changes the state file, or replaces the database by a copy of itself.
 func (m *machine) tamper(t *testing.T, rng *rand.Rand) (what string) {
 	t.Helper()
 	name := m.path + statefile.Suffix
@@ -111,7 +111,7 @@ func (m *machine) tamper(t *testing.T, rng *rand.Rand) (what string) {
 		what, err = "truncated", os.Truncate(name, int64(rng.IntN(len(content))))
 	case 2:
 		at := rng.IntN(len(content))
-		for ; at > 0 && content[at] == 0; at-- { // much of it is unused
+		for ; at > 0 && content[at] == 0; at-- { // much of the content is unused
 		}
 		content[at] ^= 1 << rng.IntN(8)
 		what, err = "flipped", os.WriteFile(name, content, 0o600)
@@ -121,12 +121,12 @@ func (m *machine) tamper(t *testing.T, rng *rand.Rand) (what string) {
 		}
 		what, err = "stale", os.WriteFile(name, m.stale, 0o600)
 	case 4:
-		// As if the machine had died while the file was appended to.
+		// As if the machine had died while appending to the file.
 		lines := bytes.SplitAfter(content, []byte("\n"))
 		content = bytes.Join(lines[:1+rng.IntN(len(lines))], nil)
 		what, err = "cut after a line", os.WriteFile(name, content, 0o600)
 	default:
-		// The same content in another file, which is a copy's.
+		// The same content in another file, as of a copy.
 		var database []byte
 		if database, err = os.ReadFile(m.path); err == nil {
 			err = errors.Join(os.WriteFile(m.path+".copy", database, 0o600), os.Rename(m.path+".copy", m.path), os.RemoveAll(m.path+"-shm"))
@@ -140,16 +140,15 @@ func (m *machine) tamper(t *testing.T, rng *rand.Rand) (what string) {
 	return what
 }
 
-// age remembers the state file, to be put back later.
+// age saves the state file, to be put back later.
 func (m *machine) age() {
 	if content, err := os.ReadFile(m.path + statefile.Suffix); err == nil {
 		m.stale = content
 	}
 }
 
-// losePower has the disk lose the end of the WAL that nobody has synced: less than
-// what was cut, since a cut is synced before it is uploaded. It reports false where
-// that is not known.
+// losePower drops an unsynced end of the WAL: less than was cut, because a cut is synced
+// before it is uploaded. It reports false if the unsynced end is unknown.
 func (m *machine) losePower(t *testing.T, rng *rand.Rand) bool {
 	t.Helper()
 	side, err := statefile.Load(m.path)
@@ -163,7 +162,7 @@ func (m *machine) losePower(t *testing.T, rng *rand.Rand) bool {
 	defer wal.Close()
 	header, last, _, err := format.LastCommit(wal)
 	synced := max(side.State.Scanned, m.checkpointed())
-	for _, intent := range side.Intents { // the upload may have begun, after a sync
+	for _, intent := range side.Intents { // an upload may have begun, after a sync
 		if intent.Epoch == header.Salt {
 			synced = max(synced, intent.End.Number)
 		}
@@ -174,20 +173,20 @@ func (m *machine) losePower(t *testing.T, rng *rand.Rand) bool {
 	keep := synced + rng.Uint32N(last-synced)
 	size := format.FrameOffset(header.PageSize, keep+1)
 	if keep > 0 {
-		size += int64(rng.IntN(int(header.PageSize))) // of the next frame
+		size += int64(rng.IntN(int(header.PageSize))) // a part of the next frame
 	}
 	if err := errors.Join(wal.Truncate(size), os.RemoveAll(m.path+"-shm")); err != nil {
 		t.Fatal(err)
 	}
-	// What was lost is lost; what the replica was said to have is not.
+	// Lost commits are forgotten, except those confirmed in the replica.
 	commits := m.commits
 	m.commits = nil
 	m.commits = kept(commits, len(m.check(t)))
 	return true
 }
 
-// checkpointed returns how many frames a checkpoint may have copied, which it syncs
-// first.
+// checkpointed returns how many frames a checkpoint may have copied. A checkpoint syncs
+// them first.
 //
 // https://sqlite.org/walformat.html#the_wal_index_file_format
 func (m *machine) checkpointed() uint32 {

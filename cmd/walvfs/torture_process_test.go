@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// A killing says when a process is killed: some time after it has said something
-// so often. Without one, it ends by itself.
+// A killing defines when a process is killed: some time after it has printed a word a
+// number of times. Without a killing, it ends by itself.
 type killing struct {
 	said  string
 	times int
@@ -34,15 +34,15 @@ type process struct {
 	cmd  *exec.Cmd
 	uri  string
 	kill killing
-	done chan struct{} // closed when it has ended and all that it said is known
+	done chan struct{} // closed when it has ended and all its output is read
 	log  bytes.Buffer  // its standard error
 
 	mu      sync.Mutex
-	said    map[string]int // how often, by first word
-	commits []commit       // that COMMIT returned for
-	drained []commit       // that Drain returned for
-	halted  string         // why replication stopped, "" if it did not
-	bad     []string       // what must not be
+	said    map[string]int // counts by first word
+	commits []commit       // whose COMMIT returned
+	drained []commit       // whose Drain returned
+	halted  string         // why replication stopped, "" if it runs
+	bad     []string       // failures of the test
 	killed  bool
 }
 
@@ -76,7 +76,7 @@ func startChild(t *testing.T, o order, env []string, k killing) *process {
 	return p
 }
 
-// hear notes a line of what the process says.
+// hear records a line of the process's output.
 func (p *process) hear(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -111,7 +111,7 @@ func (p *process) killNow() {
 	p.cmd.Process.Kill()
 }
 
-// end notes how the process ended. Only a killed one has no exit code.
+// end records how the process ended. Only a killed process has no exit code.
 func (p *process) end(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -128,5 +128,5 @@ func (p *process) end(err error) {
 // wait returns when the process has ended.
 func (p *process) wait() { <-p.done }
 
-// slowStatement is more than a statement takes beside others that write.
+// slowStatement is more than a statement takes with concurrent writers.
 const slowStatement = 8 * time.Second

@@ -10,15 +10,15 @@ import (
 	"time"
 )
 
-// A shell is SQLite's own command line, with SQLite's C library, that works with a
-// machine's database beside the application.
+// A shell is SQLite's own command line, with SQLite's C library, that works on a
+// machine's database together with the application.
 type shell struct {
 	cmd  *exec.Cmd
 	said bytes.Buffer // its standard error
 }
 
-// startShell runs a shell for a while, and kills it then if it has not ended. It returns
-// nil where there is no sqlite3.
+// startShell runs a shell for a while, and kills it if it has not ended by then. It
+// returns nil without sqlite3.
 func (c *campaign) startShell(t *testing.T, m *machine) *shell {
 	t.Helper()
 	path, err := exec.LookPath("sqlite3")
@@ -34,7 +34,7 @@ func (c *campaign) startShell(t *testing.T, m *machine) *shell {
 	return s
 }
 
-// finish fails if the shell found anything but a database that others use, too.
+// finish fails if the shell reported anything except a database that others use.
 func (s *shell) finish(t *testing.T) {
 	t.Helper()
 	s.cmd.Wait() // most are killed
@@ -45,7 +45,7 @@ func (s *shell) finish(t *testing.T) {
 	}
 }
 
-// shellScript is what an administrator does: it looks at the database, writes to it, and
+// shellScript is an administrator's session: it reads the database, writes to it, and
 // checkpoints.
 func shellScript(rng *rand.Rand) string {
 	script := &strings.Builder{}

@@ -26,25 +26,25 @@ var (
 	tortureKeep   = flag.String("torture.keep", "", "a directory for the files of a TestTorture that failed")
 )
 
-// roundsPerBucket is after how many rounds a new database begins.
+// roundsPerBucket is how many rounds share a database.
 const roundsPerBucket = 10
 
-// TestTorture has processes write to a database and kills them, damages what they
-// leave, moves the database to other machines, and spoils the connections to the
-// replica, an S3 server's, all the while. Some processes make snapshots and other files
-// of levels all the time, of a database so large that its pages are copied before, and
-// the uploads may take long: kills, checkpoints, resets, vacuums come meanwhile. After
-// each round it checks:
+// TestTorture runs processes that write to a database and kills them, damages the files
+// they leave, moves the database to other machines, and disturbs the connections to the
+// replica on an S3 server all the while. Some processes make snapshots and other files of
+// higher levels all the time, of a database so large that its pages are pre-copied, and
+// the uploads may take long: kills, checkpoints, resets and vacuums happen meanwhile.
+// After each round it checks:
 //
-//	Prefix      every TXID is the database at one commit, a later one at a later
-//	Converge    once nothing is in the way, the replica has the database, byte by byte
-//	Durable     what the replica was said to have is there when a process is killed, and
-//	            for good: commits with durability=sync, and what was waited for
+//	Prefix      every TXID is the database at one commit, a later TXID at a later commit
+//	Converge    without faults, the replica has the database, byte by byte
+//	Durable     confirmed commits are in the replica when a process is killed, and for
+//	            good: commits with durability=sync, and commits that were waited for
 //	One log     no gap, and no file that changes
 //	Harmless    no statement fails or waits because of the replica
-//	Bounded     nor does what is beside the database grow
+//	Bounded     the files in the directory of the database do not grow
 //
-// It takes as long as it is told to: go test ./cmd/walvfs -run TestTorture -torture.rounds 500 -timeout 0
+// A flag sets how long it runs: go test ./cmd/walvfs -run TestTorture -torture.rounds 500 -timeout 0
 func TestTorture(t *testing.T) {
 	runChild()
 	seed := cmp.Or(*tortureSeed, rand.Uint64())
@@ -69,19 +69,19 @@ func TestTorture(t *testing.T) {
 	}
 }
 
-// A campaign is one replica and what goes on around it.
+// A campaign is one replica and its environment.
 type campaign struct {
 	rng    *rand.Rand
 	proxy  *storagetest.Toxiproxy
 	bucket *bucket
-	owner  *machine // whose commits reach the replica
-	rival  *machine // one that was thought to be lost, nil if there is none
+	owner  *machine // the machine whose commits reach the replica
+	rival  *machine // a machine that was thought to be lost, or nil
 
-	slow    atomic.Int64 // how long an upload of a file of a level waits, in nanoseconds
-	delayed atomic.Int64 // such uploads
+	slow    atomic.Int64 // delay of an upload of a file of a higher level, in nanoseconds
+	delayed atomic.Int64 // number of such uploads
 
 	pageSize, autoVacuum int
-	log                  []string // what happened in this round
+	log                  []string // events of this round
 }
 
 func newCampaign(t *testing.T, rng *rand.Rand) *campaign {
@@ -97,8 +97,8 @@ func newCampaign(t *testing.T, rng *rand.Rand) *campaign {
 	return c
 }
 
-// delayLevels has uploads of snapshots and other files of levels take as long as they are
-// to. The upload of one whose process is killed meanwhile does not arrive.
+// delayLevels delays uploads of snapshots and other files of higher levels. The upload of
+// a process that is killed meanwhile does not arrive.
 func (c *campaign) delayLevels(w http.ResponseWriter, req *http.Request, next http.Handler) {
 	_, key, _ := strings.Cut(req.URL.Path, "/app/")
 	f, ok := c.bucket.store.Layout().Parse(key)
@@ -123,7 +123,7 @@ func (c *campaign) between(lo, hi time.Duration) time.Duration {
 	return lo + time.Duration(c.rng.Int64N(int64(hi-lo)))
 }
 
-// round is some runs of the application, and the checks.
+// round runs the application several times, and then the checks.
 func (c *campaign) round(t *testing.T, number int) {
 	t.Helper()
 	c.log = nil
@@ -148,11 +148,11 @@ func (c *campaign) round(t *testing.T, number int) {
 		len(c.bucket.journal), c.bucket.tip, c.delayed.Swap(0), strings.Join(c.log, "; "))
 }
 
-// run has the application run once, with what may go on meanwhile.
+// run runs the application once, with concurrent events.
 func (c *campaign) run(t *testing.T) {
 	t.Helper()
 	m := c.owner
-	opened := len(m.commits) > 0 // and has its tables
+	opened := len(m.commits) > 0 // and the tables exist
 	if opened && c.chance(15) {
 		c.note("others write before")
 		c.finish(t, m, c.start(t, m, c.order(m, plain), c.seldom()))
@@ -194,8 +194,8 @@ func (c *campaign) run(t *testing.T) {
 	}
 }
 
-// startOthers may have other programs write to the database, and returns how to wait for
-// them.
+// startOthers may start other programs that write to the database, and returns a function
+// that waits for them.
 func (c *campaign) startOthers(t *testing.T, m *machine, opened bool) (wait func()) {
 	t.Helper()
 	wait = func() {}
@@ -214,7 +214,7 @@ func (c *campaign) startOthers(t *testing.T, m *machine, opened bool) (wait func
 	return wait
 }
 
-// order says how an application uses its database.
+// order chooses how an application uses its database.
 func (c *campaign) order(m *machine, what task) order {
 	pick := func(choices ...string) string { return choices[c.rng.IntN(len(choices))] }
 	o := order{
@@ -276,7 +276,7 @@ func (c *campaign) start(t *testing.T, m *machine, o order, k killing) *process 
 	return startChild(t, o, c.proxy.Env, k)
 }
 
-// finish waits for a process and takes notes of what it has done.
+// finish waits for a process and records its results.
 func (c *campaign) finish(t *testing.T, m *machine, p *process) {
 	t.Helper()
 	p.wait()
@@ -301,7 +301,7 @@ func (c *campaign) settle(t *testing.T) {
 	before, _ := os.ReadFile(c.owner.path + statefile.Suffix)
 	restore := "never"
 	if c.chance(30) {
-		restore = "if-behind" // which it never is
+		restore = "if-behind" // the database is never behind
 	}
 	ok, halted := c.trySettle(t, c.owner, "&restore="+restore, c.chance(40))
 	if !ok {
@@ -323,7 +323,7 @@ func (c *campaign) settle(t *testing.T) {
 	c.note("settled")
 }
 
-// check looks at the replica and at the owner's database, which is never behind.
+// check checks the replica and the owner's database, which is never behind.
 func (c *campaign) check(t *testing.T) {
 	t.Helper()
 	c.bucket.check(t)
@@ -332,7 +332,7 @@ func (c *campaign) check(t *testing.T) {
 	}
 }
 
-// keep saves the files of a test that failed.
+// keep saves the files of a failed test.
 func (c *campaign) keep(t *testing.T) {
 	if !t.Failed() || *tortureKeep == "" {
 		return

@@ -18,7 +18,7 @@ type commit struct {
 	id int64
 }
 
-// A worker writes through a connection of its own.
+// A worker writes through its own connection.
 type worker struct {
 	*child
 	rng  *rand.Rand
@@ -50,7 +50,7 @@ func (w *worker) run(until time.Time) {
 	}
 }
 
-// step does one thing that applications and administrators do.
+// step makes one change that applications and administrators make.
 func (w *worker) step() error {
 	switch n := w.rng.IntN(100); {
 	case n < 60:
@@ -70,14 +70,14 @@ func (w *worker) step() error {
 	return nil
 }
 
-// transact moves money in one transaction, sometimes one larger than the page
-// cache, which spills, and sometimes rolled back.
+// transact moves money in one transaction. Some transactions are larger than the page
+// cache and spill, and some are rolled back.
 func (w *worker) transact() error {
 	if err := w.exec(w.conn, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	if w.rng.IntN(8) == 0 {
-		// Frames that no commit follows, some of which the transaction overwrites.
+		// Frames that no commit follows; the transaction overwrites some of them.
 		w.exec(w.conn, "SAVEPOINT s; UPDATE pad SET data = randomblob(700) WHERE id % 4 = 1; ROLLBACK TO s")
 	}
 	c, err := w.fill()
@@ -95,7 +95,7 @@ func (w *worker) transact() error {
 }
 
 func (w *worker) fill() (c commit, err error) {
-	for range w.rng.IntN(5) { // not at all: such a commit is one frame
+	for range w.rng.IntN(5) { // zero times: such a commit is one frame
 		from, to, sum := 1+w.rng.IntN(tortureAccounts), 1+w.rng.IntN(tortureAccounts), w.rng.IntN(100)
 		if err := w.exec(w.conn, fmt.Sprintf(
 			"UPDATE account SET balance = balance - %d WHERE id = %d; UPDATE account SET balance = balance + %d WHERE id = %d",
@@ -159,7 +159,7 @@ func (w *worker) maintain() error {
 	}
 }
 
-// drain waits for the replica, but not for ever.
+// drain waits for the replica, but not forever.
 func (w *worker) drain() {
 	if w.Task != work {
 		return
@@ -178,7 +178,7 @@ func (w *worker) drain() {
 	}
 }
 
-// readSlowly has a read transaction, at which checkpoints stop.
+// readSlowly holds a read transaction, at which checkpoints stop.
 func (w *worker) readSlowly() error {
 	if err := w.exec(w.conn, "BEGIN; SELECT count(*) FROM journal"); err != nil {
 		if !w.conn.GetAutocommit() {

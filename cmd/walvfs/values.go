@@ -25,7 +25,7 @@ func (f *txidFlag) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// timeFlag is a point in time as users type it, see [replica.ParseMoment].
+// timeFlag is a point in time as users type it; see [replica.ParseMoment].
 type timeFlag struct{ time.Time }
 
 var _ encoding.TextUnmarshaler = (*timeFlag)(nil)

@@ -39,7 +39,7 @@ Examples:
 Exit statuses: 0 no error, 1 the replica could not be read, 2 wrong command line or configuration, 3 no replica at the URL, 4 an error in the replica, 130 interrupted.`
 }
 
-// Validate finds mistakes before anything is done.
+// Validate finds mistakes before the command does anything.
 func (c *verifyCmd) Validate() error { return c.check() }
 
 func (c *verifyCmd) Run(a *app) error {

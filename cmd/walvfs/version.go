@@ -13,10 +13,10 @@ type versionCmd struct{}
 
 func (*versionCmd) Run(a *app) error { return printVersion(a.stdout) }
 
-// versionFlag is the command as a flag, which leaves no other to run.
+// versionFlag is the command as a flag, after which no other command runs.
 type versionFlag bool
 
-// BeforeReset runs when the flag is met, before anything is required.
+// BeforeReset runs when kong meets the flag, before it requires any argument.
 func (versionFlag) BeforeReset(k *kong.Kong) error {
 	if err := printVersion(k.Stdout); err != nil {
 		return err
@@ -30,7 +30,7 @@ func printVersion(w io.Writer) error {
 	return err
 }
 
-// version is the module's, which go install and go build record.
+// version returns the module's version, which go install and go build record.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {

@@ -12,30 +12,32 @@ import (
 )
 
 const (
-	// connections is how many requests read ahead at once. A schema of 150 tables that are
-	// far from each other takes two rounds of them, and with 16 it took ten.
+	// connections is how many requests read ahead at once. A schema of 150 scattered
+	// tables takes two rounds of them; with 16 it took ten.
 	connections = 96
 
-	// mostAhead is how far a connection reads ahead, in bytes of the database, and mostPages
-	// in pages: a stream knows their parents.
+	// mostAhead is how far a connection reads ahead, in bytes of the database, and
+	// mostPages in pages: a stream knows their parents.
 	mostAhead = 8 << 20
 	mostPages = 2048
 
-	// aheadShare is the share of the cache that all connections read ahead at most. What
-	// is read ahead so stays until it is read: the other pages are used longer ago.
+	// aheadShare is the share of the cache that all connections together read ahead at
+	// most. So the cache keeps these pages until they are read: all other pages were used
+	// earlier.
 	aheadShare = 3
 
-	// mostGap and mostRange are of one request: so many bytes that are not wanted are read
-	// between two frames, instead of making another request, and so many bytes at most: two
-	// requests get the pages of 4 KiB that a scan asks for at once, of which there are mostRefill.
+	// mostGap and mostRange bound one request. It reads up to mostGap unwanted bytes
+	// between two frames, instead of making another request, and up to mostRange bytes in
+	// total. Two requests get the mostRefill pages of 4 KiB that a scan asks for at once.
 	mostGap   = 16 << 10
 	mostRange = 1152 << 10
 
-	// mostFollowing is how many bytes of a later file are read at once for a long scan.
+	// mostFollowing is how many bytes of a later file one request reads for a long scan.
 	mostFollowing = 64 << 10
 
-	// passShare is the share of the cache that a scan fills. What it reads after that is
-	// kept for a moment, for other connections that go the same way, and pushes nothing out.
+	// passShare is the share of the cache that a scan fills. The cache keeps later pages
+	// of the scan for a moment, for other connections on the same scan, and drops no
+	// other pages for them.
 	passShare = 8
 )
 
@@ -45,9 +47,9 @@ func (p *pages) window(v *view) int {
 	return int(min(mostPages, min(mostAhead, n)/int64(v.pageSize)))
 }
 
-// ahead fetches pages that will be wanted, in the background. Who wants one of them from
-// now on waits for it, and makes no request. For a long scan, it fetches those that follow
-// in later files as well.
+// ahead fetches pages in the background. A connection that wants one of them from now on
+// waits for it, and makes no request. For a long scan, ahead also fetches the following
+// pages in later files.
 func (p *pages) ahead(v *view, want []uint32, long bool) {
 	var places []place
 	var unknown []uint32
@@ -78,10 +80,10 @@ func (p *pages) ahead(v *view, want []uint32, long bool) {
 	}
 }
 
-// following returns pages that a scan comes to after these, in later files: such a file has
-// few pages of a window, and one request gets them for many windows.
+// following returns pages in later files that a scan reaches after the given pages. Such
+// a file has few pages of a window, and one request gets its pages for many windows.
 func (p *pages) following(v *view, places []place) (more []place) {
-	last := map[*file]place{} // that are to be fetched
+	last := map[*file]place{} // the last page to fetch of each file
 	for _, at := range places {
 		if at.file != v.base && at.entry.Offset >= last[at.file].entry.Offset && !p.fetched(at.key()) {
 			last[at.file] = at
@@ -100,8 +102,8 @@ func (p *pages) following(v *view, places []place) (more []place) {
 	return more
 }
 
-// locate finds pages that a window of the index may have, as one request of those that
-// read ahead. Who wants a page gets the error.
+// locate finds pages that one window of the index may have, in a slot for reading ahead.
+// A connection that reads a page gets the error.
 func (p *pages) locate(v *view, pgnos []uint32) (places []place) {
 	select {
 	case p.slots <- struct{}{}:
@@ -109,7 +111,7 @@ func (p *pages) locate(v *view, pgnos []uint32) (places []place) {
 		return nil
 	}
 	defer func() { <-p.slots }()
-	ctx, cancel := context.WithTimeout(p.ctx, p.timeout/2) // who waits can then try by itself
+	ctx, cancel := context.WithTimeout(p.ctx, p.timeout/2) // a waiting connection then has time to try by itself
 	defer cancel()
 	for _, pgno := range pgnos {
 		if at, err := v.find(ctx, pgno); err == nil {
@@ -119,7 +121,7 @@ func (p *pages) locate(v *view, pgnos []uint32) (places []place) {
 	return places
 }
 
-// start makes the requests for pages, but for those that are there or on their way.
+// start requests pages that are neither cached nor being fetched.
 func (p *pages) start(places []place) {
 	groups := p.plan(places)
 	if len(groups) == 0 {
@@ -143,23 +145,23 @@ func (p *pages) start(places []place) {
 	})
 }
 
-// A fetch is one frame that is to be read ahead.
+// A fetch is one frame to read ahead.
 type fetch struct {
 	place
 	call *call
-	turn int // of all that are wanted
+	turn int // position among all wanted frames
 }
 
-// A fetchRange is frames of one file that one request reads, by offset.
+// A fetchRange lists the frames of one file that one request reads, by offset.
 type fetchRange []fetch
 
-// turn is when the first of the frames is wanted.
+// turn returns the smallest turn of the frames.
 func (r fetchRange) turn() int {
 	return slices.MinFunc(r, func(a, b fetch) int { return cmp.Compare(a.turn, b.turn) }).turn
 }
 
-// plan returns the requests for pages, those that are wanted first in front. A range of
-// pages is mostly one run of bytes in each file that has some of them.
+// plan returns the requests for pages, ordered by when the pages are wanted. A range of
+// pages is usually one run of bytes in each file that has some of them.
 func (p *pages) plan(places []place) (groups []fetchRange) {
 	var all fetchRange
 	for i, at := range places {
@@ -188,12 +190,12 @@ func (p *pages) plan(places []place) (groups []fetchRange) {
 	return groups
 }
 
-// buffers are what ranges are read through.
+// buffers are buffers to read ranges.
 var buffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 64<<10) }}
 
-// read reads the frames of a range, and hands out each of them as soon as it is there.
+// read reads the frames of a range, and hands out each frame as soon as it arrives.
 func (r fetchRange) read(ctx context.Context, p *pages) {
-	if len(r) == 1 { // which needs no buffer
+	if len(r) == 1 { // one frame needs no buffer
 		b, err := p.bytes(ctx, r[0].file, r[0].entry.Offset, r[0].entry.Size)
 		p.end(r[0].key(), r[0].call, b, err)
 		return
@@ -230,8 +232,8 @@ func (r fetchRange) fail(p *pages, err error) {
 	}
 }
 
-// there decompresses a page of a view into b, which has the page's size, if no request is
-// needed for it.
+// there decompresses a page of a view into b, which has the page's size, if that takes no
+// request.
 func (p *pages) there(v *view, pgno uint32, b []byte) bool {
 	if pgno == 0 || pgno > v.commit {
 		return false
@@ -248,8 +250,8 @@ func (p *pages) there(v *view, pgno uint32, b []byte) bool {
 	return p.replica.DecodePage(&d, at.file.info, at.entry, frame, b) == nil
 }
 
-// visit notes that a connection is going to read a page, and fetches those that it will
-// want next.
+// visit records that a connection is about to read a page, and fetches the pages that it
+// will probably read next.
 func (c *conn) visit(pgno uint32) {
 	p := &c.source.pages
 	if c.seen != c.view.txid {
@@ -264,7 +266,7 @@ func (c *conn) visit(pgno uint32) {
 	p.ahead(c.view, want, len(want) >= longScan)
 }
 
-// pass notes that a page was read. Of a long scan, the cache does not keep it.
+// pass records that a page was read. The cache does not keep pages of a long scan.
 func (c *conn) pass(pgno uint32) {
 	cache := &c.source.pages.cache
 	read := int64(c.stream.scanned()) * int64(c.view.pageSize)
@@ -276,7 +278,7 @@ func (c *conn) pass(pgno uint32) {
 	}
 }
 
-// learn notes what a page says of others.
+// learn fetches the pages that the stream wants after a page.
 func (c *conn) learn(pgno uint32, page []byte) {
 	c.source.pages.ahead(c.view, c.stream.learn(pgno, page), false)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// inOrder returns the numbers of some pages that follow each other.
+// inOrder returns the numbers of consecutive pages.
 func inOrder(from, n uint32) (pgnos []uint32) {
 	for pgno := from; pgno < from+n; pgno++ {
 		pgnos = append(pgnos, pgno)
@@ -21,8 +21,8 @@ func inOrder(from, n uint32) (pgnos []uint32) {
 	return pgnos
 }
 
-// A long scan reads the pages of a later file in few requests, however many windows they
-// are in, and a short one reads those that it wants.
+// A long scan reads the pages of a later file in few requests, in however many windows
+// they are. A short scan reads only the pages that it wants.
 func TestScanOfLaterFiles(t *testing.T) {
 	store, state := largeReplica(t)
 	s := testSource(store)
@@ -54,10 +54,10 @@ func TestScanOfLaterFiles(t *testing.T) {
 	requireState(t, s, v, state)
 }
 
-// A halved store sends half of what is asked for, and the rest when it may.
+// A halved store sends half of each answer, and the second half once rest is closed.
 type halvedStore struct {
 	*storagetest.Memory
-	rest chan struct{} // closed when it may
+	rest chan struct{} // closed to send the second half
 }
 
 func (s halvedStore) Open(ctx context.Context, key string, offset, length int64) (io.ReadCloser, storage.Attrs, error) {
@@ -76,7 +76,8 @@ type waitingReader chan struct{}
 
 func (r waitingReader) Read([]byte) (int, error) { <-r; return 0, io.EOF }
 
-// Who waits for a page of a range has it when it is there, and not after the whole range.
+// A connection that waits for a page of a range gets it when it arrives, not after the
+// whole range.
 func TestRangesAreHandedOutAsTheyCome(t *testing.T) {
 	store, _ := largeReplica(t)
 	s := testSource(store)
@@ -114,8 +115,8 @@ func mustFind(t *testing.T, v *view, pgno uint32) place {
 	return at
 }
 
-// A page of the base that was cut off since is not the database's, even if it is cached and
-// its place is known.
+// A page of the base that was cut off later is not part of the database, even if it is
+// cached and its place is known.
 func TestCutOffPagesAreNotThere(t *testing.T) {
 	store, _ := largeReplica(t)
 	state := make([]format.TXID, 14000)
@@ -141,7 +142,7 @@ func TestCutOffPagesAreNotThere(t *testing.T) {
 	}
 }
 
-// A page that is cached costs a scan no context, which would be a timer for each page.
+// A scan creates no context for a cached page: that would be a timer for each page.
 func TestCachedPagesTakeNoMemory(t *testing.T) {
 	store := &storagetest.Memory{Name: "app"}
 	history(t, store, 3, 40)

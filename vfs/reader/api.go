@@ -114,7 +114,7 @@ type Options struct {
 	// Replica is the URL of the replica to read, for databases whose URI names none.
 	Replica string
 
-	// Storage is what replica URLs do not say.
+	// Storage holds what replica URLs do not say.
 	Storage storage.Options
 
 	// Interval is how often to ask for newer states, at most. The default is 1 s;
@@ -125,18 +125,18 @@ type Options struct {
 	// default is 64 MiB; the least is 1 MiB.
 	CacheMemory int64
 
-	// CacheDir is a directory for parts of the replica's files, which processes share and
-	// restarts keep. It holds what the replica holds, in plain text, and is created with
-	// access for the user alone.
+	// CacheDir is a directory for parts of the replica's files. Processes share the
+	// parts, and restarts keep them. They hold the replica's data in plain text. Only the
+	// user can access the directory.
 	CacheDir string
 
 	// CacheSize is how many bytes the files in CacheDir take, at most, if one process
-	// writes there; each further one adds a sixteenth. The default is 1 GiB; the least is
-	// 16 MiB.
+	// writes there; each further process adds a sixteenth. The default is 1 GiB; the
+	// least is 16 MiB.
 	CacheSize int64
 
 	// Timeout is how long a request may go without progress, and how long a read waits,
-	// with all its retries. The default is 30 s.
+	// including all its retries. The default is 30 s.
 	Timeout time.Duration
 
 	// Logger defaults to [slog.Default].
@@ -165,8 +165,8 @@ func (o Options) settings() settings {
 	}
 }
 
-// Register makes a VFS that reads replicas available to SQLite under a name, with its own
-// options.
+// Register makes a VFS that reads replicas available to SQLite under a name, with the
+// given options.
 func Register(name string, opts Options) {
 	vfs.Register(name, &reader{name: name, opts: opts})
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// A frameKey names a page's frame in a file of the replica, whatever key the file has.
+// A frameKey identifies a page's frame in a file of the replica, whatever key the file
+// has.
 type frameKey struct {
 	checksum format.Checksum
 	size     int64 // of the file
@@ -16,17 +17,17 @@ type frameKey struct {
 
 func (p place) key() frameKey { return frameKey{p.file.checksum, p.file.info.Size, p.entry.Offset} }
 
-// frames keeps the frames of pages, as they are in the replica, in bounded memory: those
-// that were used last.
+// frames caches the most recently used frames of pages, as they are in the replica, in
+// bounded memory.
 type frames struct {
 	mu   sync.Mutex
 	max  int64 // bytes
 	used int64
 	byID map[frameKey]*list.Element
-	lru  list.List // of *frame, the one used last in front
+	lru  list.List // of *frame, most recently used first
 
-	passed  list.List // those that a long scan has read, the last one in front
-	passing int64     // bytes of them
+	passed  list.List // frames that a long scan has read, last read first
+	passing int64     // bytes in passed
 }
 
 type frame struct {
@@ -37,10 +38,11 @@ type frame struct {
 
 func (f *frame) cost() int64 { return int64(len(f.b)) + frameCost }
 
-// frameCost is what a frame takes beside its bytes: its entries in the map and the list.
+// frameCost is the memory of a frame without its bytes: its entries in the map and the
+// list.
 const frameCost = 200
 
-// passedShare is the share of the cache that frames take which a long scan has read.
+// passedShare is the share of the cache for frames that a long scan has read.
 const passedShare = 16
 
 func (c *frames) get(key frameKey) []byte {
@@ -57,7 +59,7 @@ func (c *frames) get(key frameKey) []byte {
 	return f.b
 }
 
-// put keeps a frame, which the caller does not change.
+// put caches a frame, which the caller must not change.
 func (c *frames) put(key frameKey, b []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,7 +77,7 @@ func (c *frames) put(key frameKey, b []byte) {
 	}
 }
 
-// pass notes that a long scan has read a frame: it is not needed again soon.
+// pass records that a long scan has read a frame, which is not needed again soon.
 func (c *frames) pass(key frameKey) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,7 +2,7 @@ package reader
 
 import "testing"
 
-// A long scan pushes nothing out but what it has read itself.
+// A long scan drops only frames that it has read itself.
 func TestPassedFramesGoFirst(t *testing.T) {
 	c := frames{max: 64 << 10}
 	key := func(n int64) frameKey { return frameKey{offset: n} }

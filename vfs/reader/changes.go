@@ -20,15 +20,15 @@ import (
 )
 
 // A State is the database that a connection sees, page by page. It is for programs that
-// know SQLite's file format, and can be used until the connection is closed, by one
-// goroutine at a time.
+// know SQLite's file format. One goroutine at a time may use it, until the connection is
+// closed.
 type State struct {
 	source *source
 	view   *view
 }
 
-// StateOf returns what a connection to a replica sees now. It fails if the connection is
-// not one of this package.
+// StateOf returns the state that a connection to a replica sees now. It fails for
+// connections that this package did not open.
 func StateOf(db *sqlite3.Conn) (*State, error) {
 	c, err := connOf(db)
 	if err != nil {
@@ -50,20 +50,20 @@ func connOf(db *sqlite3.Conn) (*conn, error) {
 	return nil, errors.New("walvfs: read the pages of a connection: it is no connection to a replica")
 }
 
-// TXID returns the one of the state.
+// TXID returns the TXID of the state.
 func (s *State) TXID() format.TXID { return s.view.txid }
 
 // Time returns when the TXID was committed, as its writer recorded it.
 func (s *State) Time() time.Time { return s.view.time }
 
-// PageSize returns the bytes of a page.
+// PageSize returns the page size in bytes.
 func (s *State) PageSize() int { return int(s.view.pageSize) }
 
 // Pages returns the size of the database in pages.
 func (s *State) Pages() uint32 { return s.view.commit }
 
-// Page returns a page, which must be one that the database has. Files that are damaged or
-// gone are replaced by others that lead to the same TXID.
+// Page returns a page. The database must have the page. Damaged and missing files are
+// replaced by others that lead to the same TXID.
 func (s *State) Page(ctx context.Context, pgno uint32) ([]byte, error) {
 	if pgno == 0 || pgno > s.view.commit {
 		return nil, fmt.Errorf("read page %d of TXID %s: %w: the database has %d pages", pgno, s.view.txid, format.ErrCorrupt, s.view.commit)
@@ -78,8 +78,8 @@ func (s *State) Page(ctx context.Context, pgno uint32) ([]byte, error) {
 	return page, nil
 }
 
-// Fetch begins to fetch pages that will be wanted, as many of the first as the cache has
-// room for, and returns how many these are.
+// Fetch begins to fetch the first of the given pages, as many as the cache has room for,
+// and returns their number.
 func (s *State) Fetch(pgnos []uint32) int {
 	n := min(len(pgnos), max(1, s.source.pages.window(s.view)))
 	s.source.pages.ahead(s.view, pgnos[:n], false)
@@ -108,7 +108,7 @@ func Changes(ctx context.Context, from, to *sqlite3.Conn) (iter.Seq[uint32], err
 	}
 	changed, v, err := a.source.between(ctx, a.view, b.view)
 	if err == nil {
-		err = a.source.prepare(ctx, a.view.base, changed) // most of the pages that will be wanted are there
+		err = a.source.prepare(ctx, a.view.base, changed) // most of the pages to compare are in the base
 	}
 	if err != nil {
 		return nil, fmt.Errorf("compare TXID %s with %s: %w", a.view.txid, b.view.txid, err)
@@ -122,8 +122,9 @@ func Changes(ctx context.Context, from, to *sqlite3.Conn) (iter.Seq[uint32], err
 	return roaring.Values(changed), nil
 }
 
-// between returns the pages that changed between two views, and the later view as one
-// that stands on the earlier one: both are nil if no files between them say so.
+// between returns the pages that changed between two views, and the later view as a view
+// that is built on the earlier one. Both are nil if no files between the views show the
+// changes.
 func (s *source) between(ctx context.Context, from, to *view) (*roaring.Bitmap, *view, error) {
 	changed := roaring.New()
 	if from.txid == to.txid {
@@ -164,13 +165,13 @@ func (s *source) between(ctx context.Context, from, to *view) (*roaring.Bitmap, 
 	}
 }
 
-// fewChanges is how many pages may have changed for a comparison not to wait for the index
-// of the whole database.
+// fewChanges is how many pages may change before a comparison waits for the index of the
+// whole database.
 const fewChanges = 16
 
 // prepare loads the index of the whole database that a comparison reads. If many pages
-// changed, it waits for that, unless it is loaded already: until the index is there, each page far from the others takes
-// a window of the index, which is a request more.
+// changed, it waits for an index that is not loaded yet: without the index, each isolated
+// page takes a window of the index, which is one more request.
 func (s *source) prepare(ctx context.Context, base *file, changed *roaring.Bitmap) error {
 	if changed == nil || changed.GetCardinality() <= fewChanges {
 		s.loadIndex(base)
@@ -182,16 +183,16 @@ func (s *source) prepare(ctx context.Context, base *file, changed *roaring.Bitma
 	return context.Cause(ctx)
 }
 
-// fileCost is what one more file costs in bytes: the requests for its index.
+// fileCost is the cost of one more file in bytes: the requests for its index.
 const fileCost = 128 << 10
 
-// chainBetween chooses the files that lead from one view to a later one with the fewest
-// bytes, nil if there are none. A whole database does not say what changed.
+// chainBetween chooses the files with the fewest bytes that lead from one view to a later
+// one, nil if no files do. A whole database does not show what changed.
 func chainBetween(listed replica.Files, from, to *view) []format.FileInfo {
 	type step struct {
 		txid   format.TXID
 		cost   int64
-		before int // the step before, and
+		before int // index of the previous step
 		file   format.FileInfo
 	}
 	infos := slices.DeleteFunc(listed.Infos(), func(f format.FileInfo) bool {
@@ -200,7 +201,7 @@ func chainBetween(listed replica.Files, from, to *view) []format.FileInfo {
 	slices.SortFunc(infos, func(f, g format.FileInfo) int {
 		return cmp.Or(cmp.Compare(f.MaxTXID, g.MaxTXID), cmp.Compare(g.MinTXID, f.MinTXID))
 	})
-	steps := []step{{txid: from.txid}} // by TXID, each once
+	steps := []step{{txid: from.txid}} // by TXID, one for each TXID
 	for _, f := range infos {
 		best := -1
 		end := sort.Search(len(steps), func(i int) bool { return steps[i].txid >= f.MaxTXID })

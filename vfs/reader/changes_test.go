@@ -14,16 +14,16 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// Pages that are not among those that may differ between two TXIDs are the same, and the
-// view that stands on the earlier one is that of the later TXID. It is not known what
-// differs only if no chain of files leads from one to the other.
+// Pages that Changes does not return are the same at both TXIDs, and the view built on
+// the earlier view equals the later view. Changes returns nil only if no chain of files
+// leads from one TXID to the other.
 func TestChangesOfRandomHistories(t *testing.T) {
 	for seed := range uint64(8) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		store := &storagetest.Memory{Name: "app"}
 		const last = 16
 		states := [][]format.TXID{nil}    // by TXID: of each page, the TXID that changed it last
-		begins := map[format.TXID][]int{} // of files but snapshots, by the TXID that they end with
+		begins := map[format.TXID][]int{} // of files except snapshots, by the TXID at which they end
 		for txid := format.TXID(1); txid <= last; txid++ {
 			state := make([]format.TXID, 1+rng.IntN(40))
 			for i := range state {
@@ -54,7 +54,7 @@ func TestChangesOfRandomHistories(t *testing.T) {
 		}
 		points := files.Restorable()
 		for _, to := range points {
-			reach := map[format.TXID]bool{to: true} // TXIDs from which a chain leads to it
+			reach := map[format.TXID]bool{to: true} // TXIDs from which a chain leads to TXID to
 			for txid := to; txid > 0; txid-- {
 				for _, from := range begins[txid] {
 					for before := format.TXID(from - 1); reach[txid] && before < txid; before++ {
@@ -99,7 +99,7 @@ func requireChanges(t *testing.T, s *source, files replica.Files, from, to forma
 	}
 }
 
-// A connection that is not one to a replica has no state.
+// StateOf fails for a connection that is not open on a replica.
 func TestStateOfOthers(t *testing.T) {
 	conn, err := sqlite3.Open(":memory:")
 	if err != nil {
@@ -111,8 +111,9 @@ func TestStateOfOthers(t *testing.T) {
 	}
 }
 
-// A comparison of many changes waits for the index. If it is given up, another one can load
-// the index; if the index cannot be read, the pages are found in its windows.
+// A comparison of many changes waits for the index. After a cancelled comparison, another
+// one can load the index. If the index cannot be read, the pages are found in its
+// windows.
 func TestIndexOfAComparison(t *testing.T) {
 	store, state := largeReplica(t)
 	s := testSource(store)

@@ -25,14 +25,14 @@ func init() {
 	reader.Register("replica-logs", reader.Options{Logger: slog.New(slog.NewTextHandler(&readersLog, nil))})
 }
 
-// Readers in transactions, beside a writer that commits, vacuums, compacts, and whose
-// files are deleted as soon as others lead to the newest TXID: each transaction sees one
-// committed state, and none is older than the one before. It goes on until files were gone
-// under a transaction, and others had the pages.
+// Readers run transactions while a writer commits, vacuums and compacts, and while the
+// test deletes files as soon as others lead to the newest TXID. Each transaction sees one
+// committed state, none older than the state before. The test continues until a
+// transaction has lost files, and read their pages from others.
 func TestReadersBesideAWriter(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 512)
-	dbtest.Exec(t, w.Conn, "INSERT INTO pad SELECT NULL, randomblob(900) FROM generate_series(1, 1300)") // more than the cache
+	dbtest.Exec(t, w.Conn, "INSERT INTO pad SELECT NULL, randomblob(900) FROM generate_series(1, 1300)") // larger than the cache
 	w.commit(2)
 	logged := strings.Replace(uri(store, "cache_memory=1MiB"), "vfs=replica&", "vfs=replica-logs&", 1)
 	heals := func() int { return len(readersLog.With("replica file cannot be used, reading other files")) }
@@ -111,8 +111,8 @@ func TestReadersBesideAWriter(t *testing.T) {
 	readertest.RequireRestored(t, conn, store, 0)
 }
 
-// readBank checks a bank in one transaction, in several queries, and returns what tells
-// its state: the TXID and the newest row of the journal.
+// readBank checks a bank in one transaction, in several queries, and returns what
+// identifies its state: the TXID and the newest row of the journal.
 func readBank(conn *sqlite3.Conn) (state string, err error) {
 	if err := conn.Exec("BEGIN"); err != nil {
 		return "", err
@@ -132,7 +132,7 @@ func readBank(conn *sqlite3.Conn) (state string, err error) {
 		if err != nil {
 			return "", err
 		}
-		if strings.Contains(got, "get page") || strings.Contains(got, "get the page") { // which quick_check goes on after
+		if strings.Contains(got, "get page") || strings.Contains(got, "get the page") { // quick_check continues after this error
 			if cause, err := text(conn, "PRAGMA walvfs_error"); err != nil || strings.Contains(cause, "no other files lead to TXID") {
 				return "", errors.Join(sqlite3.IOERR_READ, err)
 			}
@@ -159,8 +159,8 @@ func text(conn *sqlite3.Conn, sql string) (string, error) {
 	return s, stmt.Err()
 }
 
-// retain deletes all files that the newest TXID does not need, but for level 0 files after a
-// TXID, which no writer deletes at once.
+// retain deletes all files that the newest TXID does not need, except level 0 files after
+// a TXID, which no writer deletes immediately.
 func retain(t *testing.T, store *storagetest.Memory, after format.TXID) {
 	t.Helper()
 	all := files(t, store)

@@ -14,7 +14,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/reader/internal/readertest"
 )
 
-// A replica that the URI does not name is found as the writer's is.
+// The reader finds a replica that the URI does not name as the writer does.
 func TestLocatedReplica(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 4096)
@@ -34,7 +34,7 @@ func TestLocatedReplica(t *testing.T) {
 		t.Errorf("a wrong base: %v", err)
 	}
 
-	// What only a writer would have to do does not matter here.
+	// The reader ignores settings that concern only the writer.
 	file := filepath.Join(t.TempDir(), "walvfs.yml")
 	text := fmt.Sprintf("exec: my-app\ndbs:\n- path: %s\n  replica: {url: '%s'}\n", w.path, store)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

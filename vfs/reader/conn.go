@@ -14,19 +14,19 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// conn is a connection's file: the database at the TXID that it is at.
+// conn is a connection's file: the database at the connection's TXID.
 type conn struct {
 	source   *source
 	name     string
 	interval time.Duration
 	lock     vfs.LockLevel
-	view     *view // does not change while the lock is held, but for the files that it reads
+	view     *view // does not change while the lock is held, except for the files that it reads
 	fixed    bool  // stays at its TXID
 	page     []byte
-	cause    error                                       // of the last read that failed, nil if none did
-	stream   stream                                      // how it goes through the database
-	seen     format.TXID                                 // that the stream is of
-	db       interface{ GetInterrupt() context.Context } // nil until it is open
+	cause    error                                       // of the last failed read, nil if no read has failed
+	stream   stream                                      // how the connection reads the database
+	seen     format.TXID                                 // the TXID of the stream
+	db       interface{ GetInterrupt() context.Context } // nil until the database is open
 }
 
 var (
@@ -37,7 +37,8 @@ var (
 // SetDB implements an interface that package vfs does not export.
 func (c *conn) SetDB(db any) { c.db, _ = db.(interface{ GetInterrupt() context.Context }) }
 
-// interrupt is done when the connection's statement is interrupted.
+// interrupt returns a context that is done when the connection's statement is
+// interrupted.
 func (c *conn) interrupt() context.Context {
 	if c.db != nil {
 		if ctx := c.db.GetInterrupt(); ctx != nil {
@@ -47,12 +48,12 @@ func (c *conn) interrupt() context.Context {
 	return context.Background()
 }
 
-// context bounds one wait of SQLite's.
+// context bounds one wait of SQLite.
 func (c *conn) context() (context.Context, context.CancelFunc) {
 	return c.source.context(c.interrupt())
 }
 
-// move has the connection see another moment, from now on.
+// move moves the connection to another moment.
 func (c *conn) move(t replica.Target) (err error) {
 	ctx, cancel := c.context()
 	defer cancel()
@@ -69,7 +70,7 @@ func (c *conn) move(t replica.Target) (err error) {
 	return err
 }
 
-// Lock begins a read transaction, which sees the state that is the newest now.
+// Lock begins a read transaction, which sees the newest state.
 func (c *conn) Lock(lock vfs.LockLevel) error {
 	if lock > vfs.LOCK_SHARED {
 		return sqlite3.READONLY
@@ -87,8 +88,8 @@ func (c *conn) Lock(lock vfs.LockLevel) error {
 	return nil
 }
 
-// Unlock ends a transaction. The first one has had its rows by now, and what makes later
-// ones fast can be loaded.
+// Unlock ends a transaction. The first transaction has read its rows by now, so the index
+// that makes later transactions fast can be loaded.
 func (c *conn) Unlock(lock vfs.LockLevel) error {
 	c.lock = lock
 	c.source.loadIndex(c.view.base)
@@ -123,7 +124,7 @@ func (c *conn) ReadAt(b []byte, offset int64) (n int, err error) {
 	return n, nil
 }
 
-// readPage returns a page, until the next call.
+// readPage returns a page, which is valid until the next call.
 func (c *conn) readPage(pgno uint32) ([]byte, error) {
 	if len(c.page) != int(c.view.pageSize) {
 		c.page = make([]byte, c.view.pageSize)
@@ -144,21 +145,21 @@ func (c *conn) readPage(pgno uint32) ([]byte, error) {
 	return c.page, nil
 }
 
-// stamp makes page 1 one that SQLite can read without a WAL, and by which it notices that
-// what it has cached is of another TXID.
+// stamp changes page 1 so that SQLite reads the database without a WAL, and notices when
+// its cache is from another TXID.
 //
 // https://sqlite.org/fileformat2.html#the_database_header
 func stamp(page []byte, v *view) {
 	page[18], page[19] = 1, 1
-	if [4]byte(page[24:]) != [4]byte(page[92:]) { // the size is not to be trusted
+	if [4]byte(page[24:]) != [4]byte(page[92:]) { // SQLite does not trust the size in the header
 		binary.BigEndian.PutUint32(page[28:], v.commit)
 	}
 	binary.BigEndian.PutUint32(page[24:], uint32(v.txid))
 	binary.BigEndian.PutUint32(page[92:], uint32(v.txid))
 }
 
-// failed is the error that SQLite gets. Most callers see its code alone, so that the
-// cause is also logged, and PRAGMA walvfs_error returns it.
+// failed returns the error for SQLite. Most callers see only its code, so failed also
+// logs the cause, and PRAGMA walvfs_error returns it.
 func (c *conn) failed(what string, err error, code sqlite3.ExtendedErrorCode) error {
 	if c.interrupt().Err() != nil {
 		return sqlite3.INTERRUPT
@@ -187,6 +188,5 @@ func (c *conn) Sync(vfs.SyncFlag) error { return nil }
 // SectorSize implements [vfs.File].
 func (c *conn) SectorSize() int { return 0 }
 
-// DeviceCharacteristics implements [vfs.File]. The file changes, so that it is not
-// immutable.
+// DeviceCharacteristics implements [vfs.File]. The file changes, so it is not immutable.
 func (c *conn) DeviceCharacteristics() vfs.DeviceCharacteristic { return 0 }

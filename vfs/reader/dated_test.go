@@ -11,8 +11,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// A snapshot whose header has the time when it was made does not say when its TXID was, even
-// if it is read already: the file of level 0 does.
+// A snapshot whose header has the time when it was made does not date its TXID, even if a
+// view has the snapshot: the level 0 file does.
 func TestTimeOfASnapshot(t *testing.T) {
 	store := &storagetest.Memory{Name: "app"}
 	for txid := format.TXID(1); txid <= 5; txid++ {

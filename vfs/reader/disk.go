@@ -17,9 +17,9 @@ import (
 	"github.com/walvfs/walvfs/shipper/replica"
 )
 
-// A disk keeps parts of the replica's files in a directory, which processes share and
-// restarts keep. A part is a block of a file, in a file of its own, which is complete when
-// it has its name:
+// A disk caches parts of the replica's files in a directory. Processes share the parts,
+// and restarts keep them. A part is a block of a file, in a file of its own, which is
+// complete once it has its name:
 //
 //	sha256 of what follows   32 bytes
 //	file checksum            8
@@ -27,7 +27,7 @@ import (
 //	block number             8
 //	block                    64 KiB, or fewer at the file's end
 //
-// A file that is not exactly that is ignored, and overwritten. Nothing is synced: after a
+// A file with any other content is ignored and overwritten. Nothing is synced: after a
 // power loss, blocks are missing or are ignored.
 type disk struct {
 	dir string
@@ -35,13 +35,13 @@ type disk struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	written int64     // since the directory was last bounded; negative: never
-	until   time.Time // when to write again, after a failure
+	written int64     // bytes written since the last call of bound; negative: never called
+	until   time.Time // when to write again after a failure
 	recent  []recentBlock
 }
 
-// A recentBlock was read or written last: the frames of a scan are not each worth the
-// check of a block.
+// A recentBlock was read or written recently. Without it, each frame of a scan would
+// check its block again.
 type recentBlock struct {
 	path string
 	b    []byte
@@ -57,19 +57,19 @@ const (
 	blockSuffix = ".block"
 	blockTemp   = ".tmp"
 
-	// boundEvery is the share of the cache that one process writes between two looks at
-	// the directory.
+	// boundEvery is the share of the cache that one process writes between two calls of
+	// bound.
 	boundEvery = 16
 
-	// diskPause is how long nothing is written after a failure, as of a full disk.
+	// diskPause is how long nothing is written after a failure, such as a full disk.
 	diskPause = time.Minute
 
-	// keepTemp is how long a file without its name is left alone: another process writes
-	// it, or has died.
+	// keepTemp is how long a temporary file is left alone: another process writes it, or
+	// has died.
 	keepTemp = time.Hour
 )
 
-// openDisk returns nil without a directory.
+// openDisk returns nil if dir is empty.
 func openDisk(dir string, most int64, log *slog.Logger) (*disk, error) {
 	if dir == "" {
 		return nil, nil
@@ -80,7 +80,7 @@ func openDisk(dir string, most int64, log *slog.Logger) (*disk, error) {
 	return &disk{dir: dir, max: most, log: log, written: -1}, nil
 }
 
-// id returns what a block begins with behind its sum, and the name of its file.
+// id returns the part of a block's header after the sum, and the path of its file.
 func (d *disk) id(f *file, block int64) (id []byte, path string) {
 	id = binary.BigEndian.AppendUint64(id, uint64(f.checksum))
 	id = binary.BigEndian.AppendUint64(id, uint64(f.info.Size))
@@ -89,10 +89,10 @@ func (d *disk) id(f *file, block int64) (id []byte, path string) {
 	return id, filepath.Join(d.dir, blockPrefix+hex.EncodeToString(sum[:16])+blockSuffix)
 }
 
-// blockLength returns the bytes of a block.
+// blockLength returns the length of a block in bytes.
 func blockLength(f *file, block int64) int64 { return min(blockSize, f.info.Size-block*blockSize) }
 
-// read returns a block, nil if it is not there.
+// read returns a block, nil if it is not cached.
 func (d *disk) read(f *file, block int64) []byte {
 	id, path := d.id(f, block)
 	d.mu.Lock()
@@ -104,7 +104,7 @@ func (d *disk) read(f *file, block int64) []byte {
 	}
 	d.mu.Unlock()
 	length := blockHeader + blockLength(f, block)
-	info, err := os.Lstat(path) // a named pipe would never end
+	info, err := os.Lstat(path) // reading a named pipe would never end
 	if err != nil || !info.Mode().IsRegular() || info.Size() != length {
 		return nil
 	}
@@ -116,7 +116,7 @@ func (d *disk) read(f *file, block int64) []byte {
 		return nil
 	}
 	now := time.Now()
-	os.Chtimes(path, now, now) // the blocks used longest ago go first
+	os.Chtimes(path, now, now) // bound removes the least recently used blocks first
 	d.remember(path, b[blockHeader:])
 	return b[blockHeader:]
 }
@@ -130,7 +130,7 @@ func (d *disk) remember(path string, b []byte) {
 	d.recent = append(d.recent, recentBlock{path, b})
 }
 
-// write keeps a block. A failure is logged, and costs no more than the block.
+// write caches a block. A failure is logged, and costs no more than the block.
 func (d *disk) write(f *file, block int64, b []byte) {
 	d.mu.Lock()
 	off := time.Now().Before(d.until)
@@ -142,7 +142,7 @@ func (d *disk) write(f *file, block int64, b []byte) {
 	err := d.create(path, id, b)
 	if err != nil {
 		if info, e := os.Lstat(path); e == nil && info.IsDir() {
-			return // which is in the way of this block alone
+			return // the directory blocks only this block
 		}
 	}
 	d.mu.Lock()
@@ -178,8 +178,8 @@ func (d *disk) create(path string, id, b []byte) error {
 	return err
 }
 
-// bound removes the blocks that were used longest ago, so that the next look at the
-// directory finds no more than the limit. Other files are left alone.
+// bound removes the least recently used blocks, so that the next call finds no more than
+// the limit. It leaves other files alone.
 func (d *disk) bound() {
 	entries, err := os.ReadDir(d.dir)
 	if err != nil {
@@ -232,8 +232,8 @@ func (d *disk) forget(f *file, offset, length int64) {
 	}
 }
 
-// readFrom returns a range of a file. Blocks that are not there are read from the
-// replica, those that follow each other in one request.
+// readFrom returns a range of a file. It reads missing blocks from the replica,
+// consecutive blocks in one request.
 func (d *disk) readFrom(ctx context.Context, r *replica.Replica, f *file, offset, length int64) ([]byte, error) {
 	first := offset / blockSize
 	last := (offset + length - 1) / blockSize

@@ -20,11 +20,11 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// A diskOrder has a process of its own read a replica with a cache directory.
+// A diskOrder makes a separate process read a replica with a cache directory.
 type diskOrder struct {
 	Dir       string
 	Size      int64
-	KillAt    int64 // the request to the replica at which it is killed, 0 for none
+	KillAt    int64 // the request to the replica at which the process is killed, 0 for none
 	Limit     bool  // whether files end at Most bytes, as on a full disk
 	Most      uint64
 	Connected int // how many connections read everything at once
@@ -32,7 +32,7 @@ type diskOrder struct {
 
 const diskOrderVar = "WALVFS_TEST_DISK"
 
-// TestDiskChild is the process. It is none of the tests.
+// TestDiskChild is that process, not a test.
 func TestDiskChild(t *testing.T) {
 	text := os.Getenv(diskOrderVar)
 	if text == "" {
@@ -72,7 +72,7 @@ func TestDiskChild(t *testing.T) {
 	}
 }
 
-// readFrom reads all pages, beginning with one of them.
+// readFrom reads all pages, beginning with page first.
 func readFrom(ctx context.Context, s *source, v *view, state []format.TXID, first int) error {
 	page := make([]byte, testPageSize)
 	for i := range state {
@@ -111,8 +111,8 @@ func (o diskOrder) start(t *testing.T) (wait func() (killed bool)) {
 	}
 }
 
-// Processes that read at the same time share a directory, one so small that they remove each
-// other's blocks, while others are killed there.
+// Processes that read concurrently share a directory so small that they remove each
+// other's blocks, while other readers of the directory are killed.
 func TestDiskIsSharedByProcesses(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	for _, size := range []int64{defaultSize, 10 * blockSize} {
@@ -127,15 +127,15 @@ func TestDiskIsSharedByProcesses(t *testing.T) {
 			}
 		}
 		for _, wait := range dying {
-			wait() // or it found all that it needed
+			wait() // unless it found everything that it needed
 		}
 		store, state := largeReplica(t)
 		readAll(t, cachedSource(t, store, dir, size), state)
 	}
 }
 
-// A process is killed while its connections write blocks, wherever that is. The next one reads
-// what is right, and goes on with the blocks that are there.
+// A process is killed at any point while its connections write blocks. The next process
+// reads correct pages, and continues with the existing blocks.
 func TestDiskAfterKills(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	kills := 0
@@ -160,8 +160,8 @@ func TestDiskAfterKills(t *testing.T) {
 	}
 }
 
-// On a full disk, what was read is right, and no part of a block stays. When there is room again,
-// blocks are kept.
+// On a full disk, reads return correct pages, and no partial block remains. When space is
+// free again, blocks are cached.
 func TestDiskIsFull(t *testing.T) {
 	for _, most := range []uint64{0, 100, blockHeader + blockSize - 1} {
 		dir := filepath.Join(t.TempDir(), "cache")
@@ -172,7 +172,7 @@ func TestDiskIsFull(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range entries { // the last block of a file may be so small that it fits
+		for _, e := range entries { // a file's last block may be small enough to fit
 			if info, err := e.Info(); err != nil || strings.HasSuffix(e.Name(), blockTemp) || info.Size() >= int64(most) {
 				t.Errorf("%d bytes: %s is left, %v", most, e.Name(), err)
 			}
@@ -187,7 +187,8 @@ func TestDiskIsFull(t *testing.T) {
 	}
 }
 
-// What is in the way of a block, such as a directory or another's file, costs the block alone.
+// An obstacle in the place of a block, such as a directory or another user's file, costs
+// only that block.
 func TestDiskIsObstructed(t *testing.T) {
 	store, state := largeReplica(t)
 	dir := t.TempDir()

@@ -32,7 +32,7 @@ func readAll(t *testing.T, s *source, state []format.TXID) {
 	requireState(t, s, v, state)
 }
 
-// What was read once comes from the directory after a restart.
+// After a restart, pages that were read before come from the directory.
 func TestDiskKeepsWhatWasRead(t *testing.T) {
 	store, state := largeReplica(t)
 	dir := filepath.Join(t.TempDir(), "cache")
@@ -47,7 +47,7 @@ func TestDiskKeepsWhatWasRead(t *testing.T) {
 	}
 }
 
-// Files of the directory that are damaged, short, empty or another block's are ignored.
+// Damaged, short, empty and misplaced block files are ignored.
 func TestDiskIgnoresDamage(t *testing.T) {
 	store, state := largeReplica(t)
 	dir := t.TempDir()
@@ -83,7 +83,8 @@ func TestDiskIgnoresDamage(t *testing.T) {
 	}
 }
 
-// The directory is bounded, what a killed process left is removed, and other files stay.
+// The directory is bounded, leftovers of a killed process are removed, and other files
+// stay.
 func TestDiskIsBounded(t *testing.T) {
 	dir := t.TempDir()
 	other := filepath.Join(dir, "notes.txt")
@@ -108,7 +109,7 @@ func TestDiskIsBounded(t *testing.T) {
 	for block := range int64(300) {
 		d.write(f, block, make([]byte, blockSize))
 		d.recent = nil
-		d.read(f, 3) // used all the time
+		d.read(f, 3) // used repeatedly
 		total := int64(0)
 		entries, err := os.ReadDir(dir)
 		if err != nil {
@@ -137,7 +138,7 @@ func TestDiskIsBounded(t *testing.T) {
 	}
 }
 
-// Without a directory that can be written, everything is read from the replica.
+// If the directory cannot be written, everything is read from the replica.
 func TestDiskCannotBeWritten(t *testing.T) {
 	store, state := largeReplica(t)
 	dir := filepath.Join(t.TempDir(), "cache")
@@ -151,7 +152,7 @@ func TestDiskCannotBeWritten(t *testing.T) {
 	}
 }
 
-// Processes share a directory that is so small that they remove each other's blocks.
+// Processes share a directory so small that they remove each other's blocks.
 func TestDiskIsShared(t *testing.T) {
 	store, state := largeReplica(t)
 	dir := t.TempDir()

@@ -13,8 +13,8 @@ import (
 	_ "github.com/walvfs/walvfs/vfs/reader"
 )
 
-// A program reads its own write from the replica, as another machine would with the TXID that it
-// was sent.
+// A program reads its own write from the replica, as another machine would that received
+// the TXID.
 func Example_ownWrites() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	_ "github.com/walvfs/walvfs/vfs/reader"
 )
 
-// A replica is read through database/sql, here while another connection pool writes the
-// database. The reader waits for what the writer has committed.
+// A program reads a replica through database/sql while another connection pool writes the
+// database. The reader waits for the writer's commits.
 func Example() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
@@ -62,7 +62,7 @@ func Example() {
 	// sqlite3: attempt to write a readonly database
 }
 
-// Two moments of a replica are compared in one query.
+// One query compares two moments of a replica.
 func Example_moments() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

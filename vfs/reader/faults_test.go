@@ -26,13 +26,13 @@ func init() {
 	reader.Register("replica-faults", reader.Options{Timeout: 200 * time.Millisecond, Interval: -1})
 }
 
-// A faulty store does something wrong with one request.
+// A faulty store mishandles one request.
 type faulty struct {
 	storage.Store
 	fault string
 
 	mu   sync.Mutex
-	left int // requests before the one that goes wrong
+	left int // requests before the faulty one
 }
 
 func (f *faulty) wrong() bool {
@@ -42,7 +42,7 @@ func (f *faulty) wrong() bool {
 	return f.left == -1
 }
 
-// happened reports whether a request went wrong.
+// happened reports whether a request was mishandled.
 func (f *faulty) happened() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -97,7 +97,7 @@ func (f *faulty) Open(ctx context.Context, key string, offset, length int64) (io
 	return io.NopCloser(bytes.NewReader(b)), attrs, nil
 }
 
-// stalled gives nothing until its request ends.
+// stalled returns nothing until its request ends.
 type stalled struct{ ctx context.Context }
 
 func (s stalled) Read([]byte) (int, error) {
@@ -105,8 +105,8 @@ func (s stalled) Read([]byte) (int, error) {
 	return 0, s.ctx.Err()
 }
 
-// Whatever goes wrong with whichever request, an open, a query and a move to a newer state
-// give what was committed, or fail. After that, the same works.
+// Whatever fault hits whichever request, an open, a query and a move to a newer state
+// return committed data, or fail. Afterwards, the same operations succeed.
 func TestEveryRequestFails(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 1024)
@@ -126,7 +126,7 @@ func TestEveryRequestFails(t *testing.T) {
 		conn := dbtest.Open(t, uri(store, "txid="+txid))
 		want[txid] = dbtest.Query(t, conn, sum)
 	}
-	// breaks reports whether there was an n-th request, after something was wrong with it.
+	// breaks reports whether an n-th request existed, which was faulty.
 	breaks := func(fault string, n int) (happened, failed bool, err error) {
 		f := &faulty{Store: store, fault: fault, left: n}
 		name := fmt.Sprintf("faulty-%s-%d", fault, n)
@@ -135,14 +135,14 @@ func TestEveryRequestFails(t *testing.T) {
 		open := strings.Replace(uri(dbtest.ReplicaURL("memory://"+name)), "vfs=replica&", "vfs=replica-faults&", 1)
 		err = work(open, before.String(), tip.String(), want, sum)
 		happened, failed = f.happened(), err != nil
-		for try := 1; err != nil && !errors.Is(err, errWrong); try++ { // a slow machine may have no answer in time
+		for try := 1; err != nil && !errors.Is(err, errWrong); try++ { // a slow machine may get no answer in time
 			if err = work(open, before.String(), tip.String(), want, sum); err != nil && try == 20 {
 				return happened, failed, fmt.Errorf("after it: %w", err)
 			}
 		}
 		return happened, failed, err
 	}
-	for fault, atOnce := range map[string]int{"fail": 15, "missing": 1, "hang": 15, "stall": 15, "short": 15, "garbage": 1} { // those that wait for timeouts or retries
+	for fault, atOnce := range map[string]int{"fail": 15, "missing": 1, "hang": 15, "stall": 15, "short": 15, "garbage": 1} { // the faults that wait for timeouts or retries
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
 			var failures atomic.Int64
@@ -199,8 +199,8 @@ func work(open, before, tip string, want map[string]string, sum string) error {
 	return nil
 }
 
-// In a transaction, the files that it reads are compacted and deleted: it goes on with
-// others that lead to its TXID.
+// Files that a transaction reads are compacted and deleted: it continues with other files
+// that lead to its TXID.
 func TestFilesGoAway(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 4096)
@@ -243,7 +243,7 @@ func TestFilesGoAway(t *testing.T) {
 	}
 	dbtest.Exec(t, conn, "COMMIT")
 
-	// Without any file that leads there, a read fails, and says which file is missing.
+	// If no other files lead to the TXID, a read fails, and names the missing file.
 	lost := dbtest.Open(t, uri(store, "interval=1h", "cache_memory=1MiB"))
 	dbtest.Exec(t, lost, "BEGIN")
 	for _, f := range files(t, store) {

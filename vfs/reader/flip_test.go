@@ -13,7 +13,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// Every byte of a small replica is damaged: it is found, or another file is taken.
+// Every damaged byte of a small replica is detected, or another file is read instead.
 func TestEveryByteFlipped(t *testing.T) {
 	intact := &storagetest.Memory{Name: "intact"}
 	state := []format.TXID{1, 1, 1, 1, 1}

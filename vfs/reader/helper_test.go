@@ -25,7 +25,7 @@ import (
 )
 
 func init() {
-	// Files of all levels within the time of a test.
+	// A VFS that makes files of all levels within the time of a test.
 	vfs.Register("replicated-fast", vfs.Options{Policy: shipper.Policy{
 		Levels:    []time.Duration{10 * time.Millisecond, 40 * time.Millisecond, 100 * time.Millisecond},
 		Snapshots: 150 * time.Millisecond,
@@ -36,7 +36,7 @@ func init() {
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// uri returns the URI of a replica that is read.
+// uri returns the URI of a replica to read.
 func uri(store fmt.Stringer, params ...string) string {
 	u := "file:copy.db?vfs=replica&replica=" + url.QueryEscape(store.String())
 	if !strings.Contains(strings.Join(params, "&"), "interval=") {
@@ -45,7 +45,7 @@ func uri(store fmt.Stringer, params ...string) string {
 	return strings.Join(append([]string{u}, params...), "&")
 }
 
-// A writer is an application that is replicated.
+// A writer is a replicated application.
 type writer struct {
 	*sqlite3.Conn
 	t     *testing.T
@@ -65,7 +65,7 @@ func newWriter(t *testing.T, store *storagetest.Memory, pageSize int) *writer {
 	return w
 }
 
-// commit makes some commits, each of which has a TXID.
+// commit makes n commits, each with its own TXID.
 func (w *writer) commit(n int) format.TXID {
 	w.t.Helper()
 	for range n {
@@ -80,7 +80,7 @@ func (w *writer) commit(n int) format.TXID {
 	return dbtest.Settled(w.t, w.path)
 }
 
-// close ends all that the writer does.
+// close closes everything that the writer has opened.
 func (w *writer) close() {
 	w.t.Helper()
 	if err := w.Conn.Close(); err != nil {
@@ -88,13 +88,13 @@ func (w *writer) close() {
 	}
 }
 
-// reopen goes on after close.
+// reopen continues after close.
 func (w *writer) reopen() {
 	w.t.Helper()
 	w.Conn = dbtest.Open(w.t, w.uri)
 }
 
-// compact has files of levels made.
+// compact makes files of higher levels.
 func (w *writer) compact() {
 	w.t.Helper()
 	if err := dbtest.Compact(w.t.Context(), w.path); err != nil {
@@ -102,7 +102,7 @@ func (w *writer) compact() {
 	}
 }
 
-// levels commits until there are files of all kinds: raw, compacted, snapshots.
+// levels commits until the replica has files of all kinds: raw, compacted, snapshots.
 func (w *writer) levels() {
 	w.t.Helper()
 	dbtest.Eventually(w.t, "there are files of all kinds", func() bool {
@@ -125,7 +125,7 @@ func files(t *testing.T, store storage.Store) replica.Files {
 	return files
 }
 
-// requests counts the requests to a store, by what they do.
+// requests counts the requests to a store, by operation.
 type requests struct{ lists, opens atomic.Int64 }
 
 func count(store *storagetest.Memory) *requests {

@@ -10,7 +10,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/reader/internal/readertest"
 )
 
-// A reader goes on when the page size changes, which begins with a whole database.
+// A reader continues after the page size changes, which begins with a whole database.
 func TestPageSizeChanges(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 1024)
@@ -32,8 +32,9 @@ func TestPageSizeChanges(t *testing.T) {
 	}
 }
 
-// A replica that is emptied and written anew has other content under its first TXIDs: a
-// connection stays where it is and says so, and a new one reads the new content.
+// A replica that is emptied and written again has other content under its first TXIDs: a
+// connection keeps its state and reports that, and a new connection reads the new
+// content.
 func TestReplicaIsWrittenAnew(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 1024)

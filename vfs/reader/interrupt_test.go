@@ -12,8 +12,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/reader/internal/readertest"
 )
 
-// An interrupt ends whatever a connection waits for, and others that wait for the same go on. The
-// store has done nothing wrong: it is asked again at once.
+// An interrupt ends any wait of a connection, while other connections with the same wait
+// continue. The store is not at fault: it is asked again immediately.
 func TestInterrupt(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 4096)

@@ -21,17 +21,17 @@ type file struct {
 	info     format.FileInfo
 	written  int64 // of its listing
 	header   format.LTXHeader
-	checksum format.Checksum // of the whole file: tells it from every other one
+	checksum format.Checksum // of the whole file: distinguishes it from every other file
 
-	// index is where the pages are, and does not change. It is nil in a whole database
-	// whose index is large: then windows find the pages, until loaded is there.
+	// index finds the pages, and does not change. It is nil for a whole database with a
+	// large index: then windows find the pages until loaded is set.
 	index   *replica.Index
 	windows *windows
 	loaded  atomic.Pointer[replica.Index]
-	loading atomic.Bool // or it was tried
+	loading atomic.Bool // or has been tried
 }
 
-// find returns where a page is, if the file has it.
+// find returns the place of a page, if the file has the page.
 func (f *file) find(ctx context.Context, pgno uint32) (format.PageEntry, bool, error) {
 	if e, ok := f.known(pgno); ok || f.windows == nil {
 		return e, ok, nil
@@ -39,7 +39,7 @@ func (f *file) find(ctx context.Context, pgno uint32) (format.PageEntry, bool, e
 	return f.windows.find(ctx, pgno)
 }
 
-// known is find for what takes no request.
+// known is find without a request.
 func (f *file) known(pgno uint32) (format.PageEntry, bool) {
 	index := f.index
 	if index == nil {
@@ -51,7 +51,7 @@ func (f *file) known(pgno uint32) (format.PageEntry, bool) {
 	return index.Find(pgno)
 }
 
-// listedFile is what a listing says of a file. A file that was replaced has another.
+// listedFile is a file as listed. A replaced file has another listing.
 type listedFile struct {
 	format.FileInfo
 	written int64
@@ -61,25 +61,26 @@ func listed(f replica.File) listedFile { return listedFile{f.FileInfo, f.Written
 
 const (
 	smallFile = 64 << 10 // bytes up to which a file is read whole, in one request
-	leastTail = 16 << 10 // bytes of a larger file's end that are read at first
+	leastTail = 16 << 10 // bytes read first from a larger file's end
 	tailShare = 80       // and at least this share of the file: most indexes are smaller
-	leastHead = 8 << 10  // bytes of its beginning: the header, and mostly page 1
+	leastHead = 8 << 10  // bytes read first from its beginning: the header, and usually page 1
 
-	// wholeHead and wholeTail are the bytes of both ends of a whole database that are read
-	// at first: page 1 and those that mostly hold the schema, and a window of the index.
+	// wholeHead and wholeTail are how many bytes load first reads from the two ends of a
+	// whole database: page 1 and usually the pages of the schema, and a window of the
+	// index.
 	wholeHead = 64 << 10
 	wholeTail = windowSize
 
-	// mostIndex is how large an index may be, in bytes of the file, to be loaded into
-	// memory: a quarter of that.
+	// mostIndex bounds the size of an index, in bytes of the file, that is loaded into
+	// memory, where it takes a quarter of that.
 	mostIndex = 32 << 20
 
-	// parallel is how many files are looked at at once.
+	// parallel is how many files are loaded at once.
 	parallel = 64
 )
 
-// load reads what a file says of itself and where its pages are. A file that a view has
-// already is not read again.
+// load reads a file's header and finds its pages. It does not read a file again that a
+// view already has.
 func (s *source) load(ctx context.Context, at replica.File) (*file, error) {
 	key := listed(at)
 	s.mu.Lock()
@@ -120,7 +121,7 @@ func (s *source) read(ctx context.Context, info format.FileInfo) (*file, error) 
 		return nil, s.damaged(info, err)
 	}
 	f.checksum = t.FileChecksum
-	if len(tail) == int(info.Size) { // all that can be checked
+	if len(tail) == int(info.Size) { // the whole file can be checked
 		if _, _, err := format.Decode(bytes.NewReader(tail), func(format.LTXHeader, uint32, []byte) error { return nil }); err != nil {
 			return nil, s.damaged(info, err)
 		}
@@ -149,8 +150,8 @@ func (s *source) read(ctx context.Context, info format.FileInfo) (*file, error) 
 	return f, nil
 }
 
-// openWindows has the pages of a whole database be found in windows of its index. Those
-// that the file begins with are known.
+// openWindows sets up windows to find the pages of a whole database in its index. The
+// pages at the beginning of the file are known.
 func (s *source) openWindows(f *file, offset, size int64, head []byte) {
 	h := f.header
 	f.windows = &windows{
@@ -175,20 +176,20 @@ func (s *source) openWindows(f *file, offset, size int64, head []byte) {
 	s.pages.seed(f, entries, head)
 }
 
-// loadIndex loads the index of a whole database in the background, once, unless it is
-// too large: then a page that is not cached takes one request, and not two.
+// loadIndex loads the index of a whole database in the background, once, unless it is too
+// large. Afterwards, a page that is not cached takes one request instead of two.
 func (s *source) loadIndex(f *file) {
 	if f.mayLoad() {
 		s.pages.background.Go(func() { s.fetchIndex(s.pages.ctx, f) })
 	}
 }
 
-// mayLoad reports whether the caller is to load the index.
+// mayLoad reports whether the caller must load the index.
 func (f *file) mayLoad() bool {
 	return f.windows != nil && f.windows.size <= mostIndex && !f.loading.Swap(true)
 }
 
-// fetchIndex loads the index. If that fails, windows of it are read as they are needed.
+// fetchIndex loads the index. If that fails, later reads use windows of the index.
 func (s *source) fetchIndex(ctx context.Context, f *file) {
 	index, err := s.replica.Index(ctx, f.info)
 	if err == nil {
@@ -198,13 +199,13 @@ func (s *source) fetchIndex(ctx context.Context, f *file) {
 	case err == nil:
 		f.loaded.Store(index)
 	case ctx.Err() != nil:
-		f.loading.Store(false) // another try may have the time
+		f.loading.Store(false) // a later attempt may have enough time
 	default:
 		s.log.Warn("loading a page index failed", "file", s.replica.Name(f.info), "error", err)
 	}
 }
 
-// ends reads a file's header and its last bytes, side by side.
+// ends reads a file's header and its last bytes concurrently.
 func (s *source) ends(ctx context.Context, info format.FileInfo) (head, tail []byte, err error) {
 	if info.Size < format.LTXHeaderSize+format.PageIndexTail {
 		return nil, nil, s.damaged(info, fmt.Errorf("%w: it has %d bytes", format.ErrCorrupt, info.Size))
@@ -259,8 +260,8 @@ func (s *source) damaged(info format.FileInfo, err error) error {
 	return &replica.Damaged{File: info, Name: s.replica.Name(info), Err: err}
 }
 
-// build returns the view of a TXID, 0 for the newest. Files that are damaged or gone are
-// replaced by others that lead to the same TXID.
+// build returns the view of a TXID, or of the newest if txid is 0. It replaces damaged
+// and missing files with other files that lead to the same TXID.
 func (s *source) build(ctx context.Context, files replica.Files, txid format.TXID) (*view, error) {
 	files, txid = s.fit(files, txid)
 	var first error
@@ -291,8 +292,8 @@ func (s *source) build(ctx context.Context, files replica.Files, txid format.TXI
 	}
 }
 
-// fit returns the files without those that are known to be damaged, if the others lead to the
-// same TXID: most pages of a damaged file can be read.
+// fit returns the files without those known to be damaged, if the rest leads to the same
+// TXID; otherwise it returns all: most pages of a damaged file are readable.
 func (s *source) fit(files replica.Files, txid format.TXID) (replica.Files, format.TXID) {
 	s.mu.Lock()
 	rest := slices.DeleteFunc(slices.Clone(files), func(f replica.File) bool { return s.unfit[listed(f)] })
@@ -310,7 +311,7 @@ func (s *source) fit(files replica.Files, txid format.TXID) (replica.Files, form
 	return rest, plan.TXID()
 }
 
-// badFile returns the file that an error says is damaged or gone.
+// badFile returns the file that an error reports as damaged or gone.
 func badFile(err error) (format.FileInfo, bool) {
 	if e, ok := errors.AsType[*replica.Damaged](err); ok {
 		return e.File, true
@@ -326,7 +327,7 @@ func isBad(err error) bool {
 	return bad
 }
 
-// assemble loads the files of a plan, side by side. Those before the last whole database
+// assemble loads the files of a plan concurrently. Files before the last whole database
 // are not needed.
 func (s *source) assemble(ctx context.Context, plan replica.Plan) (*view, error) {
 	apply := plan.Apply
@@ -350,7 +351,7 @@ func (s *source) assemble(ctx context.Context, plan replica.Plan) (*view, error)
 	return v, nil
 }
 
-// loadAll loads files in parallel, and returns them in their order.
+// loadAll loads files in parallel, and returns them in the order of infos.
 func (s *source) loadAll(ctx context.Context, all replica.Files, infos []format.FileInfo) ([]*file, error) {
 	files := make([]*file, len(infos))
 	g, ctx := errgroup.WithContext(ctx)

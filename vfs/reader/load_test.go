@@ -10,7 +10,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// counted is a store that counts reads of objects and listings.
+// counted counts the reads of objects and the listings of a store.
 func counted(store *storagetest.Memory) (opens, lists *atomic.Int64) {
 	opens, lists = new(atomic.Int64), new(atomic.Int64)
 	store.SetBefore(func(_ context.Context, op, _ string) error {
@@ -24,8 +24,8 @@ func counted(store *storagetest.Memory) (opens, lists *atomic.Int64) {
 	return opens, lists
 }
 
-// largeReplica has a snapshot whose index is larger than what is read of it at first, and
-// a later file that is large, too.
+// largeReplica has a snapshot whose index is larger than the part that is read first, and
+// a large later file.
 func largeReplica(t *testing.T) (store *storagetest.Memory, state []format.TXID) {
 	t.Helper()
 	store = &storagetest.Memory{Name: "large"}

@@ -23,9 +23,9 @@ func (s *source) at(ctx context.Context, t replica.Target) (*view, error) {
 	return s.build(ctx, files, txid)
 }
 
-// dated returns the files, those that views have with their times, so that a search for a
-// time does not read their headers. Of files that end at one TXID, that of the lowest level
-// tells its time best: the others are left without.
+// dated returns the files, and sets the time of each file that a view has, so that a
+// search for a time does not read its header. Among files that end at one TXID, only the
+// file of the lowest level gets its time, the most exact.
 func (s *source) dated(files replica.Files) replica.Files {
 	files = slices.Clone(files)
 	files.Sort()

@@ -9,8 +9,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// A PRAGMA takes an age, a URI does not: the connections of a pool, which are opened one
-// after another, would each see another moment.
+// A PRAGMA accepts an age, a URI does not: the connections of a pool, opened one after
+// another, would each see another moment.
 func TestAges(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 4096)

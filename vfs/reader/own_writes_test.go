@@ -16,9 +16,9 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// Writers commit side by side, so that their commits meet cuts that begin, are under way and
-// end. Each asks for its TXID, by either way, and finds its commit in a reader that waits for
-// that TXID, or that is opened at it.
+// Writers commit concurrently, so their commits meet cuts that begin, run and end. Each
+// writer asks for its TXID, in both ways, and finds its commit with a reader that waits
+// for that TXID, and with a reader opened at it.
 func TestReadersSeeTheirWrites(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -107,11 +107,11 @@ func TestTXIDOfAnUpload(t *testing.T) {
 	}()
 	dbtest.Eventually(t, "TXID waits", func() bool { st, _ := dbtest.Status(path); return st.Sending.Total > 0 })
 	release()
-	if txid := <-got; txid < before+2 { // the upload that was held, and the one after it
+	if txid := <-got; txid < before+2 { // the delayed upload, and the next one
 		t.Errorf("TXID %s, after %s", txid, before)
 	}
 
-	// What an earlier run has written counts, although the store was not asked yet.
+	// Commits of an earlier run count, even before the first request to the store.
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}

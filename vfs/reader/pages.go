@@ -18,20 +18,20 @@ type pages struct {
 	timeout time.Duration
 	cache   frames
 	disk    *disk         // nil without a cache directory
-	streams atomic.Int64  // connections, which share what may be read ahead
+	streams atomic.Int64  // connections, which share the pages to read ahead
 	slots   chan struct{} // one for each request that reads ahead
 
 	ctx        context.Context // done when the last connection is closed
 	cancel     context.CancelFunc
-	background sync.WaitGroup // what goes on without a connection that waits for it
+	background sync.WaitGroup // requests that no connection waits for
 
 	mu      sync.Mutex
 	pending map[frameKey]*call
 }
 
-// A call is a fetch of one frame that is under way.
+// A call is a running fetch of one frame.
 type call struct {
-	done chan struct{} // closed when b and err are there
+	done chan struct{} // closed when b and err are set
 	b    []byte
 	err  error
 }
@@ -57,11 +57,12 @@ func (p *pages) frame(ctx context.Context, at place) ([]byte, error) {
 		if c.err == nil {
 			return c.b, nil
 		}
-		// The error may be of the other connection's patience: this one tries by itself.
+		// The other connection may have given up waiting: this connection tries by
+		// itself.
 	}
 }
 
-// bytes returns a range of a file, of the cache directory or of the replica.
+// bytes returns a range of a file, from the cache directory or from the replica.
 func (p *pages) bytes(ctx context.Context, f *file, offset, length int64) ([]byte, error) {
 	if p.disk == nil {
 		return p.replica.Read(ctx, f.info, offset, length)
@@ -69,7 +70,7 @@ func (p *pages) bytes(ctx context.Context, f *file, offset, length int64) ([]byt
 	return p.disk.readFrom(ctx, p.replica, f, offset, length)
 }
 
-// open is bytes for a range that is read as it comes.
+// open is bytes for a range that is read while it arrives.
 func (p *pages) open(ctx context.Context, f *file, offset, length int64) (io.ReadCloser, error) {
 	if p.disk == nil {
 		return p.replica.Reader(ctx, f.info, offset, length), nil
@@ -89,7 +90,7 @@ func (p *pages) begin(key frameKey) (c *call, mine bool) {
 	return c, true
 }
 
-// fetched reports whether a frame is there or on its way.
+// fetched reports whether a frame is cached or being fetched.
 func (p *pages) fetched(key frameKey) bool {
 	p.mu.Lock()
 	pending := p.pending[key] != nil
@@ -127,14 +128,14 @@ func (p *pages) read(ctx context.Context, v *view, pgno uint32, b []byte) error 
 		if err = p.replica.DecodePage(&d, at.file.info, at.entry, frame, b); err == nil || !again {
 			return err
 		}
-		p.cache.remove(at.key()) // it may have been damaged on its way
+		p.cache.remove(at.key()) // it may have been damaged during the transfer
 		if p.disk != nil {
 			p.disk.forget(at.file, at.entry.Offset, at.entry.Size)
 		}
 	}
 }
 
-// seed keeps pages of a file whose beginning was read.
+// seed caches pages of a file whose beginning was read.
 func (p *pages) seed(f *file, entries []format.PageEntry, begin []byte) {
 	for _, e := range entries {
 		p.cache.put(place{f, e}.key(), bytes.Clone(begin[e.Offset:e.End()]))

@@ -19,7 +19,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/uri"
 )
 
-// settings are what one connection is opened with.
+// settings are the settings that open one connection.
 type settings struct {
 	replica  string
 	target   replica.Target // zero: the newest state
@@ -32,7 +32,7 @@ type settings struct {
 	logger   *slog.Logger
 }
 
-// A parameter is one of ours in a database's URI.
+// A parameter is one of this VFS's parameters in a database's URI.
 type parameter struct {
 	name string
 	set  func(s *settings, value string) error // the error names neither parameter nor value
@@ -58,7 +58,7 @@ var parameters = []parameter{
 	{"cache_size", func(s *settings, value string) error { return setSize(&s.size, value, leastSize) }},
 }
 
-// setSize reads a number of bytes.
+// setSize parses a number of bytes.
 func setSize(field *int64, value string, least uint64) error {
 	n, err := humanize.ParseBytes(value)
 	if err != nil || n < least || n > 1<<50 {
@@ -76,8 +76,8 @@ func parseTXID(value string) (format.TXID, error) {
 	return txid, nil
 }
 
-// asked reports whether a file's URI asks for this VFS. An error says that it asks for
-// what the VFS does not do.
+// asked reports whether a file's URI asks for this VFS. It returns an error if the URI
+// asks for something that the VFS does not do.
 func (r *reader) asked(params url.Values) (bool, error) {
 	own := slices.ContainsFunc(parameters, func(p parameter) bool { return params.Has(p.name) })
 	switch name := params.Get("vfs"); {
@@ -89,7 +89,7 @@ func (r *reader) asked(params url.Values) (bool, error) {
 	return false, nil
 }
 
-// check reports all parameters that are not read.
+// check reports all parameters that the VFS does not read.
 func (r *reader) check(params url.Values) error {
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(params)) {
@@ -116,7 +116,7 @@ func hint(name string) string {
 	return uri.Hint(name, known)
 }
 
-// apply sets what a URI says, and reports all that is wrong with its values.
+// apply sets the parameters of a URI, and reports all errors in their values.
 func (s *settings) apply(params url.Values) error {
 	var errs []error
 	for _, p := range parameters {

@@ -17,8 +17,8 @@ import (
 
 var _ vfs.FilePragma = (*conn)(nil)
 
-// Pragma answers what is asked of the replica, and refuses what a reader cannot have.
-// go-sqlite3 gives names in lower case.
+// Pragma answers the PRAGMAs of a replica, and refuses the PRAGMAs that a reader cannot
+// support. go-sqlite3 passes names in lower case.
 func (c *conn) Pragma(name, value string) (string, error) {
 	value = strings.Trim(value, `'" `)
 	switch {
@@ -39,7 +39,7 @@ func (c *conn) Pragma(name, value string) (string, error) {
 	return "", sqlite3.NOTFOUND
 }
 
-const latest = "latest" // as a value: go on with the newest state
+const latest = "latest" // as a value: follow the newest state
 
 func (c *conn) ask(name, value string) (string, error) {
 	switch name {
@@ -98,7 +98,7 @@ func (c *conn) moveTo(value string, parse func(*replica.Target) error) error {
 	return c.move(t)
 }
 
-// waitFor returns once the replica has a TXID, which the connection then sees.
+// waitFor returns once the connection sees a TXID or a later one.
 func (c *conn) waitFor(value string) (string, error) {
 	txid, err := parseTXID(value)
 	switch {
@@ -135,7 +135,7 @@ func (c *conn) waitFor(value string) (string, error) {
 	}
 }
 
-// sleep ends when the connection is interrupted, too.
+// sleep returns early when the connection is interrupted.
 func (c *conn) sleep(d time.Duration) {
 	select {
 	case <-time.After(d):
@@ -143,17 +143,17 @@ func (c *conn) sleep(d time.Duration) {
 	}
 }
 
-// waitInterval is how often a connection that waits for a TXID asks for it, at most.
+// waitInterval is how often, at most, a connection that waits for a TXID asks the store.
 const waitInterval = 50 * time.Millisecond
 
-// A status is what PRAGMA walvfs_status says.
+// A status is the answer of PRAGMA walvfs_status.
 type status struct {
 	Replica  string      `json:"replica"` // the URL, without secrets
-	TXID     format.TXID `json:"txid"`    // that the connection sees
+	TXID     format.TXID `json:"txid"`    // the TXID that the connection sees
 	Time     time.Time   `json:"time"`    // of the TXID
-	Fixed    bool        `json:"fixed"`   // it stays there
-	Lag      float64     `json:"lag"`     // seconds since it was last known to be the newest
-	Newest   format.TXID `json:"newest"`  // that is known, 0 if none was asked for
+	Fixed    bool        `json:"fixed"`   // the connection stays at the TXID
+	Lag      float64     `json:"lag"`     // seconds since the TXID was last known to be the newest
+	Newest   format.TXID `json:"newest"`  // the newest known TXID, 0 before the first question
 	PageSize uint32      `json:"page_size"`
 	Pages    uint32      `json:"pages"`           // size of the database
 	Cache    int64       `json:"cache_bytes"`     // of all connections to the replica

@@ -67,7 +67,7 @@ func TestMoves(t *testing.T) {
 	readertest.RequireRestored(t, conn, store, 0)
 }
 
-// A reader waits for what a writer has committed.
+// A reader waits for a writer's commits.
 func TestWaitForTXID(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 4096)
@@ -91,7 +91,7 @@ func TestWaitForTXID(t *testing.T) {
 	}
 }
 
-// The status says what the connection sees, and why nothing newer came.
+// The status shows the state of the connection, and why no newer state arrived.
 func TestStatus(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 4096)

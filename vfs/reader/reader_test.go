@@ -14,7 +14,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/reader/internal/readertest"
 )
 
-// Every TXID is, page for page, the restored one, whatever the page size and the levels.
+// Every TXID equals the restored database, page for page, with any page size and any
+// levels.
 func TestEveryTXID(t *testing.T) {
 	for _, pageSize := range []int{512, 4096, 65536} {
 		t.Run(fmt.Sprint(pageSize), func(t *testing.T) {
@@ -37,8 +38,8 @@ func TestEveryTXID(t *testing.T) {
 	}
 }
 
-// A connection sees what was committed when its transaction begins, and nothing else
-// until it ends.
+// A connection sees the commits before its transaction begins, and no others until it
+// ends.
 func TestTransactionsMoveOn(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 4096)
@@ -68,8 +69,9 @@ func TestTransactionsMoveOn(t *testing.T) {
 	}
 }
 
-// A transaction keeps its view while other connections move on, page by page: neither SQLite's
-// cache nor ours holds what it reads, and every page has changed, or is cut off, by then.
+// A transaction keeps its view while other connections move on, page by page: neither
+// SQLite's cache nor the VFS's holds its pages, and by then every page has changed or was
+// cut off.
 func TestTransactionsKeepTheirView(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 1024)
@@ -110,7 +112,7 @@ func TestTransactionsKeepTheirView(t *testing.T) {
 	}
 }
 
-// What a replica cannot do fails, and says why.
+// Unsupported operations fail, and the error explains why.
 func TestReadOnly(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 4096)
@@ -160,7 +162,7 @@ func TestOtherFiles(t *testing.T) {
 	dbtest.RequireBank(t, vacuumed, "VACUUM INTO")
 }
 
-// A local database of the same name, with its WAL, has nothing to do with a replica.
+// A replica ignores a local database of the same name and its WAL.
 func TestLocalNamesake(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 4096)
@@ -178,8 +180,7 @@ func TestLocalNamesake(t *testing.T) {
 	}
 }
 
-// Two moments can be looked at side by side, and a directory that does not exist is none
-// to a label.
+// A query can compare two moments, and a label may name a directory that does not exist.
 func TestTwoMoments(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 4096)
@@ -196,8 +197,7 @@ func TestTwoMoments(t *testing.T) {
 	}
 }
 
-// A parameter that is not known, or has no meaning here, fails the open and says what to
-// write instead.
+// An unknown or meaningless parameter fails the open, and the error names the remedy.
 func TestParameters(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 4096)

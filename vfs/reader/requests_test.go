@@ -6,8 +6,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// An open costs one listing and one request for each small file of the plan. A
-// transaction asks at most once an interval, and nothing is asked without transactions.
+// An open costs one listing and one request for each small file of the plan. Transactions
+// ask at most once an interval, and without transactions no requests are made.
 func TestRequests(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 4096)

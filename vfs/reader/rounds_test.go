@@ -19,23 +19,25 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// latency is of each request to a far replica, in the virtual time of a bubble. All else
-// takes none, so that time tells how many requests came after each other.
+// latency is the latency of each request to a far replica, in the virtual time of a
+// bubble. Everything else takes no time, so the time shows the number of consecutive
+// requests.
 const latency = 30 * time.Millisecond
 
 // A farReplica is a snapshot of a database whose index has many windows, and a file for
-// each of some commits after it.
+// each of several later commits.
 type farReplica struct {
 	store *storagetest.Memory
 	path  string // of the database
 	rows  int    // of table item
-	pages []byte // of the database, as they were uploaded
+	pages []byte // of the database, as last uploaded
 	txid  format.TXID
 }
 
 const farPageSize = 512
 
-// newFarReplica makes one, of tables whose schema and pages are all over the database.
+// newFarReplica makes a replica of tables whose schema and pages are scattered over the
+// database.
 func newFarReplica(t *testing.T, commits int) *farReplica {
 	t.Helper()
 	r := &farReplica{store: dbtest.NewReplica(t), path: filepath.Join(t.TempDir(), "far.db")}
@@ -55,7 +57,7 @@ func newFarReplica(t *testing.T, commits int) *farReplica {
 	return r
 }
 
-// upload uploads the pages that differ from those that were uploaded before.
+// upload uploads the pages that changed since the last upload.
 func (r *farReplica) upload(t *testing.T, level int) {
 	t.Helper()
 	b, err := os.ReadFile(r.path)
@@ -87,7 +89,7 @@ func (r *farReplica) upload(t *testing.T, level int) {
 	r.pages = b
 }
 
-// A farReader opens the replica and counts what it costs.
+// A farReader opens the replica and counts the cost.
 type farReader struct {
 	*sqlite3.Conn
 	t *testing.T
@@ -104,7 +106,8 @@ func (r *farReplica) open(t *testing.T, params ...string) *farReader {
 	return &farReader{dbtest.Open(t, uri(r.store, append(params, "interval=1h")...)), t, n}
 }
 
-// expect reports a query that takes more rounds or requests, and returns its answer.
+// expect runs a query, reports an error if it takes more rounds or requests, and returns
+// its answer.
 func (r *farReader) expect(what, sql string, rounds, opens int64) string {
 	r.t.Helper()
 	r.n.reset()
@@ -115,13 +118,13 @@ func (r *farReader) expect(what, sql string, rounds, opens int64) string {
 		r.t.Errorf("%s: %d rounds, %d requests, want %d and %d at most", what, took, n, rounds, opens)
 	}
 	r.t.Logf("%s: %d rounds, %s", what, took, r.n)
-	time.Sleep(time.Second) // what goes on in the background ends
+	time.Sleep(time.Second) // the work in the background ends
 	return answer
 }
 
-// The files of a replica are looked at side by side, and what SQLite reads of a schema is
-// fetched side by side, with the windows of the index that have its places, wherever they
-// are.
+// The files of a replica are read concurrently, and the pages of a schema are fetched
+// concurrently, with the windows of the index that have their places, wherever these
+// pages are.
 func TestRoundsOfAnOpen(t *testing.T) {
 	r := newFarReplica(t, 40)
 	synctest.Test(t, func(t *testing.T) {
@@ -154,7 +157,7 @@ func TestRoundsOfRowsInOrder(t *testing.T) {
 	})
 }
 
-// A scan that is longer than the cache does not push out what was read before it.
+// A scan that is longer than the cache does not drop pages that were read before it.
 func TestLongScansKeepTheCache(t *testing.T) {
 	r := newFarReplica(t, 1)
 	synctest.Test(t, func(t *testing.T) {
@@ -162,19 +165,19 @@ func TestLongScansKeepTheCache(t *testing.T) {
 		const rows = "SELECT count(*) FROM further_30"
 		dbtest.Query(t, conn.Conn, rows)
 		dbtest.Query(t, conn.Conn, "SELECT sum(length(data)) FROM item")
-		time.Sleep(time.Second) // what goes on in the background ends
+		time.Sleep(time.Second) // the work in the background ends
 		conn.expect("rows that were read before", rows, 0, 0)
 	})
 }
 
-// Another moment whose files a connection has already takes the listing alone: the times of
-// these files are known.
+// Another moment whose files a connection already has costs only the listing: the times
+// of these files are known.
 func TestRoundsOfAnotherMoment(t *testing.T) {
 	r := newFarReplica(t, 40)
 	synctest.Test(t, func(t *testing.T) {
 		conn := r.open(t)
 		dbtest.Query(t, conn.Conn, "SELECT 1 FROM item")
-		time.Sleep(time.Second) // what goes on in the background ends
+		time.Sleep(time.Second) // the work in the background ends
 		move := fmt.Sprintf("PRAGMA walvfs_time='%s'", time.UnixMilli(20).UTC().Format(time.RFC3339Nano))
 		conn.expect("another moment", move, 1, 0)
 		if got := dbtest.Query(t, conn.Conn, "PRAGMA walvfs_txid"); got != format.TXID(20).String() {

@@ -7,8 +7,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// A full scan costs a request for many pages, with a cache that holds everything and with
-// one that holds a fraction, and with pages in several files.
+// A full scan needs one request for many pages, with a cache that holds everything, with
+// a cache that holds a fraction, and with pages in several files.
 func TestScanRequests(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	w := newWriter(t, store, 4096)

@@ -15,7 +15,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// A source is a replica that connections of this process read, and what they share of it.
+// A source is a replica and the state that the connections of this process share.
 type source struct {
 	key     sourceKey
 	store   storage.Store
@@ -28,14 +28,14 @@ type source struct {
 	refs int // guarded by sources.mu
 
 	mu     sync.Mutex
-	files  map[listedFile]weak.Pointer[file] // that views have
-	swept  int                               // how many files there were after those without views were forgotten
-	unfit  map[listedFile]bool               // that were read whole and found to be damaged
-	latest *view                             // the newest state that is known, nil before the first one
-	asked  time.Time                         // when the last question began that was answered
-	whole  time.Time                         // when all levels were listed
-	pause  time.Time                         // until when not to ask, after a failure
-	err    error                             // of the last question, nil if it was answered
+	files  map[listedFile]weak.Pointer[file] // the files of views
+	swept  int                               // number of files after the last removal of files without views
+	unfit  map[listedFile]bool               // files that a whole read found damaged
+	latest *view                             // the newest known state, nil before the first answer
+	asked  time.Time                         // when the last answered question began
+	whole  time.Time                         // when all levels were last listed
+	pause  time.Time                         // after a failure: when to ask again
+	err    error                             // of the last question, nil if the store answered
 }
 
 type sourceKey struct {
@@ -51,7 +51,7 @@ var sources = struct {
 	open map[sourceKey]*source
 }{open: map[sourceKey]*source{}}
 
-// acquire returns the source of a connection, which is to release it.
+// acquire returns the source of a connection, which must release it.
 func acquire(cfg settings) (*source, error) {
 	key := sourceKey{cfg.replica, cfg.storage, cfg.timeout, cfg.dir, cfg.size}
 	sources.mu.Lock()
@@ -106,13 +106,13 @@ func (s *source) release() error {
 	return s.store.Close()
 }
 
-// context bounds one wait of SQLite's.
+// context bounds one wait of SQLite.
 func (s *source) context(parent context.Context) (context.Context, context.CancelFunc) {
 	return within(parent, s.timeout)
 }
 
-// errNoAnswer is the cause of a context that ends because of the store. One that ends
-// otherwise was interrupted.
+// errNoAnswer is the cause of a context that ends because of the store. Any other cause
+// is an interrupt.
 var errNoAnswer = errors.New("no answer")
 
 func within(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
@@ -124,32 +124,33 @@ func interrupted(ctx context.Context) bool {
 }
 
 const (
-	// wholeEvery is after how long all levels are listed, instead of asking for one level 0
-	// file after another: a snapshot may be newer than the view's base, and another program's
-	// retention may remove the next file sooner than [shipper.LeastKeepRaw].
+	// wholeEvery is after how long the source lists all levels, instead of asking for one
+	// level 0 file after another: a snapshot may be newer than the view's base, and
+	// another program's retention may remove the next file sooner than
+	// [shipper.LeastKeepRaw].
 	wholeEvery = 2 * time.Minute
 
-	// listWithin is after how long without a question level 0 is listed, instead of asking
-	// for the next file only: retention may have removed that.
+	// listWithin is after how long without a question the source lists level 0, instead
+	// of asking for the next file only: retention may have removed that file.
 	listWithin = time.Minute
 
-	// mostNews is how many level 0 files are added without looking for compacted ones in
-	// their place.
+	// mostNews is how many level 0 files the source adds without looking for compacted
+	// files that replace them.
 	mostNews = 100
 
-	// mostFiles is how many files a view is made of before it is planned from all levels.
+	// mostFiles is how many files a view has at most before all levels are planned again.
 	mostFiles = 1000
 
-	// askTimeout bounds a question for a newer state: without an answer, a transaction
-	// goes on with the state that is known.
+	// askTimeout bounds a question for a newer state. Without an answer, a transaction
+	// continues with the known state.
 	askTimeout = 10 * time.Second
 
-	// mostPause bounds how long no question is asked after one that failed.
+	// mostPause bounds the pause after a failed question.
 	mostPause = time.Minute
 )
 
 // newest returns the newest state, as of an interval ago or later. If the store does not
-// answer, it is the newest that is known, and the error is kept.
+// answer, newest returns the newest known state, and keeps the error.
 func (s *source) newest(ctx context.Context, interval time.Duration) (*view, error) {
 	arrived := time.Now()
 	if v := s.fresh(arrived.Add(-interval)); v != nil {
@@ -179,8 +180,8 @@ func (s *source) newest(ctx context.Context, interval time.Duration) (*view, err
 
 var errBusy = errors.New("another connection waits for the first answer of the replica")
 
-// fresh returns the newest state if a question that was asked since then was answered, or
-// if none is to be asked for now.
+// fresh returns the newest known state if the store has answered a question asked after
+// since, or during a pause.
 func (s *source) fresh(since time.Time) *view {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -190,7 +191,7 @@ func (s *source) fresh(since time.Time) *view {
 	return nil
 }
 
-// askNow asks, in its turn.
+// askNow asks the store, in the caller's turn.
 func (s *source) askNow(ctx context.Context, interval time.Duration) (*view, error) {
 	s.mu.Lock()
 	known := s.latest
@@ -206,7 +207,7 @@ func (s *source) askNow(ctx context.Context, interval time.Duration) (*view, err
 		cancel()
 	}
 	if err != nil && interrupted(ctx) {
-		return nil, err // which says nothing about the store
+		return nil, err // an interrupt says nothing about the store
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -240,8 +241,8 @@ func (s *source) listedAll() {
 	s.whole = time.Now()
 }
 
-// ask returns the state that follows one, itself if there is none. A file with the next
-// TXID has a key that is known: asking for it costs less than a listing.
+// ask returns the state after v, or v if the replica has no newer state. The key of the
+// file with the next TXID is known: asking for it costs less than a listing.
 func (s *source) ask(ctx context.Context, v *view) (*view, error) {
 	s.mu.Lock()
 	asked, whole := s.asked, s.whole
@@ -262,7 +263,7 @@ func (s *source) ask(ctx context.Context, v *view) (*view, error) {
 }
 
 // extend adds the level 0 files that follow a view. It returns nil if they do not simply
-// follow: all levels are to be looked at.
+// follow: the caller then lists all levels.
 func (s *source) extend(ctx context.Context, v *view) (*view, error) {
 	if v.raw.MaxTXID == 0 {
 		return nil, nil
@@ -310,8 +311,8 @@ func (s *source) replan(ctx context.Context, v *view) (*view, error) {
 	return next, err
 }
 
-// readPage reads a page of a view into page. Instead of a view whose files are damaged or
-// gone, it leaves another one of the same TXID.
+// readPage reads a page of a view into page. If files of the view are damaged or gone, it
+// replaces the view with another view of the same TXID.
 func (s *source) readPage(ctx context.Context, v **view, pgno uint32, page []byte) error {
 	for out := []format.FileInfo(nil); ; {
 		err := s.pages.read(ctx, *v, pgno, page)
@@ -331,9 +332,9 @@ func (s *source) readPage(ctx context.Context, v **view, pgno uint32, page []byt
 	}
 }
 
-// heal returns a view of the same TXID that does without files, which reads found to be
-// damaged or gone, the last one with an error. Connections that find the same share the
-// new view.
+// heal returns a view of the same TXID without the files that reads found damaged or
+// gone; bad is the error of the last such file. Connections that find the same files
+// share the new view.
 func (s *source) heal(ctx context.Context, v *view, out []format.FileInfo, bad error) (*view, error) {
 	select {
 	case s.turn <- struct{}{}:
@@ -369,7 +370,7 @@ func (s *source) heal(ctx context.Context, v *view, out []format.FileInfo, bad e
 
 var errNoOthers = errors.New("no other files lead to TXID")
 
-// uses reports whether a view was made with a file.
+// uses reports whether a view contains a file.
 func (v *view) uses(info format.FileInfo) bool {
 	return slices.ContainsFunc(v.files, func(f *file) bool { return f.info == info })
 }

@@ -36,8 +36,8 @@ func empty(t *testing.T, store *storagetest.Memory) {
 	}
 }
 
-// A replica that is was replaced is not mixed with what was read of it before, and takes
-// no connection back to an older TXID.
+// A replaced replica is not mixed with pages read before, and moves no connection back to
+// an older TXID.
 func TestHistoriesAreNotMixed(t *testing.T) {
 	store := &storagetest.Memory{Name: "app"}
 	s := testSource(store)
@@ -60,8 +60,9 @@ func TestHistoriesAreNotMixed(t *testing.T) {
 	readAll(t, s, longer)
 }
 
-// A program that removes level 0 files at once takes the next file away before it was asked for:
-// all levels are listed now and then, and the state is not replaced if it is still the newest.
+// A program that removes level 0 files immediately may remove the next file before the
+// reader asks for it. So the reader lists all levels now and then, and keeps its state if
+// that is still the newest.
 func TestNextFileIsGone(t *testing.T) {
 	store := &storagetest.Memory{Name: "app"}
 	state := history(t, store, 3, 40)

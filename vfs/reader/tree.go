@@ -5,39 +5,39 @@ import (
 	"slices"
 )
 
-// A stream is how a connection goes through the database. It tells which pages will be
-// wanted next: the children of page 1, since SQLite reads the whole schema; the next
-// children of an interior page of a b-tree, once two have been read in order; and the
-// next pages, once some have been read in order, as of a large value.
+// A stream follows how a connection reads the database. It predicts the pages that SQLite
+// reads next: the children of page 1, because SQLite reads the whole schema; the next
+// children of an interior page of a b-tree, after two were read in order; and the next
+// pages, after some were read in order, such as those of a large value.
 //
 // https://sqlite.org/fileformat2.html#b_tree_pages
 type stream struct {
 	nodes  map[uint32]*node
-	recent []uint32 // of nodes, in the order in which they were read
-	scans  []*scan  // used last in front
+	recent []uint32 // nodes, in the order in which they were read
+	scans  []*scan  // most recently used first
 
-	last uint32 // page that was read last
-	run  int    // how many were read in order
-	end  uint32 // page up to which a run is read ahead
+	last uint32 // the page read last
+	run  int    // how many pages were read in order
+	end  uint32 // the page up to which a run is read ahead
 }
 
 const (
 	mostNodes = 64
 	mostScans = 4
-	mostRoots = 512 // children of page 1 that are fetched at once
+	mostRoots = 512 // children of page 1 fetched at once
 )
 
 // A node is an interior page.
 type node struct {
 	pgno     uint32
 	children []uint32
-	parent   *node // nil if it is not known, or a root
-	at       int   // in the parent's children
+	parent   *node // nil if it is unknown, or a root
+	at       int   // index in the parent's children
 	schema   bool
 	upper    bool // the children are interior pages
 }
 
-// dense reports whether the children mostly follow each other in the database.
+// dense reports whether most children are consecutive pages of the database.
 func (n *node) dense() bool {
 	following := 0
 	for i, pgno := range n.children[1:] {
@@ -48,42 +48,42 @@ func (n *node) dense() bool {
 	return following > len(n.children)/2
 }
 
-// A scan is a way through the leaves of a b-tree, in order.
+// A scan is an ordered walk through the leaves of a b-tree.
 type scan struct {
 	node   *node
-	at     int // of the page that was read last, in the node's children
-	read   int // how many pages were read
-	window int // how many pages to read ahead, 0 until two were read in order
+	at     int // index in the node's children of the page read last
+	read   int // pages read
+	window int // how many pages to read ahead; 0 until two were read in order
 
-	front *node // the node and
-	next  int   // the child that are to be fetched next
-	out   int   // how many pages were asked for and not read
+	front *node // the node of the next page to fetch
+	next  int   // the index of that page in its children
+	out   int   // pages requested and not yet read
 
-	above *node // whose child is the
-	done  int   // interior page that is to be fetched next
-	inner int   // how many of them were asked for after the front
+	above *node // the node of the next interior page to fetch
+	done  int   // the index of that page in its children
+	inner int   // how many interior pages were requested after the front
 }
 
 const (
-	// denseWindow is what a scan's first window has, in pages, if they mostly follow each
-	// other, so that few requests have them. It grows by denseGrowth each time: 1,000 rows
-	// of a kilobyte are in the third window. A scan of pages here and there is as quick to
-	// go on for some requests, and begins with less.
+	// denseWindow is the size in pages of a scan's first window, if most of its pages are
+	// consecutive, so that few requests fetch them. The window grows by denseGrowth each
+	// time: 1,000 rows of a kilobyte are in the third window. A scan of scattered pages
+	// continues as quickly after some requests, and begins with a smaller window.
 	denseWindow, denseGrowth   = 32, 4
 	sparseWindow, sparseGrowth = 4, 2
 
 	// longScan is the window, in pages, from which on interior pages are fetched before a
-	// scan comes to them.
+	// scan reaches them.
 	longScan = 64
 
-	// mostRefill is how many pages of a window are fetched again at once, at least half of
-	// it if it is smaller: so a large one stays nearly full.
+	// mostRefill is how many pages of a window are fetched again at once, or half of a
+	// smaller window: so a large window stays nearly full.
 	mostRefill = 512
 )
 
-// visit notes that a page is going to be read, and returns the pages to fetch with it.
-// Load returns a page, until its next call, if it is there without a request. Most bounds a
-// window.
+// visit records that a page is about to be read, and returns the pages to fetch with it.
+// Load returns a page that needs no request; the page is valid until the next call. Most
+// bounds a window.
 func (s *stream) visit(pgno uint32, most int, load func(pgno uint32) []byte) (want []uint32) {
 	if s.nodes[pgno] != nil {
 		return nil
@@ -110,8 +110,8 @@ func (s *stream) visit(pgno uint32, most int, load func(pgno uint32) []byte) (wa
 	return s.inOrder(pgno, most)
 }
 
-// scanned returns how many pages the scan has read that has read the last page, 0 if none
-// has.
+// scanned returns how many pages a scan has read if it read the last page, and otherwise
+// 0.
 func (s *stream) scanned() int {
 	if len(s.scans) == 0 || s.scans[0].node.children[s.scans[0].at] != s.last {
 		return 0
@@ -122,9 +122,9 @@ func (s *stream) scanned() int {
 type step int
 
 const (
-	stepOff  step = iota // the page is not of the scan
-	stepOn               // it is the next leaf
-	stepDown             // it is an interior page on the way to the next leaf
+	stepOff  step = iota // the page is not part of the scan
+	stepOn               // the page is the next leaf
+	stepDown             // the page is an interior page on the way to the next leaf
 )
 
 func (s *stream) step(sc *scan, pgno uint32) step {
@@ -148,8 +148,8 @@ func (s *stream) step(sc *scan, pgno uint32) step {
 	return stepOff
 }
 
-// sibling returns the interior page that follows another at the same height. If it is not
-// known, way is the page that leads there.
+// sibling returns the interior page that follows n at the same height. If that page is
+// unknown, way is the page that leads to it.
 func (s *stream) sibling(n *node, load func(uint32) []byte) (next *node, way uint32) {
 	up, at := n.parent, n.at+1
 	if up == nil {
@@ -173,8 +173,8 @@ func (s *stream) sibling(n *node, load func(uint32) []byte) (next *node, way uin
 	return next, 0
 }
 
-// ahead returns the pages to fetch for a scan that goes on. A part of a window is fetched
-// when as much of it was read.
+// ahead returns the pages to fetch for a scan that continues. It fetches a part of a
+// window after as many pages of it were read.
 func (s *stream) ahead(sc *scan, most int, load func(uint32) []byte) (want []uint32) {
 	sc.out = max(0, sc.out-1)
 	if sc.window == 0 {
@@ -190,7 +190,7 @@ func (s *stream) ahead(sc *scan, most int, load func(uint32) []byte) (want []uin
 	if sc.node.dense() {
 		first, growth = denseWindow, denseGrowth
 	} else {
-		most = min(most, connections) // each page is a request: more would wait
+		most = min(most, connections) // each page is a request: further pages would wait
 	}
 	sc.window = min(max(first, growth*sc.window), max(1, most))
 	want = s.siblings(sc, load)
@@ -213,7 +213,7 @@ func (s *stream) ahead(sc *scan, most int, load func(uint32) []byte) (want []uin
 	return want
 }
 
-// siblings returns the interior pages that a long scan comes to within a window after the
+// siblings returns the interior pages that a long scan reaches within a window after the
 // front.
 func (s *stream) siblings(sc *scan, load func(uint32) []byte) (want []uint32) {
 	if sc.front.parent == nil || sc.window < longScan {
@@ -240,7 +240,7 @@ func (s *stream) siblings(sc *scan, load func(uint32) []byte) (want []uint32) {
 	return want
 }
 
-// inOrder is for pages of no b-tree that is known.
+// inOrder returns the pages to fetch after a page of no known b-tree.
 func (s *stream) inOrder(pgno uint32, most int) (want []uint32) {
 	if pgno != s.last+1 {
 		s.last, s.run, s.end = pgno, 0, pgno
@@ -259,7 +259,7 @@ func (s *stream) inOrder(pgno uint32, most int) (want []uint32) {
 	return want
 }
 
-// learn notes what an interior page says, and returns the pages to fetch now.
+// learn adds a page if it is an interior page, and returns the pages to fetch now.
 func (s *stream) learn(pgno uint32, page []byte) (want []uint32) {
 	children := childrenOf(pgno, page)
 	if children == nil || s.nodes[pgno] != nil {
@@ -273,7 +273,7 @@ func (s *stream) learn(pgno uint32, page []byte) (want []uint32) {
 			break
 		}
 	}
-	if up != nil { // rows here and there that are looked up in order are no scan
+	if up != nil { // ordered lookups of scattered rows are not a scan
 		up.upper = true
 		s.scans = slices.DeleteFunc(s.scans, func(sc *scan) bool { return sc.node == up })
 	}
@@ -283,8 +283,8 @@ func (s *stream) learn(pgno uint32, page []byte) (want []uint32) {
 	return nil
 }
 
-// add notes an interior page, and forgets the one that was used longest ago. What is above
-// a page is used with it.
+// add adds an interior page, and forgets the least recently used page. A page's ancestors
+// are used with it.
 func (s *stream) add(pgno uint32, children []uint32, up *node, at int) *node {
 	if len(children) == 0 {
 		return nil

@@ -38,7 +38,7 @@ func newTestTree(rng *rand.Rand, width, fanout int) *testTree {
 	take := func() uint32 {
 		n := numbers[0]
 		numbers = numbers[1:]
-		return uint32(n)*3 + 2 // never in sequence
+		return uint32(n)*3 + 2 // never consecutive
 	}
 	tree := &testTree{root: take(), pages: map[uint32][]byte{}}
 	var middle []uint32
@@ -55,7 +55,8 @@ func newTestTree(rng *rand.Rand, width, fanout int) *testTree {
 	return tree
 }
 
-// A reader is a connection that reads pages of a tree. It counts those that it waits for.
+// A testReader is a connection that reads pages of a tree. It counts the pages it waits
+// for.
 type testReader struct {
 	stream
 	tree    *testTree
@@ -64,7 +65,7 @@ type testReader struct {
 	waited  int
 	fetched int
 	twice   int
-	asked   int // how often pages were fetched
+	asked   int // number of fetches
 }
 
 func (r *testReader) load(pgno uint32) []byte {
@@ -126,7 +127,7 @@ func TestScansReadAhead(t *testing.T) {
 	}
 }
 
-// Two scans at the same time, as of a join, both read ahead.
+// Two concurrent scans, such as those of a join, both read ahead.
 func TestTwoScansReadAhead(t *testing.T) {
 	tree := newTestTree(rand.New(rand.NewPCG(1, 2)), 4, 400)
 	r := newTestReader(tree, 300)
@@ -143,7 +144,7 @@ func TestTwoScansReadAhead(t *testing.T) {
 	}
 }
 
-// Lookups here and there fetch nothing but what they read.
+// Lookups of scattered rows fetch only the pages that they read.
 func TestLookupsReadNothingAhead(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 3))
 	tree := newTestTree(rng, 50, 100)
@@ -173,7 +174,8 @@ func TestSchemaIsFetchedAtOnce(t *testing.T) {
 	}
 }
 
-// Pages of no b-tree, as of large values, are read ahead when some came in order.
+// Pages of no b-tree, such as those of large values, are read ahead after some were read
+// in order.
 func TestRunsReadAhead(t *testing.T) {
 	r := newTestReader(&testTree{}, 100)
 	for pgno := uint32(1000); pgno < 5000; pgno++ {
@@ -184,7 +186,7 @@ func TestRunsReadAhead(t *testing.T) {
 	}
 }
 
-// Garbage is no interior page.
+// Garbage is not an interior page.
 func FuzzChildren(f *testing.F) {
 	f.Add(interiorPage(1, []uint32{3, 4}), uint32(1))
 	f.Add(interiorPage(2, []uint32{3, 4, 5}), uint32(2))
@@ -195,7 +197,7 @@ func FuzzChildren(f *testing.F) {
 	})
 }
 
-// A scan of pages here and there asks for no more of them than can be fetched at once.
+// A scan of scattered pages asks for no more pages than can be fetched at once.
 func TestSparseScansAskForFewPages(t *testing.T) {
 	tree := newTestTree(rand.New(rand.NewPCG(1, 4)), 4, 400)
 	r := newTestReader(tree, 2000)

@@ -16,9 +16,9 @@ import (
 // mostChecks is how many files are read whole at once.
 const mostChecks = 4
 
-// verify reads each file of the connection's view whole. It returns ok, or the damage in the
-// words of package verify: a line for each file. The connection goes on with other files that
-// lead to the same TXID, which are checked as well.
+// verify reads each file of the connection's view whole. It returns ok, or the damage in
+// the words of package verify: a line for each file. The connection continues with other
+// files that lead to the same TXID, which verify checks as well.
 func (c *conn) verify() (string, error) {
 	ctx := c.interrupt()
 	checked := map[*file]bool{}
@@ -52,8 +52,8 @@ func (c *conn) verify() (string, error) {
 	return strings.Join(lines, "\n"), nil
 }
 
-// check reads files whole, but for those that were checked, and returns which of them are
-// damaged or gone. It fails if the store does, which proves nothing.
+// check reads all files whole that are not in checked, and returns the damaged and
+// missing files. It fails if the store does, which proves nothing.
 func (s *source) check(ctx context.Context, files []*file, checked map[*file]bool) (damage []*replica.Damaged, err error) {
 	found := make([]*replica.Damaged, len(files))
 	g, ctx := errgroup.WithContext(ctx)

@@ -13,8 +13,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// silently changes a page of a file so that it decompresses to another one, which only the
-// checksum of the whole file tells.
+// silently changes a page of a file so that it decompresses to another page. Only the
+// checksum of the whole file shows that.
 func silently(t *testing.T, s *source, f *file, whole []byte, pgno uint32) []byte {
 	t.Helper()
 	e, ok, err := f.find(t.Context(), pgno)
@@ -51,8 +51,8 @@ func object(t *testing.T, store storage.Store, key string) ([]byte, storage.Attr
 	return b, attrs
 }
 
-// damagedReplica is one whose files have all been opened when one of them, which has a page that
-// reads as another one, is damaged. Other files lead to the same TXID if there are any.
+// damagedReplica opens all files of a replica, and then damages one: one of its pages
+// reads as another page. With others, other files lead to the same TXID.
 func damagedReplica(t *testing.T, others bool) (c *conn, state []format.TXID, key string) {
 	t.Helper()
 	intact, state := largeReplica(t)
@@ -70,8 +70,8 @@ func damagedReplica(t *testing.T, others bool) (c *conn, state []format.TXID, ke
 	return &conn{source: s, view: v}, state, key
 }
 
-// The damage of a page that reads as another one is found, and gone around from then on, although
-// every listing has the file.
+// verify finds a page that reads as another page. Reads avoid the file from then on,
+// although every listing has it.
 func TestVerify(t *testing.T) {
 	c, state, key := damagedReplica(t, true)
 	page := make([]byte, testPageSize)
@@ -93,7 +93,8 @@ func TestVerify(t *testing.T) {
 	requireState(t, c.source, again, state)
 }
 
-// A damaged file that nothing replaces is named, and its other pages can be read.
+// verify names a damaged file that nothing replaces, and the file's other pages stay
+// readable.
 func TestVerifyWithoutOthers(t *testing.T) {
 	c, state, key := damagedReplica(t, false)
 	for range 2 {
@@ -114,7 +115,7 @@ func TestVerifyWithoutOthers(t *testing.T) {
 	}
 }
 
-// A file that is gone, or another one by now, is named. A store that fails proves nothing.
+// verify names a missing file and a replaced file. A store that fails proves nothing.
 func TestVerifyOtherThanDamage(t *testing.T) {
 	intact := &storagetest.Memory{Name: "app"}
 	state := history(t, intact, 3, 40)
@@ -137,7 +138,7 @@ func TestVerifyOtherThanDamage(t *testing.T) {
 	if got, err := c.ask("walvfs_verify", ""); err != nil || !strings.HasPrefix(got, last+": it no longer exists\n") {
 		t.Errorf("gone: %q, %v", got, err)
 	}
-	put(t, intact, 0, encode(t, 3, 3, 40, append(state[1:], state[0]))) // as large, and whole
+	put(t, intact, 0, encode(t, 3, 3, 40, append(state[1:], state[0]))) // of the same size, and intact
 	if got, err := c.ask("walvfs_verify", ""); err != nil || !strings.HasPrefix(got, last+": another file replaced it") {
 		t.Errorf("replaced: %q, %v", got, err)
 	}

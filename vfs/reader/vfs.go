@@ -14,7 +14,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/uri"
 )
 
-// reader is the VFS. What does not name a replica belongs to the default VFS.
+// reader is the VFS. It passes files that are not replicas to the default VFS.
 type reader struct {
 	name string
 	opts Options
@@ -22,7 +22,8 @@ type reader struct {
 
 var _ vfs.VFSFilename = (*reader)(nil)
 
-// Open implements [vfs.VFS]. SQLite calls OpenFilename instead, but for temporary files.
+// Open implements [vfs.VFS]. SQLite calls it for temporary files only, and OpenFilename
+// for all others.
 func (r *reader) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
 	return vfsutil.WrapOpen(vfs.Find(""), name, flags)
 }
@@ -83,8 +84,8 @@ func (r *reader) Delete(name string, syncDir bool) error {
 	return vfs.Find("").Delete(name, syncDir)
 }
 
-// Access implements [vfs.VFS]. Beside a replica there is neither a journal nor a WAL, even
-// if there are such files of a local database that has the same name.
+// Access implements [vfs.VFS]. A replica has neither a journal nor a WAL, even if a local
+// database of the same name has them.
 func (r *reader) Access(name string, flags vfs.AccessFlag) (bool, error) {
 	for _, suffix := range []string{"-journal", "-wal"} {
 		if label, ok := strings.CutSuffix(name, suffix); ok && names.taken(label) {
@@ -103,12 +104,12 @@ func (r *reader) FullPathname(name string) (string, error) {
 	return full, err
 }
 
-// A labelSet has the names that databases are open by through this package. SQLite asks
-// for journals by name alone, so that a name is a replica's or a local file's, never both.
+// A labelSet has the names of open databases. SQLite asks for journals by name alone, so
+// a name belongs to a replica or to a local file, never to both.
 type labelSet struct {
 	mu       sync.Mutex
-	replicas map[string]int  // how many connections
-	files    map[string]bool // since the process began: their close is not seen
+	replicas map[string]int  // number of connections
+	files    map[string]bool // since the process began: the VFS does not see them close
 }
 
 var names = newLabelSet()
@@ -117,7 +118,7 @@ func newLabelSet() *labelSet {
 	return &labelSet{replicas: map[string]int{}, files: map[string]bool{}}
 }
 
-// take notes a connection to a replica.
+// take records a connection to a replica.
 func (l *labelSet) take(name string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -142,7 +143,7 @@ func (l *labelSet) taken(name string) bool {
 	return l.replicas[name] > 0
 }
 
-// local notes a local database.
+// local records a local database.
 func (l *labelSet) local(name string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -13,8 +13,8 @@ import (
 // A view is the database at one TXID: its size, and where each of its pages is. It does
 // not change, and all connections share it.
 //
-// The base holds the whole database at an older TXID. Each layer above has what changed
-// since the layer below:
+// The base holds the whole database at an older TXID. Each layer holds what changed since
+// the layer below it:
 //
 //	base      every page
 //	layer 1   pages of some files      a page is in the newest layer that has it,
@@ -26,12 +26,12 @@ type view struct {
 	commit   uint32    // size in pages
 	base     *file
 	layers   []layer // oldest first
-	files    []*file // that led here, the base first
+	files    []*file // all files of the view, the base first
 
-	raw format.FileInfo // the level 0 file that ends here, zero if it is not known
+	raw format.FileInfo // the level 0 file that ends at txid, zero if it is unknown
 }
 
-// A place is where a page is.
+// A place is a page's file and index entry.
 type place struct {
 	file  *file
 	entry format.PageEntry
@@ -44,7 +44,7 @@ func newView(base *file) *view {
 	return v
 }
 
-// end sets what the last file says.
+// end sets the fields that come from the last file.
 func (v *view) end(f *file) {
 	h := f.header
 	v.txid, v.time, v.pageSize, v.commit = h.MaxTXID, time.UnixMilli(h.Timestamp), h.PageSize, h.Commit
@@ -54,7 +54,7 @@ func (v *view) end(f *file) {
 	}
 }
 
-// with returns the view after one more file, which has the same page size.
+// with returns the view after one more file of the same page size.
 func (v *view) with(f *file) *view {
 	next := *v
 	next.end(f)
@@ -66,7 +66,7 @@ func (v *view) with(f *file) *view {
 	return &next
 }
 
-// find returns where a page is, which must be one that the database has.
+// find returns where a page is. The database must have the page.
 func (v *view) find(ctx context.Context, pgno uint32) (place, error) {
 	at, ok, below := v.above(pgno)
 	if ok {
@@ -82,7 +82,7 @@ func (v *view) find(ctx context.Context, pgno uint32) (place, error) {
 	return place{v.base, e}, err
 }
 
-// known returns where a page is if no request is needed for that.
+// known returns where a page is, if that takes no request.
 func (v *view) known(pgno uint32) (place, bool) {
 	at, ok, below := v.above(pgno)
 	if ok || !below {
@@ -92,8 +92,8 @@ func (v *view) known(pgno uint32) (place, bool) {
 	return place{v.base, e}, ok
 }
 
-// above returns where a page is if a layer has it; if not, below is whether the base's page
-// is the database's.
+// above returns where a page is, if a layer has it. If not, below reports whether the
+// base's page is that of the database.
 func (v *view) above(pgno uint32) (at place, ok, below bool) {
 	for _, l := range slices.Backward(v.layers) {
 		if at, ok := l.find(pgno); ok {
@@ -110,10 +110,10 @@ func (v *view) lacks(pgno uint32) error {
 	return fmt.Errorf("%w: page %d of TXID %s is in no file", format.ErrCorrupt, pgno, v.txid)
 }
 
-// A layer says where the pages are that some files have, which follow each other.
+// A layer records where the pages of some consecutive files are.
 type layer struct {
 	pages []pageAt // ascending, each page once
-	large *file    // one file with many pages, which stay in its index; then pages is nil
+	large *file    // one file with many pages, which stay in its index; pages is then nil
 	least uint32   // the smallest size of the database after any of the files, in pages
 }
 
@@ -123,8 +123,8 @@ type pageAt struct {
 	file         *file
 }
 
-// largeLayer is the number of pages from which on a file has a layer of its own: an
-// index takes a tenth of the memory of a merged layer.
+// largeLayer is the number of pages from which on a file has its own layer: an index
+// takes a tenth of the memory of a merged layer.
 const largeLayer = 1 << 16
 
 func newLayer(f *file) layer {
@@ -153,14 +153,14 @@ func (l layer) find(pgno uint32) (place, bool) {
 	return place{p.file, format.PageEntry{Number: p.number, Offset: p.offset, Size: int64(p.size)}}, true
 }
 
-// mergeable reports whether the next layer is so large that merging pays: then there are
-// no more layers than the logarithm of the number of pages.
+// mergeable reports whether the next layer is large enough for merging to pay. So the
+// number of layers is at most the logarithm of the number of pages.
 func (l layer) mergeable(next layer) bool {
 	return l.large == nil && next.large == nil && len(l.pages) <= 2*len(next.pages)
 }
 
-// merge returns a layer that stands for two. A page of the older one that was cut off
-// meanwhile is gone: if the database has it again, a later file has it.
+// merge returns a layer that replaces two. It drops pages of the older layer that were
+// cut off in between: if the database has such a page again, a later file has it.
 func (l layer) merge(next layer) layer {
 	m := layer{pages: make([]pageAt, 0, len(l.pages)+len(next.pages)), least: min(l.least, next.least)}
 	old := l.pages[:sort.Search(len(l.pages), func(i int) bool { return l.pages[i].number > next.least })]

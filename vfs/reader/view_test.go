@@ -21,7 +21,7 @@ import (
 
 const testPageSize = 512
 
-// content is a page that was changed last by a TXID.
+// content is a page that a TXID changed last.
 func content(pgno uint32, txid format.TXID) []byte {
 	page := make([]byte, testPageSize)
 	binary.BigEndian.PutUint32(page[100:], pgno)
@@ -29,8 +29,8 @@ func content(pgno uint32, txid format.TXID) []byte {
 	return page
 }
 
-// encode returns an LTX file whose pages were changed last by the TXIDs that are given
-// for them, 0 for not at all.
+// encode returns an LTX file whose pages were last changed by the given TXIDs; 0 leaves a
+// page out.
 func encode(t *testing.T, minTXID, maxTXID format.TXID, commit uint32, changed []format.TXID) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -78,8 +78,8 @@ func newestView(t *testing.T, s *source) *view {
 	return v
 }
 
-// A database grows, shrinks and grows again, and its files are of any levels. At each
-// TXID, each page is the one that was written last, and an old one does not come back.
+// A database grows, shrinks and grows again, in files of any levels. At each TXID, each
+// page has its last content, and no old content comes back.
 func TestViewsOfRandomHistories(t *testing.T) {
 	for seed := range uint64(12) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -109,8 +109,8 @@ func TestViewsOfRandomHistories(t *testing.T) {
 				} else if txid > 1 {
 					from -= format.TXID(rng.IntN(min(int(txid), 3*level)))
 				}
-				// A compacted file has the newest state of every page that changed, which
-				// includes those that were cut off and came back.
+				// A compacted file has the newest content of every page that changed,
+				// including pages that were cut off and came back.
 				put(t, store, level, encode(t, from, txid, uint32(len(state)), state))
 			}
 		}
@@ -169,7 +169,7 @@ func requireState(t *testing.T, s *source, v *view, state []format.TXID) {
 }
 
 // A page that was cut off, and that no later file has although the database has grown
-// over it, is an error: the old one is not the database's.
+// over it, is an error: its old content is not the database's.
 func TestCutOffPagesDoNotComeBack(t *testing.T) {
 	for _, merged := range []bool{false, true} {
 		store := &storagetest.Memory{Name: "app"}
@@ -193,7 +193,7 @@ func TestCutOffPagesDoNotComeBack(t *testing.T) {
 	}
 }
 
-// encodeSized is encode with another page size, of pages that hold nothing.
+// encodeSized is encode with another page size, and with empty pages.
 func encodeSized(t *testing.T, pageSize uint32, minTXID, maxTXID format.TXID, commit uint32, pages ...uint32) []byte {
 	t.Helper()
 	var b bytes.Buffer
@@ -212,8 +212,8 @@ func encodeSized(t *testing.T, pageSize uint32, minTXID, maxTXID format.TXID, co
 	return b.Bytes()
 }
 
-// A file of another page size cannot follow: it is gone around, at an open and beside a known
-// state, and without others it is an error.
+// A file of another page size cannot follow. Other files replace it, at an open and after
+// a known state; without other files, it is an error.
 func TestPageSizesAreNotMixed(t *testing.T) {
 	store := &storagetest.Memory{Name: "app"}
 	put(t, store, 0, encode(t, 1, 1, 4, []format.TXID{1, 1, 1, 1}))
@@ -231,7 +231,7 @@ func TestPageSizesAreNotMixed(t *testing.T) {
 	readAll(t, testSource(store), state)
 }
 
-// A transaction keeps its view if SQLite locks the file once more, as it does after an unlock
+// A transaction keeps its view if SQLite locks the file again, as it does after an unlock
 // that failed.
 func TestLockKeepsTheView(t *testing.T) {
 	store := &storagetest.Memory{Name: "app"}

@@ -11,43 +11,44 @@ import (
 	"github.com/walvfs/walvfs/format"
 )
 
-// windows finds pages in the index of a whole database without reading all of it: 10
-// bytes a page are 25 MB of 10 GiB. Its entries are three varints each, of the page's
-// number, its offset and its size, and it has every page but the lock page. So the place
-// of an entry can be computed, but for the lengths of the sizes before it: a window of the
-// index that has this place is read, and its entries become a run. Runs bound the places of
-// the pages between them.
+// windows finds pages in the index of a whole database without reading all of the index:
+// at 10 bytes a page, 10 GiB have an index of 25 MB. An index entry is three varints: the
+// page's number, its offset and its size. Every page but the lock page has an entry. So
+// the position of an entry can be computed, except for the lengths of the sizes before
+// it. windows reads the window of the index around this position, and its entries become
+// a run. Runs bound the positions of the pages between them.
 type windows struct {
 	read  func(ctx context.Context, at, length int64) ([]byte, error) // bytes of the index
-	size  int64                                                       // of the index in bytes, with the zero that ends it
+	size  int64                                                       // of the index in bytes, including the zero that ends it
 	pages uint32                                                      // size of the database
 	lock  uint32                                                      // the lock page
 	end   int64                                                       // where the frames end in the file
 
 	mu   sync.Mutex
-	runs []*run // ascending; the first one begins with page 1
-	age  []*run // but the first one, in the order in which they were read
+	runs []*run // ascending; the first run begins with page 1
+	age  []*run // all but the first run, in the order in which they were read
 
-	reading map[span]chan struct{} // windows that are being read: closed when they were
+	reading map[span]chan struct{} // windows being read; the channel is closed at the end
 }
 
 const (
 	// windowSize is how many bytes of an index are read at once, without the margins.
 	windowSize = 64 << 10
 
-	// windowMargin is how many bytes before and after it are read as well, for places that
-	// were computed a little wrong: of windows of 8 KiB, one in three missed its page.
+	// windowMargin is how many bytes are also read before and after a window, because
+	// computed positions are slightly wrong: with windows of 8 KiB, one in three missed
+	// its page.
 	windowMargin = 16 << 10
 
 	// mostRuns bounds the memory of runs: 40 KiB each.
 	mostRuns = 256
 
-	// tries is how often a place is computed before the rest is halved until the page is
-	// found.
+	// tries is how often find computes a position before it halves the rest until it
+	// finds the page.
 	tries = 4
 )
 
-// A run is entries of the index that follow each other.
+// A run is a sequence of consecutive entries of the index.
 type run struct {
 	first  uint32   // number of the first page
 	last   uint32   // number of the last page
@@ -56,7 +57,7 @@ type run struct {
 	at, to int64    // where the entries begin and end in the index
 }
 
-// find returns where a page is, reading a window if it has to.
+// find returns where a page is. It reads a window if necessary.
 func (w *windows) find(ctx context.Context, pgno uint32) (e format.PageEntry, ok bool, err error) {
 	if pgno == 0 || pgno > w.pages || pgno == w.lock {
 		return e, false, nil
@@ -66,7 +67,7 @@ func (w *windows) find(ctx context.Context, pgno uint32) (e format.PageEntry, ok
 		if e.Size > 0 {
 			return e, true, nil
 		}
-		if n > 64 { // a halved gap is closed before
+		if n > 64 { // halving has closed every gap by then
 			return e, false, w.corrupt("page %d cannot be found", pgno)
 		}
 		if low.at >= high.at || low.offset >= high.offset {
@@ -82,7 +83,7 @@ func (w *windows) find(ctx context.Context, pgno uint32) (e format.PageEntry, ok
 	}
 }
 
-// window returns the number of the window in which a page that is not known is expected.
+// window returns the number of the window in which an unknown page is expected.
 func (w *windows) window(pgno uint32) int64 {
 	_, low, high := w.look(pgno)
 	return low.estimate(high, pgno) / windowSize
@@ -91,14 +92,14 @@ func (w *windows) window(pgno uint32) int64 {
 // A span is a part of the index, in bytes.
 type span struct{ begin, end int64 }
 
-// windowOf returns the window that a place is in, as far as it is between two bounds.
+// windowOf returns the part between two bounds of the window around a position.
 func windowOf(at int64, low, high bound) span {
 	at = at / windowSize * windowSize
 	return span{max(low.at, at-windowMargin), min(high.at, at+windowSize+windowMargin)}
 }
 
-// readOnce reads a window, or waits until another connection has: then its page may still
-// be unknown.
+// readOnce reads a window, or waits until another connection has read it. The page may
+// still be unknown then.
 func (w *windows) readOnce(ctx context.Context, s span, low, high bound) error {
 	w.mu.Lock()
 	done := w.reading[s]
@@ -128,13 +129,13 @@ func (w *windows) readOnce(ctx context.Context, s span, low, high bound) error {
 	return err
 }
 
-// known returns where a page is if no window has to be read.
+// known returns where a page is, if no window must be read.
 func (w *windows) known(pgno uint32) (format.PageEntry, bool) {
 	e, _, _ := w.look(pgno)
 	return e, e.Size > 0
 }
 
-// A bound is a place in the index that is known: where the entry of a page begins.
+// A bound is a known position in the index: where the entry of a page begins.
 type bound struct {
 	page   uint32
 	at     int64 // in the index
@@ -162,7 +163,7 @@ func (w *windows) look(pgno uint32) (e format.PageEntry, low, high bound) {
 	return e, bound{w.next(r.last), r.to, r.offset + int64(r.ends[len(r.ends)-1])}, high
 }
 
-// entry returns the i-th entry of a run.
+// entry returns the i-th entry of a run, for page pgno.
 func (r *run) entry(i uint32, pgno uint32) format.PageEntry {
 	begin := uint32(0)
 	if i > 0 {
@@ -171,7 +172,7 @@ func (r *run) entry(i uint32, pgno uint32) format.PageEntry {
 	return format.PageEntry{Number: pgno, Offset: r.offset + int64(begin), Size: int64(r.ends[i] - begin)}
 }
 
-// next returns the page that follows in an index.
+// next returns the next page in an index.
 func (w *windows) next(pgno uint32) uint32 {
 	if pgno+1 == w.lock {
 		return pgno + 2
@@ -192,7 +193,7 @@ func (w *windows) add(r *run) {
 	defer w.mu.Unlock()
 	i := sort.Search(len(w.runs), func(i int) bool { return w.runs[i].first > r.first })
 	if i > 0 && w.runs[i-1].last >= r.last {
-		return // another connection has read the same
+		return // another connection has read the same entries
 	}
 	w.runs = slices.Insert(w.runs, i, r)
 	if i == 0 {
@@ -228,14 +229,14 @@ func (w *windows) fetch(ctx context.Context, s span, low, high bound) (*run, err
 	return r, nil
 }
 
-// resync finds the first entry in a window that begins anywhere in one. What follows an
-// entry must be the next page, where the frame before ends, several times: of millions of
-// places in real indexes where none begins, no other one has passed even two such steps.
-// The first entry may have lost its beginning and is left out.
+// resync finds the first entry in a window that may begin inside an entry. Entries of
+// several consecutive pages must follow it, each frame beginning where the previous frame
+// ends: of millions of positions inside entries of real indexes, none passed even two
+// such steps. The first entry may have lost its beginning and is left out.
 func (w *windows) resync(r *run, b []byte, low, high bound) {
 	const proof = 4 // entries
 	begin := r.at
-	for i := range min(len(b), 64) { // an entry has 20 bytes at most
+	for i := range min(len(b), 64) { // an entry has at most 20 bytes
 		first, n := format.CutPageEntry(b[i:])
 		if n <= 0 || first.Number < low.page || first.Number >= high.page {
 			continue
@@ -249,8 +250,8 @@ func (w *windows) resync(r *run, b []byte, low, high bound) {
 	}
 }
 
-// parse makes a run of the entries that b begins with, the first of which must be of that
-// page, at that offset.
+// parse makes a run of the entries at the beginning of b. The first entry must be that of
+// the given page, at the given offset.
 func (w *windows) parse(r *run, b []byte, page uint32, offset int64) {
 	r.first, r.offset, r.to = page, offset, r.at
 	free := offset
@@ -265,7 +266,7 @@ func (w *windows) parse(r *run, b []byte, page uint32, offset int64) {
 	}
 }
 
-// head makes a run of the frames that the file begins with: their entries need not be
+// head makes a run of the frames at the beginning of the file, whose entries need not be
 // read.
 func (w *windows) head(entries []format.PageEntry) {
 	if len(entries) == 0 {
@@ -284,18 +285,19 @@ func (w *windows) head(entries []format.PageEntry) {
 	w.add(r)
 }
 
-// estimate computes where the entry of a page is, between two bounds. The numbers and,
-// nearly, the offsets have known lengths; sizes have the same lengths on average.
+// estimate computes where the entry of a page is, between two bounds. The lengths of the
+// numbers and, nearly, of the offsets are known; sizes have the same average length
+// everywhere.
 func (low bound) estimate(high bound, pgno uint32) int64 {
 	share := low.bytes(high, pgno) / low.bytes(high, high.page)
 	return low.at + int64(share*float64(high.at-low.at))
 }
 
-// bytes returns how long the entries from a bound to a page are, about.
+// bytes returns the approximate length of the entries from a bound to a page.
 func (low bound) bytes(high bound, pgno uint32) float64 {
 	from, to := float64(low.page), float64(pgno)
 	perPage := float64(high.offset-low.offset) / float64(high.page-low.page)
-	n := (to - from) * 4 // number and offset with a byte each, and the size
+	n := (to - from) * 4 // one byte each of number and offset, and the size
 	for limit := float64(128); limit < 1<<60; limit *= 128 {
 		crossing := from + (limit-float64(low.offset))/perPage
 		n += max(0, to-max(from, limit)) + max(0, to-max(from, crossing))

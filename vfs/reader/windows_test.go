@@ -99,7 +99,7 @@ func TestWindowsAreBounded(t *testing.T) {
 	}
 }
 
-// A damaged index is an error, and never a place that is not the page's.
+// A damaged index is an error, and never yields a wrong place.
 func TestWindowsOfADamagedIndex(t *testing.T) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 4))
@@ -148,7 +148,8 @@ func TestWindowsAreReadOnce(t *testing.T) {
 	})
 }
 
-// Who waits for another connection's read of a window reads it when that one gives up.
+// A connection that waits for another connection's read of a window reads the window
+// itself if that connection gives up.
 func TestWindowsAreReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 6))

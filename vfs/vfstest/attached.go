@@ -10,7 +10,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// testBackupInto: SQLite's backup writes a whole database into a replicated one.
+// testBackupInto: SQLite's backup writes a whole database into a replicated database.
 func testBackupInto(t *testing.T) {
 	source := filepath.Join(t.TempDir(), "source.db")
 	plain := dbtest.Open(t, "file:"+source)
@@ -48,7 +48,7 @@ func testBackupInto(t *testing.T) {
 			if _, err := b.Step(10); err != nil {
 				t.Fatal(err)
 			}
-			s.ship("halfway") // nothing of it is committed
+			s.ship("halfway") // nothing of the backup is committed yet
 		}
 		if _, err := b.Step(-1); err != nil {
 			t.Fatal(err)
@@ -76,8 +76,8 @@ func testBackupInto(t *testing.T) {
 	})
 }
 
-// testAttachDetach: a replicated database that is attached to a connection for a
-// while is replicated for that while.
+// testAttachDetach: a replicated database is replicated while a connection has it
+// attached.
 func testAttachDetach(t *testing.T) {
 	s := newShape(t)
 	s.begin("CREATE TABLE t (x)")
@@ -101,8 +101,8 @@ func testAttachDetach(t *testing.T) {
 	s.end()
 }
 
-// testTemporary: what is temporary is not replicated, and what it does to the
-// database is.
+// testTemporary: temporary objects are not replicated, but their changes to the database
+// are.
 func testTemporary(t *testing.T) {
 	for _, store := range []string{"file", "memory"} {
 		t.Run(store, func(t *testing.T) {
@@ -124,7 +124,7 @@ func testTemporary(t *testing.T) {
 	}
 }
 
-// What does not ask for replication gets none.
+// A database whose URI does not ask for replication is not replicated.
 func testPassThrough(t *testing.T) {
 	store, attached := dbtest.NewReplica(t), dbtest.NewReplica(t)
 	dir := t.TempDir()

@@ -15,7 +15,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// testConverge: the replica has everything, in memory as in a directory.
+// testConverge: the replica receives every change, in memory and in a directory.
 func testConverge(t *testing.T) {
 	t.Run("memory", func(t *testing.T) {
 		store := dbtest.NewReplica(t)
@@ -81,8 +81,8 @@ func testPageSizeIsTheApplications(t *testing.T) {
 	}
 }
 
-// testSpill: frames of a transaction that is not over are in the WAL, with and
-// without salts, and are rewritten before it commits. No cut holds them.
+// testSpill: the WAL holds frames of an unfinished transaction, with and without salts,
+// which are rewritten before it commits. No cut holds them.
 func testSpill(t *testing.T) {
 	for _, psow := range []string{"psow=1", "psow=0"} {
 		t.Run(psow, func(t *testing.T) {
@@ -110,7 +110,7 @@ func testSpill(t *testing.T) {
 	}
 }
 
-// testSynchronous: the application's durability is its own affair.
+// testSynchronous: the application chooses its own durability.
 func testSynchronous(t *testing.T) {
 	for _, params := range [][]string{
 		{"_pragma=synchronous(off)"}, {"_pragma=synchronous(normal)"}, {"_pragma=synchronous(full)"}, {"_pragma=synchronous(extra)"},
@@ -133,8 +133,8 @@ func testSynchronous(t *testing.T) {
 	}
 }
 
-// testChecksums: pages with go-sqlite3's checksums get them on their way to the
-// database file, so a cut has to fill them in.
+// testChecksums: go-sqlite3 adds its page checksums on the way to the database file, so a
+// cut must fill them in.
 func testChecksums(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -152,8 +152,8 @@ func testChecksums(t *testing.T) {
 	dbtest.RequireEqual(t, store, path)
 }
 
-// testQuiet is invariant 7: a COMMIT of nothing uploads nothing, and neither does
-// time.
+// testQuiet is invariant 7: an empty COMMIT uploads nothing, and neither does an idle
+// database.
 func testQuiet(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -170,7 +170,7 @@ func testQuiet(t *testing.T) {
 	}
 }
 
-// testNotBusy: no writer is ever locked out by a cut.
+// testNotBusy: a cut never locks a writer out.
 func testNotBusy(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")

@@ -13,7 +13,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// A commit that has returned is in the replica, the first one of a new database too.
+// A commit that has returned is in the replica, including the first commit of a new
+// database.
 func testSync(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -39,7 +40,7 @@ func testSync(t *testing.T) {
 	}
 }
 
-// Commits of one connection wait when it asks for that, and those of others do not.
+// Commits of a connection wait if it asks for that; commits of other connections do not.
 func testDurabilityPragma(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -69,8 +70,8 @@ func testDurabilityPragma(t *testing.T) {
 	}
 }
 
-// A commit that cannot be confirmed says so, is made all the same, once, and reaches
-// the replica later. The connection goes on.
+// An unconfirmed commit returns an error, but is made, once, and reaches the replica
+// later. The connection stays usable.
 func testUnconfirmed(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -94,7 +95,7 @@ func testUnconfirmed(t *testing.T) {
 	if got := dbtest.Query(t, other, "SELECT count(*) FROM t"); got != "2" {
 		t.Errorf("%s rows after an unconfirmed commit", got)
 	}
-	dbtest.Exec(t, other, "INSERT INTO t VALUES (2)") // nothing is locked
+	dbtest.Exec(t, other, "INSERT INTO t VALUES (2)") // the database is not locked
 	if err := conn.Exec("BEGIN; INSERT INTO t VALUES (3); COMMIT"); !errors.Is(err, vfs.ErrUnconfirmed) {
 		t.Errorf("got %v", err)
 	}
@@ -103,7 +104,7 @@ func testUnconfirmed(t *testing.T) {
 	}
 	store.SetBefore(nil)
 	dbtest.Settled(t, path)
-	// 50 ms may be too little for a slow machine, too.
+	// 50 ms may be too short for a slow machine.
 	if err := conn.Exec("INSERT INTO t VALUES (4)"); err != nil && !errors.Is(err, vfs.ErrUnconfirmed) {
 		t.Errorf("got %v", err)
 	}
@@ -111,8 +112,8 @@ func testUnconfirmed(t *testing.T) {
 	dbtest.RequireReplicated(t, store, 5)
 }
 
-// Waiting by hand returns when the replica has what the connection has committed, and
-// at once if it has committed nothing since.
+// An explicit wait returns when the replica has the connection's commits, and immediately
+// if the connection has made no new commits.
 func testWait(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")

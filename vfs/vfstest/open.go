@@ -34,8 +34,8 @@ func testRefused(t *testing.T) {
 	dbtest.Exec(t, conn, "PRAGMA journal_mode=wal", "PRAGMA locking_mode=normal")
 }
 
-// A database that exists is snapshotted, whatever journal mode it is in, and
-// whatever is in its WAL.
+// The replica of an existing database begins with a snapshot, in any journal mode and
+// with any WAL.
 func testExistingDatabase(t *testing.T) {
 	for _, mode := range []string{"delete", "wal"} {
 		t.Run(mode, func(t *testing.T) {
@@ -59,7 +59,7 @@ func testExistingDatabase(t *testing.T) {
 	}
 }
 
-// A read-only connection is harmless, alone and beside others.
+// A read-only connection is harmless, alone and with other connections.
 func testReadOnly(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -83,8 +83,8 @@ func testReadOnly(t *testing.T) {
 	dbtest.RequireEqual(t, store, path)
 }
 
-// No other connection takes the database out of WAL mode either: it would need
-// the lock that the internal connection shares.
+// No other connection takes the database out of WAL mode either: that would need the lock
+// that the internal connection shares.
 func testStaysInWALMode(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	dir := t.TempDir()
@@ -93,7 +93,7 @@ func testStaysInWALMode(t *testing.T) {
 	dbtest.Exec(t, conn, "ATTACH '"+dbtest.URI(path, store)+"' AS app", "CREATE TABLE t (x)", "CREATE TABLE app.t (x)",
 		strings.Replace(dbtest.ManyRows, "INTO t", "INTO app.t", 1))
 	dbtest.Settled(t, path)
-	// Without a schema, it is the main database that sees the PRAGMA.
+	// Without a schema, the main database gets the PRAGMA.
 	if err := conn.Exec("PRAGMA journal_mode=delete"); !errors.Is(err, sqlite3.IOERR_LOCK) || vfs.Cause(conn) == nil {
 		t.Errorf("got %v, %v", err, vfs.Cause(conn))
 	}
@@ -102,7 +102,7 @@ func testStaysInWALMode(t *testing.T) {
 	dbtest.RequireEqual(t, store, path)
 }
 
-// The application closes and reopens, also while the last close still ships.
+// The application closes and reopens, also while the last close still uploads.
 func testReopen(t *testing.T) {
 	var log bytes.Buffer
 	vfs.Register("replicated-reopen", vfs.Options{Logger: slog.New(slog.NewTextHandler(&dbtest.SyncWriter{W: &log}, nil))})
@@ -124,7 +124,7 @@ func testReopen(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	db.SetMaxIdleConns(0) // each statement opens and closes
+	db.SetMaxIdleConns(0) // each statement opens and closes a connection
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -144,7 +144,7 @@ func testReopen(t *testing.T) {
 	}
 }
 
-// A WAL that the application wants to keep is kept.
+// The VFS keeps a WAL that the application wants to keep.
 func testPersistWAL(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -161,7 +161,7 @@ func testPersistWAL(t *testing.T) {
 	dbtest.RequireEqual(t, store, path)
 }
 
-// A file name with every character that a URI gives a meaning to.
+// A file name has every character with a meaning in URIs.
 func testOddNames(t *testing.T) {
 	for _, name := range []string{"a b.db", "a%20b.db", "a?b#c&d=e.db", "ä.db", "-wal"} {
 		t.Run(name, func(t *testing.T) {

@@ -14,8 +14,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// testResets: what was committed and not cut before the WAL starts over is in
-// the next cut, whichever way it starts over.
+// testResets: commits that were not cut before the WAL starts over are in the next cut,
+// whichever way the WAL starts over.
 func testResets(t *testing.T) {
 	for name, reset := range map[string]func(t *testing.T, conn *sqlite3.Conn, path string){
 		"next writer": func(t *testing.T, conn *sqlite3.Conn, _ string) {
@@ -73,8 +73,8 @@ func testResets(t *testing.T) {
 	}
 }
 
-// testGrowth: a database grows without a frame for each new page, and regrows
-// after it has shrunk. A restorer needs all of them.
+// testGrowth: a database grows without a frame for each new page, and grows again after
+// it has shrunk. A restore needs all its pages.
 func testGrowth(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	path := filepath.Join(t.TempDir(), "app.db")
@@ -96,7 +96,7 @@ func testGrowth(t *testing.T) {
 	dbtest.RequireIntact(t, store)
 }
 
-// testNoNeedlessResync: what this process does is never taken for another's.
+// testNoNeedlessResync: the VFS never takes this process's writes for another program's.
 func testNoNeedlessResync(t *testing.T) {
 	var log bytes.Buffer
 	vfs.Register("replicated-logged", vfs.Options{Logger: slog.New(slog.NewTextHandler(&dbtest.SyncWriter{W: &log}, nil))})

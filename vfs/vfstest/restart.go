@@ -9,7 +9,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// restarts are what happens to a run, and how many pages its next start may upload.
+// restarts are the events of a run, and how many pages its next start may upload.
 var restarts = []struct {
 	name string
 	most uint64
@@ -132,15 +132,15 @@ var restarts = []struct {
 		older := dbtest.Save(r.T, r.Path)[statefile.Suffix]
 		dbtest.Exec(r.T, r.Conn, "PRAGMA wal_checkpoint(FULL)", "UPDATE t SET x = randomblob(400) WHERE rowid BETWEEN 100 AND 110",
 			"PRAGMA wal_checkpoint(FULL)", "UPDATE t SET x = 1 WHERE rowid = 300")
-		// The replica is not ahead of it, so that it is the replica's past.
+		// The replica is not ahead of the older file, so the file is the replica's past.
 		d := dbtest.Save(r.T, r.Path)
 		d[statefile.Suffix] = older
 		d.Crash(r.T, r.Store, r.Path, r.Conn)
 	}},
 }
 
-// testRestart: after a restart or a crash only what changed is uploaded, and everything
-// where it cannot be proven that nothing else did.
+// testRestart: after a restart or a crash, the VFS uploads only changed pages, or every
+// page if it cannot prove that no other page changed.
 func testRestart(t *testing.T) {
 	for _, test := range restarts {
 		t.Run(test.name, func(t *testing.T) {

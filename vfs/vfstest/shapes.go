@@ -11,8 +11,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// A shape is a database that is written to in one particular way, every state of
-// which is remembered.
+// A shape is a database that is written in one particular way, with all its states.
 type shape struct {
 	t       *testing.T
 	store   *storagetest.Memory
@@ -29,8 +28,8 @@ func newShape(t *testing.T, params ...string) *shape {
 	return s
 }
 
-// begin makes the first commits, each of which is shipped before the next: the
-// first one has the database put into WAL mode.
+// begin makes the first commits, and waits for the upload of each before the next: the
+// first commit puts the database into WAL mode.
 func (s *shape) begin(sql ...string) {
 	s.t.Helper()
 	for _, q := range sql {
@@ -68,8 +67,8 @@ func (s *shape) end() {
 	conn.Close()
 }
 
-// testShapes: whatever a database looks like and however it changes its size, each
-// TXID is one of its states.
+// testShapes: however a database looks and changes its size, each TXID is one of its
+// states.
 func testShapes(t *testing.T) {
 	for size := 512; size <= 65536; size *= 2 {
 		for _, vacuum := range []string{"none", "full", "incremental"} {
@@ -77,7 +76,7 @@ func testShapes(t *testing.T) {
 				s := newShape(t, "_pragma=synchronous(off)")
 				dbtest.Exec(t, s.conn, fmt.Sprintf("PRAGMA page_size=%d", size))
 				s.begin("PRAGMA auto_vacuum="+vacuum, "CREATE TABLE t (x)")
-				rows := min(400_000/size, 200) // 400 kB or so, or 200 pages
+				rows := min(400_000/size, 200) // about 400 kB, or 200 pages
 				s.do(fmt.Sprintf("INSERT INTO t SELECT randomblob(%d) FROM generate_series(1, %d)", size*4/5, rows))
 				s.ship("grown")
 				s.do("PRAGMA user_version=7")

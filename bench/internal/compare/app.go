@@ -18,7 +18,7 @@ type app struct {
 	answers *json.Decoder
 }
 
-// command is this program, or another one, as an application.
+// command returns a command that starts this program, or another, as an application.
 func command(ctx context.Context, env []string, program string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Env = append(append(os.Environ(), env...), roleVariable+"=1")
@@ -34,7 +34,7 @@ func startApp(ctx context.Context, s spec, env []string) (*app, error) {
 	return startProgram(ctx, s, env, self)
 }
 
-// startProgram starts an application that is another program.
+// startProgram starts another program as an application.
 func startProgram(ctx context.Context, s spec, env []string, program string, args ...string) (*app, error) {
 	cmd := command(ctx, env, program, args...)
 	in, err := cmd.StdinPipe()
@@ -54,7 +54,7 @@ func startProgram(ctx context.Context, s spec, env []string, program string, arg
 
 func (a *app) order(s string) error { return a.orders.Encode(s) }
 
-// answer reads one, or tells how the process has ended instead.
+// answer reads an answer, or returns how the process ended without one.
 func (a *app) answer(o *outcome) error {
 	if err := a.answers.Decode(o); err != nil {
 		return fmt.Errorf("the application ended: %w", errors.Join(a.cmd.Wait(), err))
@@ -69,7 +69,8 @@ func (a *app) close() error {
 	return a.cmd.Wait()
 }
 
-// runInChild has a process do what needs no more orders: a restore, or to fill a database.
+// runInChild runs a task without further orders in a process: a restore, or filling a
+// database.
 func runInChild(ctx context.Context, s spec, env []string) error {
 	self, err := os.Executable()
 	if err != nil {

@@ -15,21 +15,21 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// application is a program with databases, of which the first is worked with.
+// application is a program with databases. It works with the first database.
 type application struct {
 	spec
 	dbs []*sql.DB
 
 	number    atomic.Int64 // of transactions begun
-	uploading atomic.Bool  // what there was when work began is not in the replica yet
+	uploading atomic.Bool  // the replica does not yet have all content from before the work
 	reads     atomic.Int64
 	mu        sync.Mutex
 	latency   *hdrhistogram.Histogram
 	committed []int64
 }
 
-// openApplication opens and fills the databases, and returns when replicas that
-// walvfs makes have everything, but for a database that has its size before.
+// openApplication opens and fills the databases, and returns when walvfs's replicas have
+// everything, except for a database that has its size before.
 func openApplication(s spec) (*application, error) {
 	a := &application{spec: s, latency: newHistogram()}
 	if err := a.open(); err != nil || s.Workload.Size > 0 {

@@ -22,7 +22,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// The applications are this program, too.
+// The applications run this program, too.
 func TestMain(m *testing.M) {
 	if isChild() {
 		exit(runChild(os.Stdin, os.Stdout))
@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A tiny comparison has all that a large one has.
+// A tiny comparison has the same parts as a large one.
 func TestComparison(t *testing.T) {
 	dir := t.TempDir()
 	page, data := filepath.Join(dir, "page.html"), filepath.Join(dir, "data.json")
@@ -79,7 +79,7 @@ func TestComparison(t *testing.T) {
 	}
 }
 
-// checkOrder wants peers in turns.
+// checkOrder checks that peers take turns.
 func checkOrder(t *testing.T, c *Comparison) {
 	t.Helper()
 	var order []string
@@ -123,7 +123,7 @@ func checkCells(t *testing.T, c *Comparison, peer string) {
 	}
 }
 
-// checkPage wants plots, and nothing that has to be fetched.
+// checkPage checks that the page has plots, and fetches nothing.
 func checkPage(t *testing.T, path string) {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -144,8 +144,8 @@ func checkPage(t *testing.T, path string) {
 	}
 }
 
-// checkPuts wants bare PUTs at the workload's pace after each round, as large as what
-// the replica has.
+// checkPuts checks the bare PUTs: at the workload's pace after each round, as large as
+// the replica's files.
 func checkPuts(t *testing.T, c *Comparison) {
 	t.Helper()
 	if len(c.Puts) != c.Rounds {
@@ -153,7 +153,8 @@ func checkPuts(t *testing.T, c *Comparison) {
 	}
 	for i, p := range c.Puts {
 		want := int64(math.Ceil((c.Duration - c.Workload.Drift.Seconds()) * c.Workload.Rate))
-		// A busy machine makes fewer, since they do not overlap; nothing makes more.
+		// A busy machine makes fewer PUTs, because they do not overlap; no machine makes
+		// more.
 		if n := p.times.TotalCount(); p.Round != i+1 || n < 1 || n > want || p.Size < 100 || p.Size > 100_000 {
 			t.Errorf("round %d: %d PUTs of %d bytes", p.Round, n, p.Size)
 		}
@@ -168,7 +169,7 @@ func checkPuts(t *testing.T, c *Comparison) {
 	}
 }
 
-// A run of a few commits every 2 s has lag, bare PUTs, and what they say of the promise.
+// A run of a few commits every 2 s has lag, bare PUTs, and a result of the promise.
 func TestPaced2s(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data.json")
 	args := []string{"-workload", "paced-2s", "-store", "file", "-peers", "walvfs", "-rounds", "1", "-duration", "5600ms", "-json", data}
@@ -189,7 +190,7 @@ func TestPaced2s(t *testing.T) {
 	checkPuts(t, r.Comparisons[0])
 }
 
-// An idle application is measured while it sleeps, and not when it wakes up to answer.
+// An idle application is measured while it sleeps, not when it wakes up to answer.
 func TestIdle(t *testing.T) {
 	j := job{store: storeKinds[0], round: 1, duration: 300 * time.Millisecond, warmUp: 200 * time.Millisecond}
 	for _, w := range workloads {
@@ -216,8 +217,8 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// Workloads that are more than a loop on a database that was filled have what they are
-// there for, as small as they can be.
+// Workloads that are more than a loop on a filled database show their effect, at the
+// smallest possible size.
 func TestSpecialWorkloads(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data.json")
 	args := []string{"-workload", "commit-1-sync,reopen,first-snapshot", "-size", "20", "-store", "versitygw", "-peers", "plain,walvfs,walvfs-sync",
@@ -240,7 +241,7 @@ func TestSpecialWorkloads(t *testing.T) {
 					if sent > 0 {
 						t.Errorf("%s sent %d bytes", run.Peer, sent)
 					}
-				case c.Workload.Size > 0 && sent < 8<<20: // a half is compressed
+				case c.Workload.Size > 0 && sent < 8<<20: // half of the data can be compressed
 					t.Errorf("%s sent %d bytes of a database of 20 MiB", run.Peer, sent)
 				case c.Workload.Reopen && (run.Grown == 0 || sentOfGrown(run) <= 0):
 					t.Errorf("%s: grown by %d, of which %g was sent", run.Peer, run.Grown, sentOfGrown(run))
@@ -252,7 +253,7 @@ func TestSpecialWorkloads(t *testing.T) {
 	}
 }
 
-// Nothing is uploaded by the peer that is quiet, and in the end everything is.
+// The quiet peer uploads nothing, and everything at the end.
 func TestQuiet(t *testing.T) {
 	j := job{store: storeKinds[1], round: 1, duration: time.Second, workload: workloads[0]}
 	for _, p := range peers {
@@ -270,7 +271,7 @@ func TestQuiet(t *testing.T) {
 	}
 }
 
-// speedtest1 is go-sqlite3's, and what it made is in the replica.
+// speedtest1 is go-sqlite3's, and its data is in the replica.
 func TestSpeedtest1(t *testing.T) {
 	j := job{store: storeKinds[0], round: 1}
 	for _, w := range workloads {
@@ -301,7 +302,7 @@ func TestSpeedtest1(t *testing.T) {
 	}
 }
 
-// What was measured before an interruption is written, and no file if there is nothing.
+// After an interrupt, the measurements so far are written, and no file if there are none.
 func TestInterrupted(t *testing.T) {
 	dir := t.TempDir()
 	for _, after := range []int{0, 1} {
@@ -337,7 +338,7 @@ func (w *interrupter) Write(p []byte) (int, error) {
 
 func TestBadFlags(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // what is not refused ends at once
+	cancel() // accepted arguments end immediately
 	for flags, want := range map[string]string{
 		"-workload hot,warm":    `there is no "warm"; expected some of commit-1-normal,`,
 		"-store s3":             `there is no "s3"; expected some of file,versitygw`,
@@ -358,7 +359,7 @@ func TestBadFlags(t *testing.T) {
 	}
 }
 
-// A restored database that is not the application's fails the benchmark.
+// A restored database that differs from the application's fails the benchmark.
 func TestCompareDatabases(t *testing.T) {
 	dir := t.TempDir()
 	database := func(name, sql string) string {
@@ -390,8 +391,8 @@ func TestCompareDatabases(t *testing.T) {
 	}
 }
 
-// All that a peer sends and gets is counted, once, whatever the store; of large
-// objects, too.
+// The meter counts everything that a peer sends and receives once, on any store,
+// including large objects.
 func TestMeterServers(t *testing.T) {
 	const large = 20 << 20
 	for _, kind := range storeKinds[1:3] {
@@ -416,7 +417,7 @@ func TestMeterServers(t *testing.T) {
 	}
 }
 
-// useStore makes one request of each kind, and writes an object of some size.
+// useStore makes one request of each kind, and writes an object of a given size.
 func useStore(l *lender, store storage.Store, large int) error {
 	small, big := store.Layout().Key(0, 7, 7), store.Layout().Key(9, 1, 7)
 	for key, size := range map[string]int{small: 1000, big: large} {
@@ -450,7 +451,7 @@ func checkServerCounts(t *testing.T, m *meter, large int64) {
 	if put := of(Put, 0); put.Requests != 1 || put.Sent < 1000 || put.Sent > 1000+envelope {
 		t.Errorf("put: %+v", put)
 	}
-	// Amazon's API takes it at once, Google's goes on and on.
+	// Amazon's API takes it in one request, Google's in many.
 	if big := c.Where(func(c Count) bool { return c.Level == 9 }); big.Requests < 1 || big.Sent < large || big.Sent > large+envelope {
 		t.Errorf("large: %+v", big)
 	}
@@ -468,7 +469,7 @@ func checkServerCounts(t *testing.T, m *meter, large int64) {
 	}
 }
 
-// A report with numbers that are not histograms is refused, not shown.
+// A report with invalid histograms is refused, not shown.
 func TestReadReport(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bad.json")
 	b, err := json.Marshal(Report{Comparisons: []*Comparison{{Runs: []*Run{{Latency: "no"}}}}})

@@ -9,29 +9,29 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// Busy is what a machine did beside the benchmark while a run was counted. What a run
-// has less of for that reason is no peer's.
+// Busy is other work of the machine while a run was counted. A loss that it causes is not
+// the peer's.
 type Busy struct {
-	Load   float64 `json:"load"`   // of the last minute, when it ended; the benchmark's own is in it
-	Others float64 `json:"others"` // cores, taken by processes that are not the benchmark's
-	Stolen float64 `json:"stolen"` // cores, taken by other virtual machines
+	Load   float64 `json:"load"`   // of the last minute, at the end; includes the benchmark's load
+	Others float64 `json:"others"` // cores, used by processes other than the benchmark's
+	Stolen float64 `json:"stolen"` // cores, used by other virtual machines
 }
 
-// busyFrom is the part of a core from which a machine is said to be busy.
+// busyFrom is how many cores of other work make a machine busy.
 const busyFrom = 0.1
 
-// isBusy reports whether the figures of a run are to be doubted.
+// isBusy reports whether the figures of a run are doubtful.
 func (b Busy) isBusy() bool { return b.Others+b.Stolen >= busyFrom }
 
-// processor is how much CPU was used so far, in seconds.
+// processor is the CPU used so far, in seconds.
 type processor struct {
 	at          time.Time
-	all, stolen float64         // by all processes, and by other machines
-	apart       map[int]float64 // of all that, by the benchmark's processes and the kernel's
+	all, stolen float64         // by all processes, and by other virtual machines
+	apart       map[int]float64 // of all, by the benchmark's processes and the kernel's
 }
 
 // lookAtProcessor finds the benchmark's processes by their parents. The kernel's threads
-// mostly write what the benchmark wrote.
+// usually write data of the benchmark.
 func lookAtProcessor() (p processor, err error) {
 	times, err := cpu.Times(false)
 	if err != nil || len(times) == 0 {
@@ -60,8 +60,8 @@ func lookAtProcessor() (p processor, err error) {
 	return p, nil
 }
 
-// isApart reports whether a process is the benchmark's or the kernel's, whose threads
-// are children of process 2.
+// isApart reports whether a process is the benchmark's or the kernel's. The kernel's
+// threads are children of process 2.
 func isApart(pid int, parents map[int]int) bool {
 	for ; pid > 0; pid = parents[pid] {
 		if pid == os.Getpid() || pid == 2 {
@@ -71,7 +71,7 @@ func isApart(pid int, parents map[int]int) bool {
 	return false
 }
 
-// since is what others did from an earlier look to this one.
+// since returns the other work between an earlier look and this one.
 func (p processor) since(earlier processor) Busy {
 	seconds := p.at.Sub(earlier.at).Seconds()
 	others := p.all - earlier.all

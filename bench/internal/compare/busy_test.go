@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What the benchmark's own processes do is not others' work, and what others do is.
+// Other work includes only processes that are not the benchmark's.
 func TestBusy(t *testing.T) {
 	start := time.Now()
 	earlier := processor{at: start, all: 100, stolen: 1, apart: map[int]float64{7: 10, 8: 5}}
@@ -23,7 +23,7 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// Processes of processes are the benchmark's, too.
+// Child processes of the benchmark's processes are the benchmark's, too.
 func TestLookAtProcessor(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", "sleep 60; true")
 	if err := cmd.Start(); err != nil {

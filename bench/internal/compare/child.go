@@ -21,11 +21,11 @@ import (
 )
 
 // roleVariable in the environment makes this program an application instead of the
-// benchmark: so the CPU, the memory and the VFS of each run are its own.
+// benchmark: so each run has its own CPU time, memory and VFS.
 const roleVariable = "WALVFS_BENCH_CHILD"
 
-// spec is what an application is told to do, as a line of JSON on its input. Then it
-// is told "go" and "close", and the input's end means that nobody listens any more.
+// spec is the task of an application, as a line of JSON on its input. The orders "go" and
+// "close" follow. The end of the input means that the benchmark has stopped listening.
 type spec struct {
 	Workload workload
 	Peer     peer
@@ -34,30 +34,30 @@ type spec struct {
 	Duration time.Duration
 	Profiles profiles
 
-	RestoreTo  string // instead of all that: restore the first replica to this path
+	RestoreTo  string // instead of a workload: restore the first replica to this path
 	FirstQuery bool   // or answer one query
 	PutSize    int64  // or make bare PUTs of this size, at the workload's pace
-	Fill       bool   // or make the first database as large as the workload says, without a replica
+	Fill       bool   // or make the first database as large as the workload wants, without a replica
 }
 
-// outcome is what an application did, as a line of JSON on its output. The first
-// says only that it is ready.
+// outcome is the result of an application, as a line of JSON on its output. The first
+// outcome only reports that the application is ready.
 type outcome struct {
 	Transactions int64 // written
 	Reads        int64
-	Seconds      float64 // from the first to the end of the last
+	Seconds      float64 // from the start of the first to the end of the last
 	Latency      []byte  // of the transactions in nanoseconds, an encoded HDR histogram
 
-	// Committed is when transaction n, counted from 1, had returned, in nanoseconds
-	// since 1970, at index n-1. Only of a workload with stamps.
+	// Committed is when transaction n, counted from 1, had returned, in nanoseconds since
+	// 1970, at index n-1. Only a workload with stamps has it.
 	Committed []int64
 
-	Sent []int64 // when bare PUT n began, in the same way
+	Sent []int64 // when bare PUT n began, in the same form
 
-	SQLite string // its version, in the answer to the first query
+	SQLite string // SQLite's version, in the answer to the first query
 }
 
-// runChild is main for an application.
+// runChild is the main function of an application.
 func runChild(in io.Reader, out io.Writer) error {
 	slog.SetLogLoggerLevel(slog.LevelWarn)
 	if os.Getenv(roleVariable) == readingRole {
@@ -86,8 +86,9 @@ func runChild(in io.Reader, out io.Writer) error {
 	}
 	defer app.close()
 	if s.Workload.idle() {
-		// Go collects garbage two minutes after the last time, whatever the program does.
-		// That is not the VFS's, and must not be in the window by chance.
+		// Go collects garbage two minutes after the last collection, whatever the program
+		// does. The VFS does not cause that, and it must not fall into the window by
+		// chance.
 		runtime.GC()
 	}
 	answers := json.NewEncoder(out)
@@ -116,7 +117,7 @@ func waitFor(orders *json.Decoder, want string) error {
 	return nil
 }
 
-// restoreHere is what walvfs's command does.
+// restoreHere restores like walvfs's command.
 func restoreHere(s spec) error {
 	store, err := storage.Open(context.Background(), s.Replicas[0], storage.Options{})
 	if err != nil {
@@ -156,8 +157,8 @@ func (a *application) work() (outcome, error) {
 	}, errors.Join(append(errs, uploaded, err)...)
 }
 
-// connection works on one connection until the end. With a pace, a transaction's
-// latency counts from when it was due: one that had to wait for a slow one is slow.
+// connection works on one connection until the end. With a pace, a transaction's latency
+// counts from when it was due: a transaction that waits for a slow one is slow.
 func (a *application) connection(start, end time.Time) error {
 	if a.Workload.idle() {
 		time.Sleep(time.Until(end))
@@ -197,8 +198,8 @@ func (a *application) connection(start, end time.Time) error {
 	}
 }
 
-// note keeps a transaction's latency and, since numbers are given in the order of
-// one connection, the moment that it was done.
+// note records a transaction's latency and, because one connection takes numbers in
+// order, the time when it was done.
 func (a *application) note(latency time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -208,7 +209,7 @@ func (a *application) note(latency time.Duration) {
 	}
 }
 
-// connection's statements.
+// statements are a connection's statements.
 type statements struct {
 	conn        *sql.Conn
 	write, read *sql.Stmt
@@ -227,8 +228,8 @@ func (a *application) prepare(ctx context.Context) (*statements, error) {
 	return c, err
 }
 
-// transact writes one transaction. A stamp is its number in the database's header,
-// so that each level 0 file says which transaction is its last one.
+// transact writes one transaction. A stamp is its number in the database's header, so
+// each level 0 file shows its last transaction.
 func (c *statements) transact(ctx context.Context, n int64) error {
 	if !c.stamp {
 		_, err := c.write.ExecContext(ctx)
@@ -251,7 +252,7 @@ func (c *statements) transact(ctx context.Context, n int64) error {
 // isChild reports whether this process is an application.
 func isChild() bool { return os.Getenv(roleVariable) != "" }
 
-// close gives the connection back, without what would keep it from closing.
+// close returns the connection, without anything that would keep it from closing.
 func (c *statements) close() {
 	c.write.Close()
 	if c.read != nil {

@@ -8,9 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuTime reads the process's CPU clock: to the nanosecond, threads that have ended
-// included, and from the outside, so that it costs the process nothing. The times in
-// /proc/PID/stat are in ticks of 10 ms, which is all that an idle application may use.
+// cpuTime reads the process's CPU clock: to the nanosecond, including threads that have
+// ended, and from the outside, so that it costs the process nothing. The times in
+// /proc/PID/stat are in ticks of 10 ms, and an idle application may use no more than
+// that.
 //
 // See clock_getcpuclockid(3): the kernel makes the clock's ID from the process's.
 func cpuTime(p *process.Process) (time.Duration, error) {

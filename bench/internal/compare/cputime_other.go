@@ -8,7 +8,7 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// cpuTime is as exact as the system's list of processes is.
+// cpuTime is as exact as the system's list of processes.
 func cpuTime(p *process.Process) (time.Duration, error) {
 	t, err := p.Times()
 	if err != nil {

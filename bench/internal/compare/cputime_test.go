@@ -8,7 +8,7 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// The CPU clock counts work, of all threads, and not sleep; more finely than in ticks.
+// The CPU clock counts work of all threads, not sleep, at a finer resolution than ticks.
 func TestCPUTime(t *testing.T) {
 	p, err := process.NewProcess(int32(os.Getpid()))
 	if err != nil {

@@ -8,17 +8,17 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// storesIn is the directory in which stores keep their files; empty is the system's for
-// temporary files, where the databases are. What a store writes and flushes on the
-// application's own disk holds up the application's flushes, which says something of that
-// disk, and nothing of a replica that is elsewhere.
+// storesIn is the directory in which stores keep their files. Empty means the system's
+// directory for temporary files, where the databases are. A store that writes and flushes
+// on the application's own disk delays the application's flushes. Such a delay shows a
+// property of that disk, not of a remote replica.
 var storesIn string
 
 // enough is the free space that a store may need.
 const enough = 4 << 30
 
-// elsewhere is a directory on another file system than the databases are on, if there is
-// one in memory, and otherwise where they are.
+// elsewhere returns a directory in memory, on another file system than the databases;
+// without one, it returns the directory of the databases.
 func elsewhere() string {
 	const memory = "/dev/shm"
 	u, err := disk.Usage(memory)
@@ -28,12 +28,13 @@ func elsewhere() string {
 	return memory
 }
 
-// putStores has stores keep their files in a directory.
+// putStores sets the directory in which stores keep their files.
 func putStores(dir string) {
 	storesIn, storagetest.Dir = dir, dir
 }
 
-// fileSystem is the kind that a directory is on; empty if the system does not tell.
+// fileSystem returns the kind of a directory's file system, empty if the system does not
+// report it.
 func fileSystem(dir string) string {
 	u, err := disk.Usage(dir)
 	if err != nil {

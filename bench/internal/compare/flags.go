@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// bench measures what the arguments ask for, prints tables, and writes files.
+// bench makes the measurements that the arguments name, prints tables, and writes files.
 func bench(ctx context.Context, args []string, out io.Writer) error {
 	o, err := parseFlags(args, out)
 	if err != nil {
@@ -27,7 +27,7 @@ func bench(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	report, err := o.measure(ctx, out)
-	if len(report.Comparisons) > 0 { // even if it was interrupted
+	if len(report.Comparisons) > 0 { // even after an interrupt
 		err = errors.Join(err, o.write(report))
 	}
 	return err
@@ -48,7 +48,7 @@ type options struct {
 	profiles   profiles
 }
 
-// list is a flag of names, with commas between them.
+// list is a flag of names, separated by commas.
 type list struct {
 	chosen []string
 	known  []string
@@ -96,7 +96,7 @@ func parseFlags(args []string, out io.Writer) (*options, error) {
 	f.StringVar(&o.profiles.CPU, "cpuprofile", "", "write CPU profiles of the application to `file`.WORKLOAD.STORE.PEER.ROUND")
 	f.StringVar(&o.profiles.Memory, "memprofile", "", "the same of its allocations, to `file`...")
 	f.StringVar(&o.profiles.Trace, "trace", "", "the same of its execution, to `file`...")
-	f.SetOutput(io.Discard) // the error is printed once, by main
+	f.SetOutput(io.Discard) // main prints the error once
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		f.SetOutput(out)
@@ -118,7 +118,7 @@ func parseFlags(args []string, out io.Writer) (*options, error) {
 	return o, nil
 }
 
-// printNames lists what the flags accept.
+// printNames lists the names that the flags accept.
 func printNames(out io.Writer) {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "\nWorkloads:")
@@ -136,8 +136,8 @@ func printNames(out io.Writer) {
 	t.Flush()
 }
 
-// tryFiles finds out what cannot be written before an hour of measuring. It leaves no
-// file that was not there: there may be nothing to write.
+// tryFiles finds files that cannot be written before an hour of measuring. It leaves no
+// new file behind: the benchmark may end with nothing to write.
 func (o *options) tryFiles() error {
 	paths := []string{o.json, o.html}
 	for _, p := range []string{o.profiles.CPU, o.profiles.Memory, o.profiles.Trace} {
@@ -163,7 +163,7 @@ func (o *options) tryFiles() error {
 	return nil
 }
 
-// write writes the files that were asked for.
+// write writes the files that the flags name.
 func (o *options) write(r *Report) error {
 	var errs []error
 	if o.json != "" {

@@ -29,7 +29,7 @@ type drawn struct {
 	Plots []template.HTML
 }
 
-// writeHTML writes one page that needs nothing else.
+// writeHTML writes one self-contained page.
 func (r *Report) writeHTML(path string) error {
 	data := struct {
 		*Report

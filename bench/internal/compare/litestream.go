@@ -17,11 +17,11 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// litestreamVersion is what walvfs is compared with.
+// litestreamVersion is the version of Litestream in the comparisons.
 const litestreamVersion = "v0.5.18"
 
-// litestreamProgram is the one on PATH if it has that version, and otherwise one
-// that is built from its module.
+// litestreamProgram returns the program on PATH if it has that version, and otherwise
+// builds the program from its module.
 func litestreamProgram(l *lender) string {
 	if path, err := exec.LookPath("litestream"); err == nil {
 		out, err := exec.CommandContext(l.Context(), path, "version").Output()
@@ -42,7 +42,7 @@ type litestream struct {
 	log *bytes.Buffer
 }
 
-// startLitestream starts it for all databases of a run, and returns when each of
+// startLitestream starts Litestream for all databases of a run, and returns when each of
 // them has a snapshot.
 func startLitestream(ctx context.Context, bin, dir string, p *place, databases int, interval time.Duration) (*litestream, error) {
 	config := filepath.Join(dir, "litestream.yml")
@@ -61,7 +61,7 @@ func startLitestream(ctx context.Context, bin, dir string, p *place, databases i
 	return s, nil
 }
 
-// litestreamConfig says nothing but what to replicate, unless there is an interval.
+// litestreamConfig sets only what to replicate, and an interval if there is one.
 func litestreamConfig(dir string, p *place, databases int, interval time.Duration) []byte {
 	var b bytes.Buffer
 	b.WriteString("dbs:\n")
@@ -78,8 +78,8 @@ func litestreamConfig(dir string, p *place, databases int, interval time.Duratio
 	return b.Bytes()
 }
 
-// waitForReplicas waits until each database has a snapshot in the store, which comes
-// about a second after the first file: then the start is over.
+// waitForReplicas waits until each database has a snapshot in the store, which appears
+// about a second after the first file. Then the start is over.
 func waitForReplicas(ctx context.Context, p *place, databases int) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
@@ -105,7 +105,8 @@ func waitForReplicas(ctx context.Context, p *place, databases int) error {
 	return nil
 }
 
-// stop ends it as a service manager does: it uploads what is left.
+// stop ends Litestream as a service manager does: Litestream uploads the remaining
+// changes.
 func (s *litestream) stop() error {
 	if err := s.cmd.Process.Signal(os.Interrupt); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err

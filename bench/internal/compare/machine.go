@@ -17,7 +17,7 @@ import (
 	"github.com/shirou/gopsutil/v4/mem"
 )
 
-// Machine is what the benchmark ran on, and the versions of what it ran.
+// Machine is the machine of the benchmark, and the versions of the programs.
 type Machine struct {
 	System     string            `json:"system"`
 	Processor  string            `json:"processor"`
@@ -25,7 +25,7 @@ type Machine struct {
 	Memory     uint64            `json:"memory_bytes"`
 	FileSystem string            `json:"file_system"` // of the databases
 	Stores     string            `json:"stores"`      // the file system and the directory of stores
-	Load       float64           `json:"load"`        // of the minute before: others at work
+	Load       float64           `json:"load"`        // of the minute before, caused by other processes
 	Go         string            `json:"go"`
 	Versions   map[string]string `json:"versions"`
 }
@@ -41,7 +41,7 @@ type Settings struct {
 	Latency   string   `json:"added_latency"`
 }
 
-// thisMachine asks the system. What it does not tell stays empty.
+// thisMachine asks the system. Unknown fields stay empty.
 func thisMachine() Machine {
 	m := Machine{Cores: runtime.NumCPU(), Go: runtime.Version(), Versions: versions()}
 	if h, err := host.Info(); err == nil {
@@ -60,7 +60,7 @@ func thisMachine() Machine {
 	return m
 }
 
-// versionsByName lists them in a fixed order.
+// versionsByName lists the versions in a fixed order.
 func (m Machine) versionsByName() []string {
 	var all []string
 	for _, name := range slices.Sorted(maps.Keys(m.Versions)) {
@@ -69,8 +69,8 @@ func (m Machine) versionsByName() []string {
 	return all
 }
 
-// versions are those of the modules that matter, of Litestream, and walvfs's
-// commit, where there is a checkout.
+// versions returns the versions of the important modules and of Litestream, and walvfs's
+// commit if there is a checkout.
 func versions() map[string]string {
 	v := map[string]string{"litestream": litestreamVersion}
 	info, ok := debug.ReadBuildInfo()
@@ -94,8 +94,8 @@ func versions() map[string]string {
 	return v
 }
 
-// serverVersions are those of the stores and of toxiproxy: each is built from a small
-// module of its own, which names it.
+// serverVersions returns the versions of the stores and of toxiproxy: each is built from
+// a small module that names the version.
 func serverVersions() map[string]string {
 	v := map[string]string{}
 	_, here, _, _ := runtime.Caller(0)

@@ -1,5 +1,5 @@
 // Package compare compares SQLite with and without a replica: alone, with walvfs, and
-// with Litestream beside it. It is the whole of command bench, so that a module with
+// with Litestream as a second process. It is all of command bench, so that a module with
 // another engine for SQLite can be the same command.
 package compare
 
@@ -13,7 +13,7 @@ import (
 	"syscall"
 )
 
-// Main is main. The program starts itself anew as the application that is measured.
+// Main is the main function. The program starts itself again as the measured application.
 func Main() {
 	if isChild() {
 		exit(runChild(os.Stdin, os.Stdout))

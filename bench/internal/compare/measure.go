@@ -14,8 +14,8 @@ import (
 	"golang.org/x/term"
 )
 
-// measure makes all comparisons and prints each as it is done. What was done before
-// an error is in the report.
+// measure makes all comparisons and prints each when it is done. After an error, the
+// report has the comparisons made before.
 func (o *options) measure(ctx context.Context, out io.Writer) (*Report, error) {
 	putStores(o.storeDir)
 	r := &Report{Started: time.Now().UTC(), Machine: thisMachine(), PricesOf: pricesOf}
@@ -35,14 +35,14 @@ func (o *options) measure(ctx context.Context, out io.Writer) (*Report, error) {
 	r.judge()
 	printPromises(out, r.Promises)
 	if ctx.Err() != nil {
-		err = errInterrupted // not what the processes say of it, that it ended
+		err = errInterrupted // instead of the errors of processes that the interrupt ended
 	}
 	return r, err
 }
 
 var errInterrupted = errors.New("interrupted: only what was measured before is shown and written")
 
-// measureAll makes the comparisons of a plan, until there is an error.
+// measureAll makes the comparisons of a plan, until the first error.
 func (o *options) measureAll(ctx context.Context, out io.Writer, r *Report, plan []*Comparison) error {
 	return lend(ctx, func(l *lender) error {
 		j := job{profiles: o.profiles}
@@ -55,7 +55,7 @@ func (o *options) measureAll(ctx context.Context, out io.Writer, r *Report, plan
 		for i, c := range plan {
 			announce("%d of %d: %s on %s, %d rounds of %s", i+1, len(plan), c.Workload.Name, c.Store, c.Rounds, strings.Join(c.Peers, ", "))
 			err := c.measure(ctx, j, r.Peers)
-			if len(c.Runs) > 0 { // whole rounds, before an error
+			if len(c.Runs) > 0 { // whole rounds before an error
 				c.summarize()
 				r.Comparisons = append(r.Comparisons, c)
 				printComparison(out, c)
@@ -68,7 +68,7 @@ func (o *options) measureAll(ctx context.Context, out io.Writer, r *Report, plan
 	})
 }
 
-// chosenPeers are those that take part.
+// chosenPeers returns the peers that take part.
 func (o *options) chosenPeers() (chosen []peer) {
 	for _, p := range peers {
 		if o.isChosen(p) {
@@ -85,9 +85,9 @@ func (o *options) settings() Settings {
 	}
 }
 
-// measure runs a comparison: in each round, all peers in turn, A B C A B C, and after
-// them the bare PUTs, if there is lag to compare with them. A workload of costs is light
-// and has no times to spoil: all peers at once.
+// measure runs a comparison: in each round, all peers in turn, A B C A B C, and then the
+// bare PUTs, if there is lag to compare with them. A workload of costs is light and
+// measures no times, so all its peers run at once.
 func (c *Comparison) measure(ctx context.Context, j job, usable []peer) error {
 	j.workload, j.duration = c.Workload, seconds(c.Duration)
 	j.store = storeKinds[slices.IndexFunc(storeKinds, func(k storeKind) bool { return k.Name == c.Store })]
@@ -150,14 +150,14 @@ func runAll(ctx context.Context, jobs []job) ([]*Run, error) {
 	return runs, errors.Join(errs...)
 }
 
-// announce says what comes next where progress would not be seen: in a log.
+// announce prints the next step to a log, which does not show progress.
 func announce(format string, args ...any) {
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
 		fmt.Fprintf(os.Stderr, format+"\n", args...)
 	}
 }
 
-// progress says what is under way, in place of what it said before, to people.
+// progress shows the current step on a terminal, in place of the previous step.
 func progress(format string, args ...any) {
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		fmt.Fprintf(os.Stderr, "\r\033[K"+format, args...)

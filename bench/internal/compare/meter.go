@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// A Kind is a kind of request, as price lists tell them apart.
+// A Kind is a kind of request, as price lists distinguish them.
 type Kind string
 
 // The kinds of requests.
@@ -22,10 +22,10 @@ const (
 	Part   Kind = "part"   // one of the requests that write an object in parts
 	List   Kind = "list"   // a page of a listing
 	Get    Kind = "get"    // an object's content or attributes
-	Delete Kind = "delete" // of one object or many
+	Delete Kind = "delete" // of one object or several
 )
 
-// NoLevel is the level of a request that is not for one LTX file.
+// NoLevel is the level of a request that is not for a single LTX file.
 const NoLevel = -1
 
 // Count is the traffic of one kind of request for files of one level.
@@ -34,13 +34,13 @@ type Count struct {
 	Level    int   `json:"level"` // of the LTX file, or NoLevel
 	Requests int64 `json:"requests"`
 	Sent     int64 `json:"sent"`     // bytes of request bodies
-	Received int64 `json:"received"` // bytes of answers' bodies
+	Received int64 `json:"received"` // bytes of response bodies
 }
 
-// Counts are traffic by kind and level, each once, in a fixed order.
+// Counts are traffic by kind and level, one entry for each, in a fixed order.
 type Counts []Count
 
-// Where sums what keep accepts.
+// Where sums the counts that keep accepts.
 func (c Counts) Where(keep func(Count) bool) (sum Count) {
 	for _, n := range c {
 		if keep(n) {
@@ -52,10 +52,10 @@ func (c Counts) Where(keep func(Count) bool) (sum Count) {
 	return sum
 }
 
-// Total sums everything.
+// Total sums all counts.
 func (c Counts) Total() Count { return c.Where(func(Count) bool { return true }) }
 
-// Minus is what came after an earlier state of the same counts.
+// Minus returns the traffic after an earlier state of the same counts.
 func (c Counts) Minus(earlier Counts) Counts {
 	var diff Counts
 	for _, n := range c {
@@ -71,21 +71,21 @@ func (c Counts) Minus(earlier Counts) Counts {
 	return diff
 }
 
-// arrival is when a level 0 file could be read from the store.
+// arrival is when a level 0 file became readable in the store.
 type arrival struct {
 	file string // LEVEL/MIN-MAX
 	at   time.Time
 }
 
-// meter counts the requests that pass a proxy in front of a store. Failed requests
-// count as others do: stores charge for them, too.
+// meter counts the requests that pass a proxy in front of a store. Failed requests count
+// like others: stores charge for them, too.
 type meter struct {
 	mu       sync.Mutex
 	counts   map[call]*Count
 	arrivals []arrival
 }
 
-// call is what the counts are kept by.
+// call is the key of a count.
 type call struct {
 	kind  Kind
 	level int
@@ -93,7 +93,7 @@ type call struct {
 
 func newMeter() *meter { return &meter{counts: map[call]*Count{}} }
 
-// handle is for [storagetest.Replica.Proxy].
+// handle is a handler for [storagetest.Replica.Proxy].
 func (m *meter) handle(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	c, file := classify(r.Method, r.URL)
 	body := &countingReader{ReadCloser: r.Body}
@@ -150,7 +150,7 @@ func (m *meter) Arrivals() []arrival {
 // ltxName finds level, MinTXID and MaxTXID in an object's name.
 var ltxName = regexp.MustCompile(`/([0-9a-f]{1,4})/([0-9a-f]{16}-[0-9a-f]{16})\.ltx$`)
 
-// classify knows the requests of S3's API and of Google's JSON and XML APIs. The
+// classify recognizes the requests of S3's API and of Google's JSON and XML APIs. The
 // file is the LTX file's level and TXIDs.
 func classify(method string, u *url.URL) (c call, file string) {
 	query := u.Query()
@@ -179,7 +179,7 @@ func kindOf(method string, query url.Values) Kind {
 	return Put
 }
 
-// countingReader counts what is read through it.
+// countingReader counts the bytes read through it.
 type countingReader struct {
 	io.ReadCloser
 	n int64
@@ -191,8 +191,8 @@ func (r *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// countingWriter counts what is written through it. Where Google's server tells a
-// client to go on with an upload, it says the proxy's address instead of its own.
+// countingWriter counts the bytes written through it. Where Google's server tells a
+// client to continue an upload, it writes the proxy's address instead of the server's.
 type countingWriter struct {
 	http.ResponseWriter
 	host   string

@@ -9,17 +9,18 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// overview is a plot of one figure over several comparisons: for each of them, a dot a
-// peer, and a line from the least round to the most.
+// overview is a plot of one figure over several comparisons. For each comparison it has a
+// dot for each peer, with a line from the least round to the most.
 type overview struct {
 	title  string
-	about  func(*Comparison) bool // which comparisons it is of
+	about  func(*Comparison) bool // selects the comparisons
 	metric string
 	ratio  bool // to the first peer, instead of the value
-	puts   bool // with bare PUTs beside the peers
+	puts   bool // with bare PUTs in addition to the peers
 }
 
-// overviews are all of them. Scales are logarithmic: twice is as far from one as half.
+// overviews lists all overviews. Scales are logarithmic: twice is as far from one as
+// half.
 var overviews = []overview{
 	{title: "throughput, × the first peer's", metric: "transactions", ratio: true, about: inClosedLoop},
 	{title: "CPU of a transaction or read, µs, Litestream's included", metric: "CPU a transaction or read", about: inClosedLoop},
@@ -31,7 +32,7 @@ var overviews = []overview{
 
 func inClosedLoop(c *Comparison) bool { return c.Workload.Rate == 0 && !c.Workload.idle() }
 
-// overviewPlots are those that the report has something for.
+// overviewPlots returns the plots for which the report has data.
 func (r *Report) overviewPlots() ([]template.HTML, error) {
 	var all []func() (*plot.Plot, error)
 	for _, o := range overviews {
@@ -40,7 +41,7 @@ func (r *Report) overviewPlots() ([]template.HTML, error) {
 	return drawAll(all)
 }
 
-// plot is nil if there is nothing to see.
+// plot returns nil without data.
 func (o overview) plot(r *Report) (*plot.Plot, error) {
 	var names []string
 	dots := map[string]*dots{}
@@ -86,7 +87,7 @@ func (o overview) plot(r *Report) (*plot.Plot, error) {
 	return p, nil
 }
 
-// of is a peer's figure; a logarithm knows no zero.
+// of returns a peer's figure, and whether a logarithmic scale can show it.
 func (o overview) of(c *Comparison, peer string) (Spread, bool) {
 	cell := c.row(o.metric).Peers[peer]
 	s := cell.Spread
@@ -99,7 +100,7 @@ func (o overview) of(c *Comparison, peer string) (Spread, bool) {
 	return s, s.Least > 0
 }
 
-// label names a comparison as shortly as it can.
+// label returns the shortest unambiguous name of a comparison.
 func (c *Comparison) label(r *Report) string {
 	for _, other := range r.Comparisons {
 		if other.Workload.Name == c.Workload.Name && other.Store != c.Store {
@@ -109,7 +110,7 @@ func (c *Comparison) label(r *Report) string {
 	return c.Workload.Name
 }
 
-// spreadOfPuts is that of the rounds' medians, in milliseconds.
+// spreadOfPuts returns the spread of the rounds' medians, in milliseconds.
 func (c *Comparison) spreadOfPuts() Spread {
 	var medians []float64
 	for _, p := range c.Puts {
@@ -118,7 +119,7 @@ func (c *Comparison) spreadOfPuts() Spread {
 	return spread(medians)
 }
 
-// dots are one peer's in a plot.
+// dots are the dots of one peer in a plot.
 type dots struct {
 	plotter.XYs
 	plotter.YErrors
@@ -150,8 +151,8 @@ func (d *dots) draw(p *plot.Plot, name string, shift float64) error {
 	return nil
 }
 
-// fitLog makes a logarithmic axis end at powers of ten, so that it has ticks, with some
-// room above for the legend.
+// fitLog makes a logarithmic axis end at powers of ten, so that it has ticks, and leaves
+// some room above for the legend.
 func fitLog(p *plot.Plot, room float64) {
 	p.Y.Min = math.Pow(10, math.Floor(math.Log10(p.Y.Min)))
 	p.Y.Max = math.Pow(10, math.Ceil(math.Log10(p.Y.Max*room)))

@@ -13,21 +13,21 @@ import (
 	"github.com/walvfs/walvfs/vfs"
 )
 
-// peer is one way to have, or not to have, a replica.
+// peer is one way to run a database, with or without a replica.
 type peer struct {
 	Name       string         `json:"name"`
 	About      string         `json:"about"`
-	Parameters string         `json:"parameters,omitempty"` // of the database's URI, beside vfs and replica
-	VFS        string         `json:"vfs,omitempty"`        // that replicates; empty: the one that walvfs has by default
+	Parameters string         `json:"parameters,omitempty"` // of the database's URI, in addition to vfs and replica
+	VFS        string         `json:"vfs,omitempty"`        // the replicating VFS; empty: walvfs's default
 	InProcess  bool           `json:"in_process"`           // replicated by walvfs
-	Litestream *time.Duration `json:"litestream,omitempty"` // by Litestream, with these intervals; zero is its defaults
+	Litestream *time.Duration `json:"litestream,omitempty"` // by Litestream, with these intervals; zero: its defaults
 	Asked      bool           `json:"-"`                    // only if -peers names it
 }
 
 func every(d time.Duration) *time.Duration { return &d }
 
-// peers are all of them, in the order of each round. The first that is chosen is
-// what the others are compared with.
+// peers lists all peers, in the order of each round. The first chosen peer is the
+// baseline of the others.
 var peers = []peer{
 	{Name: "plain", About: "go-sqlite3, no replica"},
 	{Name: "walvfs-quiet", About: "walvfs, and nothing is uploaded until the end", InProcess: true, VFS: quietVFS},
@@ -39,18 +39,18 @@ var peers = []peer{
 	{Name: "walvfs-apart", About: "walvfs-quiet, which writes the header and the page of a frame apart, as SQLite does", InProcess: true, VFS: quietVFS, Parameters: "psow=0", Asked: true},
 }
 
-// quietVFS uploads what a database is filled with, and then nothing before the last
-// close: what it costs is the VFS, and not the replication.
+// quietVFS uploads the filled database, and then nothing before the last close: it costs
+// only what the VFS costs, without the replication.
 const quietVFS = "replicated-quiet"
 
 func init() {
 	vfs.Register(quietVFS, vfs.Options{Interval: time.Hour, Policy: shipper.Policy{Levels: []time.Duration{}, Snapshots: vfs.Off, Retention: vfs.Off}})
 }
 
-// replicated reports whether the peer has a replica at all.
+// replicated reports whether the peer has a replica.
 func (p peer) replicated() bool { return p.InProcess || p.Litestream != nil }
 
-// uri is what the application opens.
+// uri returns the URI that the application opens.
 func (p peer) uri(path, replica string, pragmas ...string) string {
 	var b strings.Builder
 	b.WriteString("file:" + path + "?_pragma=busy_timeout(60000)")
@@ -68,7 +68,7 @@ func (p peer) uri(path, replica string, pragmas ...string) string {
 	return b.String()
 }
 
-// replicaURL is the replica of one of a workload's databases.
+// replicaURL returns the URL of the replica of one of a workload's databases.
 func replicaURL(r *storagetest.Replica, db int) string {
 	if db == 0 {
 		return r.URL
@@ -76,7 +76,7 @@ func replicaURL(r *storagetest.Replica, db int) string {
 	return fmt.Sprintf("%s-%04d", r.URL, db)
 }
 
-// databasePath is one of a workload's databases.
+// databasePath returns the path of one of a workload's databases.
 func databasePath(dir string, db int) string {
 	return filepath.Join(dir, fmt.Sprintf("app-%04d.db", db))
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// quick is a first impression: what -quick chooses where no flag says otherwise.
+// quick gives a first impression: the values of -quick where no flag overrides them.
 var quick = struct {
 	rounds                   int
 	duration                 time.Duration
@@ -50,7 +50,7 @@ func (o *options) plan(usable []peer) []*Comparison {
 	return plan
 }
 
-// chosen is a flag's word, or the default if it has none.
+// chosen reports whether a flag contains a name, or byDefault if the flag is empty.
 func chosen(flag []string, name string, byDefault bool) bool {
 	if len(flag) == 0 {
 		return byDefault
@@ -58,7 +58,7 @@ func chosen(flag []string, name string, byDefault bool) bool {
 	return slices.Contains(flag, name)
 }
 
-// byDefault is -quick's word if it has one.
+// byDefault reports whether -quick contains a name, or otherwise without -quick.
 func (o *options) byDefault(quick []string, name string, otherwise bool) bool {
 	if o.quick {
 		return slices.Contains(quick, name)
@@ -66,7 +66,7 @@ func (o *options) byDefault(quick []string, name string, otherwise bool) bool {
 	return otherwise
 }
 
-// isChosen reports whether a peer may take part at all.
+// isChosen reports whether a peer may take part.
 func (o *options) isChosen(p peer) bool {
 	return chosen(o.peers.chosen, p.Name, o.byDefault(quick.peers, p.Name, !p.Asked))
 }
@@ -84,7 +84,8 @@ func (o *options) peersOf(w workload, usable []peer) []string {
 	return names
 }
 
-// durationOf is what a workload needs, where it says so: -quick would leave nothing of it.
+// durationOf returns a workload's own duration if it has one, which -quick cannot
+// shorten.
 func (o *options) durationOf(w workload) time.Duration {
 	if o.quick {
 		return cmp.Or(o.duration, w.Duration, quick.duration)
@@ -92,7 +93,7 @@ func (o *options) durationOf(w workload) time.Duration {
 	return cmp.Or(o.duration, w.Duration, general)
 }
 
-// roundsOf is 1 for a workload of costs, which counts and takes no times.
+// roundsOf returns 1 for a workload of costs, which counts and measures no times.
 func (o *options) roundsOf(w workload) int {
 	switch {
 	case w.Cost:
@@ -105,7 +106,8 @@ func (o *options) roundsOf(w workload) int {
 	return cmp.Or(w.Rounds, generalRounds)
 }
 
-// estimated is about how long all will take, setting up and restoring included.
+// estimated returns the approximate duration of a plan, including setting up and
+// restoring.
 func estimated(plan []*Comparison) time.Duration {
 	const around = 2500 * time.Millisecond
 	var sum time.Duration

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// planOf is what flags would measure, as "workload store peers duration rounds".
+// planOf returns the plan of some flags, as "workload store peers duration rounds".
 func planOf(t *testing.T, flags string) []string {
 	t.Helper()
 	o, err := parseFlags(strings.Fields(flags), io.Discard)
@@ -46,7 +46,7 @@ func TestPlan(t *testing.T) {
 	}
 }
 
-// What takes long, or much space, is not measured unless it is asked for.
+// Measurements that take long, or much space, are made only if a flag names them.
 func TestPlanOfAll(t *testing.T) {
 	all := strings.Join(planOf(t, ""), "\n")
 	for _, w := range workloads {
@@ -63,7 +63,7 @@ func TestPlanOfAll(t *testing.T) {
 	}
 }
 
-// A first impression is one before the coffee is ready.
+// A first impression is ready before the coffee is.
 func TestQuickIsQuick(t *testing.T) {
 	o := &options{quick: true}
 	if d := estimated(o.plan(o.chosenPeers())); d < time.Minute || d > 5*time.Minute {

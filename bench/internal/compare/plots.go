@@ -15,8 +15,8 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// colors of peers, in the order of [peers]: those of Okabe and Ito, which people tell
-// apart who see colors differently, and gray.
+// colors of peers, in the order of [peers]: those of Okabe and Ito, which people with
+// color blindness can distinguish, and gray.
 var colors = []color.Color{
 	color.RGBA{0, 0, 0, 255},
 	color.RGBA{136, 136, 136, 255},
@@ -28,7 +28,7 @@ var colors = []color.Color{
 	color.RGBA{240, 228, 66, 255},
 }
 
-// colorOf also knows bare PUTs, which are no peer.
+// colorOf returns the color of a peer or of bare PUTs.
 func colorOf(name string) color.Color {
 	if name == barePut {
 		return color.RGBA{204, 121, 167, 255}
@@ -41,7 +41,7 @@ func colorOf(name string) color.Color {
 	return color.Black
 }
 
-// shapeOf is another for what is no peer.
+// shapeOf returns another shape for bare PUTs than for peers.
 func shapeOf(name string) draw.GlyphDrawer {
 	if name == barePut {
 		return draw.CrossGlyph{}
@@ -49,7 +49,7 @@ func shapeOf(name string) draw.GlyphDrawer {
 	return draw.CircleGlyph{}
 }
 
-// plots are the pictures of a comparison, as SVG.
+// plots returns the plots of a comparison, as SVG.
 func (c *Comparison) plots() ([]template.HTML, error) {
 	return drawAll([]func() (*plot.Plot, error){
 		c.plotRounds,
@@ -63,7 +63,7 @@ func (c *Comparison) plots() ([]template.HTML, error) {
 	})
 }
 
-// drawAll makes SVG of the plots that there are: nil is none.
+// drawAll draws all plots that are not nil, as SVG.
 func drawAll(plots []func() (*plot.Plot, error)) (all []template.HTML, err error) {
 	for _, next := range plots {
 		p, err := next()
@@ -82,8 +82,8 @@ func drawAll(plots []func() (*plot.Plot, error)) (all []template.HTML, err error
 	return all, nil
 }
 
-// plotRounds shows the throughput round by round: noise that both of a pair have goes
-// up and down in both.
+// plotRounds shows the throughput by round: noise that affects both peers of a pair moves
+// both up or down.
 func (c *Comparison) plotRounds() (*plot.Plot, error) {
 	if c.Rounds == 1 || c.Workload.Rate > 0 || c.Workload.SpeedTest > 0 {
 		return nil, nil
@@ -109,11 +109,11 @@ func (c *Comparison) plotRounds() (*plot.Plot, error) {
 	return p, nil
 }
 
-// nines are the percentiles of a plot: each step to the right, a tenth is left.
+// nines are the percentiles of a plot: each step to the right leaves a tenth.
 var nines = []plot.Tick{{Value: 0, Label: "0"}, {Value: 0.301, Label: "50 %"}, {Value: 1, Label: "90 %"}, {Value: 2, Label: "99 %"}, {Value: 3, Label: "99.9 %"}, {Value: 4, Label: "99.99 %"}}
 
-// plotPercentiles shows what all rounds together had, and all bare PUTs; nil if there is
-// nothing.
+// plotPercentiles shows the values of all rounds together, and of all bare PUTs; nil
+// without data.
 func (c *Comparison) plotPercentiles(title string, of func(*Run) *hdrhistogram.Histogram, puts []*Puts) (*plot.Plot, error) {
 	p := newPlot(title + ", ms")
 	p.X.Tick.Marker = plot.ConstantTicks(nines)
@@ -145,14 +145,14 @@ func (c *Comparison) plotPercentiles(title string, of func(*Run) *hdrhistogram.H
 	return p, nil
 }
 
-// addPercentiles adds a line; none for times that are all zero, as is the lag of a peer
-// that waits for the store.
+// addPercentiles adds a line, except for times that are all zero, such as the lag of a
+// peer that waits for the store.
 func addPercentiles(p *plot.Plot, name string, h *hdrhistogram.Histogram) (added bool, err error) {
 	if h == nil || h.Max() == 0 {
 		return false, nil
 	}
 	most := math.Min(4.3, math.Log10(float64(h.TotalCount())))
-	const least = 0.001 // a logarithm knows no zero
+	const least = 0.001 // a logarithmic scale has no zero
 	var xy plotter.XYs
 	for x := 0.0; x <= most; x += 0.05 {
 		xy = append(xy, plotter.XY{X: x, Y: max(least, percentile(h, 100*(1-math.Pow(10, -x))))})
@@ -160,7 +160,7 @@ func addPercentiles(p *plot.Plot, name string, h *hdrhistogram.Histogram) (added
 	return true, addLine(p, name, xy, false)
 }
 
-// mergeHistograms returns nil for none.
+// mergeHistograms returns nil for no histograms.
 func mergeHistograms(all []*hdrhistogram.Histogram) *hdrhistogram.Histogram {
 	var sum *hdrhistogram.Histogram
 	for _, h := range all {
@@ -206,7 +206,7 @@ func (c *Comparison) plotDays() (*plot.Plot, error) {
 	return p, nil
 }
 
-// The library's default is a font with serifs, unlike the page's.
+// The library's default font has serifs, unlike the page's.
 func init() { plot.DefaultFont.Variant = "Sans" }
 
 func newPlot(title string) *plot.Plot {
@@ -233,7 +233,7 @@ func addLine(p *plot.Plot, name string, xy plotter.XYs, points bool) error {
 	return nil
 }
 
-// svgOf draws a plot without the XML declaration, which has no place in a page.
+// svgOf draws a plot without the XML declaration, which a page must not contain.
 func svgOf(p *plot.Plot) (template.HTML, error) {
 	w, err := p.WriterTo(15*vg.Centimeter, 10*vg.Centimeter, "svg")
 	if err != nil {
@@ -243,7 +243,7 @@ func svgOf(p *plot.Plot) (template.HTML, error) {
 	if _, err := w.WriteTo(&b); err != nil {
 		return "", err
 	}
-	// Arial is as wide as the font that the plot was laid out with, and more people have it.
+	// Arial is as wide as the font of the layout, and more people have it.
 	svg := bytes.ReplaceAll(b.Bytes(), []byte("Liberation Sans"), []byte("Liberation Sans,Arial,Helvetica,sans-serif"))
 	if i := bytes.Index(svg, []byte("<svg")); i > 0 {
 		svg = svg[i:]

@@ -8,7 +8,7 @@ import (
 // pricesOf is when the prices below were looked up.
 const pricesOf = "autumn 2026"
 
-// Price of a store, in US dollars.
+// Price is a store's price list, in US dollars.
 type Price struct {
 	Store string  `json:"store"`
 	Write float64 `json:"write"` // per 1,000 requests that write or list
@@ -16,8 +16,8 @@ type Price struct {
 	Month float64 `json:"month"` // per GB stored
 }
 
-// prices are published ones. Deleting, and traffic into the store or inside its
-// region, cost nothing at any of them.
+// prices are published prices. Deleting, and traffic into the store or inside its region,
+// are free at all of them.
 var prices = []Price{
 	{"S3 Standard, us-east-1", 0.005, 0.0004, 0.023},
 	{"Cloudflare R2", 0.0045, 0.00036, 0.015},
@@ -31,11 +31,11 @@ const (
 	bytesAGB    = 1e9
 )
 
-// Bill is what a replica costs.
+// Bill is the cost of a replica.
 type Bill struct {
 	Price    Price   `json:"price"`
 	Requests float64 `json:"requests_month"` // dollars a month
-	Storage  float64 `json:"storage_month"`  // of what was stored when the run ended
+	Storage  float64 `json:"storage_month"`  // of the bytes stored when the run ended
 }
 
 // bill prices a day's requests, for a month.
@@ -57,21 +57,22 @@ func (p Price) of(k Kind) float64 {
 	return 0
 }
 
-// Day is a day of steady load. What comes often is scaled from what was counted;
-// what comes once an hour or once a day is added as often as that, by one such event.
+// Day is a day of steady load. Frequent requests are scaled from the counted window.
+// Requests of once an hour or once a day are added with that frequency, from one such
+// event.
 type Day struct {
 	Peer   string  `json:"peer"`
 	Window float64 `json:"window_s"` // counted
 
-	Often  Counts `json:"often"`  // in the window: all but the next two
+	Often  Counts `json:"often"`  // in the window: all but hourly and daily requests
 	Hourly Counts `json:"hourly"` // a file of level 3, an estimate
 	Daily  Counts `json:"daily"`  // a snapshot, as large as the first upload
 
-	Day   Counts `json:"day"` // all of it in 24 hours
+	Day   Counts `json:"day"` // all requests in 24 hours
 	Bills []Bill `json:"bills"`
 }
 
-// estimateDay makes a day of a run.
+// estimateDay estimates a day from a run.
 func estimateDay(r *Run) Day {
 	window := seconds(r.Counted)
 	d := Day{Peer: r.Peer, Window: r.Counted}
@@ -93,14 +94,14 @@ func estimateDay(r *Run) Day {
 	return d
 }
 
-// isHourly reports what a file of level 3 is made with: its own writes, and reads of
-// the files of level 2.
+// isHourly reports whether a request makes a file of level 3: its own writes, and reads
+// of the files of level 2.
 func isHourly(c Count) bool {
 	return c.Level == 3 && c.Kind != Delete || c.Level == 2 && c.Kind == Get
 }
 
-// estimateLevel3 takes an hour's file to be as large as all files of level 2 of that
-// hour, at most, and made of them as those are made of level 1: by reading, or not.
+// estimateLevel3 assumes that an hour's file is at most as large as all files of level 2
+// of that hour, and that it is made like those of level 1: by reading them, or not.
 func estimateLevel3(often Counts, window time.Duration) Counts {
 	anHour := float64(level3Every) / float64(window)
 	two := scale(atLevel(often, 2, Put), anHour)
@@ -114,8 +115,8 @@ func estimateLevel3(often Counts, window time.Duration) Counts {
 	return three
 }
 
-// snapshotTraffic is the upload of the whole database when replication began: the
-// file of level 9, or the first of level 0 if that is all there was.
+// snapshotTraffic returns the upload of the whole database when replication began: the
+// file of level 9, or the first file of level 0 if that is the only one.
 func snapshotTraffic(r *Run) Counts {
 	start := merge(slices.Concat(r.Start, r.WarmUp))
 	if s := slices.Concat(atLevel(start, 9, Part), atLevel(start, 9, Put)); len(s) > 0 {
@@ -141,7 +142,7 @@ func atLevel(c Counts, level int, kind Kind) Counts {
 	return at
 }
 
-// scale multiplies everything.
+// scale multiplies all counts.
 func scale(c Counts, by float64) Counts {
 	scaled := make(Counts, len(c))
 	for i, n := range c {
@@ -153,7 +154,7 @@ func scale(c Counts, by float64) Counts {
 	return scaled
 }
 
-// merge adds up what has the same kind and level.
+// merge adds up counts of the same kind and level.
 func merge(c Counts) Counts {
 	var merged Counts
 	for _, n := range c {

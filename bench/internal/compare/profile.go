@@ -8,12 +8,12 @@ import (
 	"runtime/trace"
 )
 
-// profiles are files to write while an application works; empty ones are not.
+// profiles are files to write while an application works; empty names are not written.
 type profiles struct {
 	CPU, Memory, Trace string
 }
 
-// named is the same files for one run: each run is a process of its own.
+// named returns the files of one run: each run is a separate process.
 func (p profiles) named(suffix string) profiles {
 	for _, name := range []*string{&p.CPU, &p.Memory, &p.Trace} {
 		if *name != "" {
@@ -23,8 +23,8 @@ func (p profiles) named(suffix string) profiles {
 	return p
 }
 
-// start starts profiling; stop writes the files. The memory profile is of all that
-// was allocated since the process began.
+// start starts profiling; stop writes the files. The memory profile covers all
+// allocations since the process began.
 func (p profiles) start() (stop func() error, err error) {
 	var ends []func() error
 	begin := func(name string, start func(f *os.File) error, end func(f *os.File) error) {

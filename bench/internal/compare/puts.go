@@ -16,13 +16,13 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage"
 )
 
-// Puts are bare PUTs of one round: the least that any replica's lag can be, on this
+// Puts are bare PUTs of one round: the least possible lag of any replica, on this
 // machine, on this store, at this pace.
 //
-// They have a turn of their own after the peers', so that they are of the same minute,
-// take nothing from any peer, and know how large the peers' files were. All else is as
-// for a peer: an empty replica, proxies before it, a process that sends, walvfs's
-// storage driver, the workload's pace, and an answer that is noticed in the same way.
+// They have their own turn after the peers, so that they are from the same minute, take
+// nothing from any peer, and have the size of the peers' files. Everything else is as for
+// a peer: an empty replica, proxies before it, a sending process, walvfs's storage
+// driver, the workload's pace, and the same way to notice an answer.
 type Puts struct {
 	Round int    `json:"round"`
 	Size  int64  `json:"bytes"`
@@ -31,7 +31,7 @@ type Puts struct {
 	times *hdrhistogram.Histogram // decoded
 }
 
-// sizeOfPuts is that of the peers' level 0 files; 0 if there are none whose lag is known.
+// sizeOfPuts returns the size of the peers' level 0 files, 0 if no lag is known.
 func sizeOfPuts(runs []*Run) int64 {
 	var sizes []float64
 	for _, r := range runs {
@@ -85,8 +85,8 @@ func putInChild(ctx context.Context, p *place, s spec) ([]int64, error) {
 	return o.Sent, app.close()
 }
 
-// putHere is the process that sends. Its first PUT opens the connection, and is not
-// counted: those of a replica are open, too, since the database was filled.
+// putHere is the sending process. It does not count its first PUT, which opens the
+// connection: the connections of a replica are open, too, since the database was filled.
 func putHere(s spec, orders *json.Decoder, answers *json.Encoder) error {
 	ctx := context.Background()
 	store, err := storage.Open(ctx, s.Replicas[0], storage.Options{})
@@ -107,7 +107,7 @@ func putHere(s spec, orders *json.Decoder, answers *json.Encoder) error {
 	var o outcome
 	start := time.Now()
 	for n := int64(0); ; n++ {
-		due := max(s.Workload.due(n), time.Since(start)) // one after the other
+		due := max(s.Workload.due(n), time.Since(start)) // one after another
 		if due >= s.Duration {
 			break
 		}
@@ -120,7 +120,7 @@ func putHere(s spec, orders *json.Decoder, answers *json.Encoder) error {
 	return errors.Join(answers.Encode(o), waitFor(orders, "close"))
 }
 
-// arrivals waits for as many as there must be: those in a directory are noticed late.
+// arrivals waits for at least as many arrivals: those in a directory are noticed late.
 func (p *place) arrivals(ctx context.Context, atLeast int) []arrival {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -129,7 +129,7 @@ func (p *place) arrivals(ctx context.Context, atLeast int) []arrival {
 	return p.meter.Arrivals()
 }
 
-// matchPuts pairs the begin of each PUT, of TXIDs from 2 on, with its arrival.
+// matchPuts pairs the start of each PUT, of TXIDs from 2 on, with its arrival.
 func matchPuts(sent []int64, seen []arrival) (*hdrhistogram.Histogram, error) {
 	at := map[string]time.Time{}
 	for _, a := range seen {
@@ -147,7 +147,7 @@ func matchPuts(sent []int64, seen []arrival) (*hdrhistogram.Histogram, error) {
 	return h, nil
 }
 
-// latencyInPuts is how many of them a transaction took, at the median.
+// latencyInPuts returns a transaction's latency in bare PUTs, at the median.
 func latencyInPuts(r *Run) float64 {
 	if p := percentile(r.puts, 50); p > 0 {
 		return percentile(r.latency, 50) / p
@@ -155,7 +155,7 @@ func latencyInPuts(r *Run) float64 {
 	return 0
 }
 
-// lagInPuts is how many bare PUTs of its round a run's lag was, at the median.
+// lagInPuts returns a run's lag in bare PUTs of its round, at the median.
 func lagInPuts(r *Run) float64 {
 	if p := percentile(r.puts, 50); p > 0 {
 		return percentile(r.lag, 50) / p

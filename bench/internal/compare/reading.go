@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// reading compares those who read a replica as a database, each in processes of its own.
+// reading compares programs that read a replica as a database, each in its own processes.
 func reading(ctx context.Context, args []string, out io.Writer) error {
 	o, err := parseReadingFlags(args, out)
 	if err != nil {
@@ -40,7 +40,7 @@ func reading(ctx context.Context, args []string, out io.Writer) error {
 type readingOptions struct {
 	quick    bool
 	size     int64 // bytes of the database
-	scan     int64 // bytes of it that are scanned
+	scan     int64 // bytes of it to scan
 	files    int   // level 0 files after the snapshot
 	rounds   int
 	latency  time.Duration
@@ -69,7 +69,7 @@ func parseReadingFlags(args []string, out io.Writer) (*readingOptions, error) {
 	f.Var(&o.peers, "peers", "`names` with commas, of those below (default all that can be built)")
 	f.StringVar(&o.storeDir, "store-dir", os.TempDir(), "`directory` for what the store keeps: as much as the database")
 	f.StringVar(&o.json, "json", "", "write all figures to this `file`")
-	f.SetOutput(io.Discard) // the error is printed once, by main
+	f.SetOutput(io.Discard) // main prints the error once
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		f.SetOutput(out)
@@ -108,7 +108,7 @@ func parseReadingFlags(args []string, out io.Writer) (*readingOptions, error) {
 	return o, nil
 }
 
-// A ReadingReport is all that reading has found out.
+// A ReadingReport is the result of reading.
 type ReadingReport struct {
 	Time     time.Time         `json:"time"`
 	Machine  Machine           `json:"machine"`
@@ -118,11 +118,11 @@ type ReadingReport struct {
 	Latency  string            `json:"added_latency"`
 	Rounds   int               `json:"rounds"`
 	Limit    string            `json:"limit"`
-	Missing  map[string]string `json:"missing,omitempty"` // peers that take no part, and why
+	Missing  map[string]string `json:"missing,omitempty"` // peers that take no part, and the reason
 	Readings []*Reading        `json:"readings"`
 }
 
-// A Reading is one figure of one peer, of each round in which it has an answer.
+// A Reading is one figure of one peer, for each round in which it answered.
 type Reading struct {
 	What    string    `json:"what"`
 	Peer    string    `json:"peer"`
@@ -133,7 +133,7 @@ type Reading struct {
 	Errors  []string  `json:"errors,omitempty"`
 }
 
-// reading returns the figure of a peer, a new one if there is none.
+// reading returns the figure of a peer, and adds it if it is missing.
 func (r *ReadingReport) reading(what, peer string) *Reading {
 	i := slices.IndexFunc(r.Readings, func(f *Reading) bool { return f.What == what && f.Peer == peer })
 	if i >= 0 {

@@ -22,11 +22,12 @@ import (
 
 const readingPageSize = 4096
 
-// readingData is a database, and a replica of it: a snapshot, and a level 0 file for each of some
-// commits after it. A row of table item takes a quarter of a page, of random bytes; table word is
-// a WITHOUT ROWID table that was filled in random order; the row of table moment is the TXID.
+// readingData is a database and its replica: a snapshot, and a level 0 file for each of
+// several later commits. A row of table item takes a quarter of a page, of random bytes;
+// table word is a WITHOUT ROWID table filled in random order; the row of table moment is
+// the TXID.
 type readingData struct {
-	path    string // of the database, as its last commit left it
+	path    string // of the database, as of its last commit
 	bytes   int64
 	rows    int64 // of item
 	changed int   // rows that the last commit changed
@@ -34,11 +35,11 @@ type readingData struct {
 	times   []time.Time // by TXID
 	near    *storagetest.Replica
 
-	answers map[string]string // by query, of the local file
+	answers map[string]string // by query, from the local file
 }
 
-// newReadingData makes them. With further tables, their pages are all over the database, and
-// those of the schema, too.
+// newReadingData makes the data. With further tables, their pages and the pages of the
+// schema are scattered over the database.
 func newReadingData(l *lender, o *readingOptions, size int64, tables int) (*readingData, error) {
 	d := &readingData{
 		path:  filepath.Join(l.directory(o.storeDir), "app.db"),
@@ -149,7 +150,7 @@ func (d *readingData) upload(ctx context.Context, store storage.Store, level int
 	return store.Create(ctx, store.Layout().Key(level, txid, txid), io.NewSectionReader(f, 0, info.Size()), storage.Attrs{Time: d.times[txid]})
 }
 
-// commits makes commits, and uploads what each of them has written to the WAL.
+// commits makes commits, and uploads what each commit has written to the WAL.
 func (d *readingData) commits(ctx context.Context, conn *sqlite3.Conn, store storage.Store, n int) error {
 	if err := conn.Exec("PRAGMA journal_mode=wal; PRAGMA wal_autocheckpoint=0"); err != nil {
 		return err
@@ -179,7 +180,8 @@ func (d *readingData) commits(ctx context.Context, conn *sqlite3.Conn, store sto
 	return nil
 }
 
-// uploadCommit uploads the frames from a place in the WAL on, and returns where they end.
+// uploadCommit uploads the frames of the WAL from an offset on, and returns where they
+// end.
 func (d *readingData) uploadCommit(ctx context.Context, store storage.Store, txid format.TXID, at int64) (int64, error) {
 	wal, err := os.Open(d.path + "-wal")
 	if err != nil {

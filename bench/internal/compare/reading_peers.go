@@ -23,7 +23,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/reader/diff"
 )
 
-// localFile is the peer that the others' answers are compared with.
+// localFile is the peer that gives the correct answers.
 const localFile = "local-file"
 
 // walvfsReader is the only peer that compares two moments.
@@ -33,19 +33,19 @@ const walvfsReader = "walvfs"
 type readingPeer struct {
 	Name   string
 	About  string
-	module string // below readers, empty for this program
-	tags   string // that the module is built with
-	binary string // that it was built to
+	module string // directory below readers, empty for this program
+	tags   string // build tags of the module
+	binary string // path of the built program
 }
 
-// readingPeers are all of them. Each module of another program has its own dependencies.
+// readingPeers lists all peers. Each module of another program has its own dependencies.
 var readingPeers = []readingPeer{
 	{Name: localFile, About: "go-sqlite3 and the database itself: there is no replica"},
 	{Name: walvfsReader, About: "vfs=replica as it is by default"},
 	{Name: "litestream", About: "the VFS of Litestream v0.5.18, with SQLite in C", module: "litestream", tags: "vfs"},
 }
 
-// build builds the peers that are wanted, and notes why one cannot take part.
+// build builds the wanted peers, and records why a peer cannot take part.
 func (o *readingOptions) build(l *lender, missing map[string]string) (peers []readingPeer) {
 	_, here, _, _ := runtime.Caller(0)
 	dir := l.directory("")
@@ -67,7 +67,7 @@ func (o *readingOptions) build(l *lender, missing map[string]string) (peers []re
 	return peers
 }
 
-// readingRole in the environment, as [roleVariable], makes this program one that reads.
+// readingRole in the environment, like [roleVariable], makes this program a reader.
 const readingRole = "reading"
 
 // readerProcess is a process that reads.
@@ -78,7 +78,7 @@ type readerProcess struct {
 	answers *json.Decoder
 }
 
-// start starts a process that reads a replica, or the database if there is none.
+// start starts a process that reads a replica, or the database if far is nil.
 func (p readingPeer) start(ctx context.Context, d *readingData, far *storagetest.Replica) (*readerProcess, error) {
 	program, arg := p.binary, far.URL
 	if p.module == "" {
@@ -107,7 +107,7 @@ func (p readingPeer) start(ctx context.Context, d *readingData, far *storagetest
 	return &readerProcess{cmd, in, json.NewEncoder(in), json.NewDecoder(out)}, cmd.Start()
 }
 
-// do has an order carried out.
+// do makes the process carry out an order.
 func (p *readerProcess) do(o readers.Order) (a readers.Answer, err error) {
 	if err = p.orders.Encode(o); err == nil {
 		err = p.answers.Decode(&a)
@@ -120,7 +120,7 @@ func (p *readerProcess) do(o readers.Order) (a readers.Answer, err error) {
 
 func (p *readerProcess) close() error { return errors.Join(p.in.Close(), p.cmd.Wait()) }
 
-// readHere is the whole life of a process of this program that reads.
+// readHere is the main function of a reading process of this program.
 func readHere(in io.Reader, out io.Writer) error {
 	source := os.Args[1]
 	p := readers.Program{
@@ -138,7 +138,7 @@ func readHere(in io.Reader, out io.Writer) error {
 	return p.Serve(in, out)
 }
 
-// diffRows does what walvfs diff does, and counts.
+// diffRows compares like walvfs diff, and counts the rows.
 func diffRows(ctx context.Context, source string, since, until time.Time) (rows int, err error) {
 	var conns [2]*sqlite3.Conn
 	for i, at := range []time.Time{since, until} {

@@ -10,14 +10,14 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// traffic is what was asked of the store.
+// traffic is the requests to the store.
 type traffic struct {
 	Requests int   `json:"requests"`
-	Rounds   int   `json:"rounds"` // of requests that came after each other: the longest chain
-	Bytes    int64 `json:"bytes"`  // of answers
+	Rounds   int   `json:"rounds"` // length of the longest chain of consecutive requests
+	Bytes    int64 `json:"bytes"`  // of responses
 }
 
-// A timeline has the requests that went through a proxy, which makes each of them wait.
+// A timeline records the requests through a proxy, which delays each of them.
 type timeline struct {
 	latency time.Duration
 
@@ -30,13 +30,13 @@ type timedRequest struct {
 	bytes      int64
 }
 
-// far lends a replica that is far away.
+// far lends a distant replica.
 func (t *timeline) far(l *lender, near *storagetest.Replica) *storagetest.Replica {
 	return near.Proxy(l, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		begin := time.Now()
 		time.Sleep(t.latency)
 		answer := &countingWriter{ResponseWriter: w, host: r.Host}
-		defer func() { // also if the client has gone
+		defer func() { // also after the client has gone
 			t.mu.Lock()
 			defer t.mu.Unlock()
 			t.done = append(t.done, timedRequest{begin, time.Now(), answer.n})
@@ -45,7 +45,7 @@ func (t *timeline) far(l *lender, near *storagetest.Replica) *storagetest.Replic
 	})
 }
 
-// take returns what was asked since it was last called.
+// take returns the traffic since the last call.
 func (t *timeline) take() traffic {
 	t.mu.Lock()
 	done := t.done
@@ -54,7 +54,8 @@ func (t *timeline) take() traffic {
 	return chains(done)
 }
 
-// chains counts requests. One that begins after another has ended may be because of its answer.
+// chains counts requests. A request that begins after another has ended may depend on its
+// response.
 func chains(done []timedRequest) (sum traffic) {
 	slices.SortFunc(done, func(a, b timedRequest) int { return a.begin.Compare(b.begin) })
 	ended := make([]int, len(done)) // by their end

@@ -11,7 +11,7 @@ import (
 	"github.com/walvfs/walvfs/bench/readers"
 )
 
-// readingSession is the turn of a peer in a round.
+// readingSession is a peer's turn in a round.
 type readingSession struct {
 	options *readingOptions
 	report  *ReadingReport
@@ -22,15 +22,15 @@ type readingSession struct {
 	process *readerProcess
 }
 
-// A readingStep is an order, and what it is called in the report; a step without a name is
-// measured with the next one.
+// A readingStep is an order and its name in the report. A step without a name is measured
+// together with the next step.
 type readingStep struct {
 	name  string
 	order readers.Order
 }
 
-// run has processes read: one that opens the database and looks up rows, one that opens a
-// scattered schema, one that scans, and two that are idle.
+// run starts processes that read: one opens the database and looks up rows, one opens a
+// scattered schema, one scans, and two are idle.
 func (s *readingSession) run(ctx context.Context, main, scattered *readingData) error {
 	rng := rand.New(rand.NewPCG(uint64(s.round), 2))
 	first := fmt.Sprintf("SELECT id, length(data) FROM item WHERE id = %d", main.rows/2+int64(s.round))
@@ -43,7 +43,7 @@ func (s *readingSession) run(ctx context.Context, main, scattered *readingData) 
 			readingStep{"1,000 rows in order", readers.Order{SQL: fmt.Sprintf("SELECT count(*), sum(id), max(data) IS NULL FROM (SELECT id, data FROM item WHERE id >= %d ORDER BY id LIMIT 1000)", 1+rng.Int64N(main.rows-1000))}},
 			readingStep{"1,000 rows of random keys", readers.Order{SQL: fmt.Sprintf("SELECT count(*), hex(max(key)), sum(length(value)) FROM (SELECT key, value FROM word WHERE key >= x'%02x' ORDER BY key LIMIT 1000)", rng.IntN(128))}})
 	}
-	// Another moment of the same snapshot. The local file has the newest one only.
+	// Another moment of the same snapshot. The local file has only the newest moment.
 	txid := len(main.times) / 2
 	then := readingStep{"another moment, first row", readers.Order{At: main.times[txid].Add(500 * time.Millisecond), SQL: "SELECT txid FROM moment"}}
 	if err := s.session(ctx, main, func() error {
@@ -100,7 +100,7 @@ func (s *readingSession) session(ctx context.Context, d *readingData, steps func
 	})
 }
 
-// do carries steps out. The answers are those that the local file gives, or it is an error.
+// do carries steps out. It fails if an answer differs from that of the local file.
 func (s *readingSession) do(d *readingData, steps ...readingStep) error {
 	if s.peer.Name == localFile {
 		return s.each(steps, func(step readingStep, a readers.Answer) string {
@@ -125,7 +125,8 @@ func wrong(got, want string) string {
 	return fmt.Sprintf("wrong answer: %.60q, and not %.60q", got, want)
 }
 
-// each carries steps out and notes how it went. Another peer's failure is a figure, too.
+// each carries steps out and records their results. A failure of another peer is a
+// result, too.
 func (s *readingSession) each(steps []readingStep, check func(readingStep, readers.Answer) string) error {
 	for _, step := range steps {
 		step.order.Limit = s.options.limit
@@ -159,7 +160,7 @@ func (s *readingSession) each(steps []readingStep, check func(readingStep, reade
 	return nil
 }
 
-// memory is the resident size of the process, in bytes.
+// memory returns the resident size of the process, in bytes.
 func (s *readingSession) memory() float64 {
 	p, err := process.NewProcess(int32(s.process.cmd.Process.Pid))
 	if err != nil {
@@ -172,7 +173,7 @@ func (s *readingSession) memory() float64 {
 	return float64(m.RSS)
 }
 
-// idle counts the requests of connections that have read something, and do nothing.
+// idle counts the requests of idle connections that have read something.
 func (s *readingSession) idle(ctx context.Context, d *readingData, n int) error {
 	return s.session(ctx, d, func() error {
 		// Some peers load all indexes for each connection.
@@ -185,7 +186,7 @@ func (s *readingSession) idle(ctx context.Context, d *readingData, n int) error 
 			r.Errors = append(r.Errors, a.Error)
 			return nil
 		}
-		sleep(ctx, time.Second) // what was under way
+		sleep(ctx, time.Second) // for requests under way
 		s.line.take()
 		if !sleep(ctx, s.options.idle) {
 			return ctx.Err()

@@ -11,7 +11,8 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// print prints a table: for each figure a line for each peer, the median of all rounds.
+// print prints a table: for each figure a line for each peer, with the median of all
+// rounds.
 func (r *ReadingReport) print(out io.Writer) {
 	fmt.Fprintf(out, "\n%s, %d cores, load %.1f; %s\n", r.Machine.System, r.Machine.Cores, r.Machine.Load, strings.Join(r.Machine.versionsByName(), ", "))
 	fmt.Fprintf(out, "a database of %s and %s rows, a snapshot and %d files after it, %s added to each request\n\n",
@@ -40,7 +41,7 @@ func (r *ReadingReport) print(out io.Writer) {
 	}
 }
 
-// inOrder has the peers of each figure together.
+// inOrder groups the peers of each figure.
 func (r *ReadingReport) inOrder() []*Reading {
 	var all []*Reading
 	var done []string
@@ -78,7 +79,7 @@ func (f *Reading) cells() []string {
 	}
 }
 
-// cellOf is the median, and between which values.
+// cellOf formats the median and the range of values.
 func cellOf(values []float64, show func(float64) string) string {
 	if len(values) == 0 {
 		return "–"

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A tiny comparison of readers has all figures, and right answers.
+// A tiny comparison of readers has all figures, and correct answers.
 func TestReading(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "reading.json")
 	var out bytes.Buffer
@@ -53,13 +53,13 @@ func TestReading(t *testing.T) {
 	}
 }
 
-// A request is after those that had ended when it began.
+// A request depends on the requests that had ended when it began.
 func TestChains(t *testing.T) {
 	at := func(ms int) time.Time { return time.Unix(100, int64(ms)*1e6) }
 	done := []timedRequest{
 		{at(0), at(30), 1},
 		{at(31), at(60), 2}, {at(31), at(90), 4}, {at(35), at(62), 8},
-		{at(61), at(70), 16}, // after the second, beside the third
+		{at(61), at(70), 16}, // after the second, concurrent with the third
 		{at(100), at(130), 32},
 	}
 	if got := chains(done); got != (traffic{Requests: 6, Rounds: 4, Bytes: 63}) {

@@ -28,8 +28,8 @@ func (r *Run) measureStored(ctx context.Context, store storage.Store) error {
 	return err
 }
 
-// measureLag finds out for each transaction when the first file that holds it could
-// be read. It reads the files after the measured part, so nothing waits for it.
+// measureLag finds for each transaction when the first file with it could be read. It
+// reads the files after the measured part, so nothing waits for it.
 func (s *session) measureLag(ctx context.Context, store storage.Store) error {
 	files, err := replica.All(ctx, store)
 	if err != nil {
@@ -43,7 +43,7 @@ func (s *session) measureLag(ctx context.Context, store storage.Store) error {
 	for _, a := range s.place.meter.Arrivals() {
 		f, ok := byName[a.file]
 		if !ok {
-			continue // compacted away; a later file says more
+			continue // compacted; a later file shows more
 		}
 		n, err := readStamp(ctx, store, f)
 		if err != nil {
@@ -59,16 +59,16 @@ func (s *session) measureLag(ctx context.Context, store storage.Store) error {
 	return err
 }
 
-// stamp says that from then on the store had transaction n and all before it.
+// stamp records that the store had transaction n and all before it from a time on.
 type stamp struct {
 	n  int64
 	at time.Time
 
-	size int64 // of the file that told
+	size int64 // of the file with the stamp
 }
 
-// commitSize is the median size of the files with transactions of the workload, not
-// with the filled database.
+// commitSize returns the median size of the files with transactions of the workload. The
+// file with the filled database does not count.
 func commitSize(seen []stamp) int64 {
 	var sizes []float64
 	for _, s := range seen {
@@ -79,8 +79,8 @@ func commitSize(seen []stamp) int64 {
 	return int64(spread(sizes).Median)
 }
 
-// lags matches transactions, by when each had returned, with what the store had.
-// One that was there before it returned has none.
+// lags matches the times when transactions returned with the times when the store had
+// them. A transaction that arrived before it returned has no lag.
 func lags(committed []int64, seen []stamp) (h *hdrhistogram.Histogram, missing int) {
 	h = newHistogram()
 	slices.SortStableFunc(seen, func(a, b stamp) int { return a.at.Compare(b.at) })
@@ -99,7 +99,8 @@ func lags(committed []int64, seen []stamp) (h *hdrhistogram.Histogram, missing i
 }
 
 // readStamp reads the number that a transaction wrote into the database's header:
-// https://sqlite.org/fileformat.html#user_version_number. Each one changes page 1.
+// https://sqlite.org/fileformat.html#user_version_number. Each transaction changes page
+// 1.
 func readStamp(ctx context.Context, store storage.Store, f format.FileInfo) (n int64, err error) {
 	r, _, err := store.Open(ctx, store.Layout().Key(f.Level, f.MinTXID, f.MaxTXID), 0, -1)
 	if err != nil {
@@ -115,8 +116,8 @@ func readStamp(ctx context.Context, store storage.Store, f format.FileInfo) (n i
 	return n, err
 }
 
-// compareDatabases compares all rows of two databases, and checks that the second one
-// is sound.
+// compareDatabases compares all rows of two databases, and checks that the second is
+// sound.
 func compareDatabases(original, restored string) error {
 	want, err := digest(original)
 	if err != nil {
@@ -132,7 +133,7 @@ func compareDatabases(original, restored string) error {
 	return nil
 }
 
-// digest tells a database's rows from any others. It fails if the database is damaged.
+// digest identifies a database's rows. It fails if the database is damaged.
 func digest(path string) (text string, err error) {
 	conn, err := sqlite3.Open("file:" + path)
 	if err != nil {
@@ -154,7 +155,7 @@ func digest(path string) (text string, err error) {
 	return fmt.Sprintf("%d rows, %x", rows, sum[:8]), check.Err()
 }
 
-// digestTables reads all tables with rows of their own.
+// digestTables reads all tables that store rows.
 func digestTables(conn *sqlite3.Conn) (rows int, sum []byte, err error) {
 	h := sha256.New()
 	tables, _, err := conn.Prepare(`SELECT name FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 ORDER BY name`)
@@ -174,7 +175,7 @@ func digestTables(conn *sqlite3.Conn) (rows int, sum []byte, err error) {
 	return rows, h.Sum(nil), tables.Err()
 }
 
-// digestTable reads a table in the order in which it is stored.
+// digestTable reads a table in its stored order.
 func digestTable(conn *sqlite3.Conn, name string, h hash.Hash) (rows int, err error) {
 	stmt, _, err := conn.Prepare("SELECT * FROM " + sqlite3.QuoteIdentifier(name) + " NOT INDEXED")
 	if err != nil {

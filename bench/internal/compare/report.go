@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Report is all that was measured, and with what.
+// Report is the results, and the setup of the measurement.
 type Report struct {
 	Started     time.Time     `json:"started"`
 	Took        float64       `json:"took_s"`
@@ -21,7 +21,7 @@ type Report struct {
 	Comparisons []*Comparison `json:"comparisons"`
 }
 
-// Comparison is one workload on one store, by several peers.
+// Comparison is one workload on one store, run by several peers.
 type Comparison struct {
 	Workload workload `json:"workload"`
 	Store    string   `json:"store"`
@@ -29,7 +29,7 @@ type Comparison struct {
 	Rounds   int      `json:"rounds"`
 	Baseline string   `json:"baseline"` // the first peer
 	Peers    []string `json:"peers"`
-	Runs     []*Run   `json:"runs"`                // in the order in which they were made
+	Runs     []*Run   `json:"runs"`                // in the order of execution
 	Puts     []*Puts  `json:"bare_puts,omitempty"` // one after each round
 	Rows     []Row    `json:"summary"`
 	Days     []Day    `json:"days,omitempty"` // of a workload of costs
@@ -109,7 +109,7 @@ func (c *Comparison) cell(peer string, m metric) Cell {
 	return cell
 }
 
-// row finds a row by its metric; the zero Row if it was zero for all.
+// row finds a row by its metric; the zero Row if the metric was zero for all peers.
 func (c *Comparison) row(metric string) Row {
 	i := slices.IndexFunc(c.Rows, func(r Row) bool { return r.Metric == metric })
 	if i < 0 {
@@ -127,7 +127,7 @@ func (r *Report) writeJSON(path string) error {
 	return os.WriteFile(path, append(b, '\n'), 0o644)
 }
 
-// readReport reads what writeJSON wrote, and sums it up anew.
+// readReport reads the output of writeJSON, and summarizes it again.
 func readReport(path string) (*Report, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -21,23 +21,23 @@ type Run struct {
 	Seconds      float64 `json:"seconds"`
 	Latency      string  `json:"latency,omitempty"`    // of transactions in nanoseconds, an encoded HDR histogram
 	Lag          string  `json:"lag,omitempty"`        // from commit to readable in the store, the same
-	Missing      int     `json:"missing,omitempty"`    // transactions that no file in the store showed
-	FileSize     int64   `json:"file_bytes,omitempty"` // of a level 0 file with transactions of a workload with stamps, the median
+	Missing      int     `json:"missing,omitempty"`    // transactions that no file in the store contained
+	FileSize     int64   `json:"file_bytes,omitempty"` // of a level 0 file with transactions of a workload with stamps: the median
 
-	App        Usage   `json:"app"` // after the warm-up, as the traffic
+	App        Usage   `json:"app"` // after the warm-up, like the traffic
 	Litestream Usage   `json:"litestream"`
-	WAL        int64   `json:"wal_bytes"` // the most
+	WAL        int64   `json:"wal_bytes"` // the maximum
 	Start      Counts  `json:"start"`     // traffic until the replica had the filled database
 	WarmUp     Counts  `json:"warm_up,omitempty"`
-	Traffic    Counts  `json:"traffic"`   // after that, while the application worked
-	Counted    float64 `json:"counted_s"` // how long that was
+	Traffic    Counts  `json:"traffic"`   // after the warm-up, while the application worked
+	Counted    float64 `json:"counted_s"` // how long the traffic was counted
 	Stored     int64   `json:"stored"`    // bytes in the store at the end
 
-	Wall  float64 `json:"wall_s,omitempty"`      // of speedtest1, as it says
-	Grown int64   `json:"grown_bytes,omitempty"` // by which the database did, of a workload that opens it again
-	Busy  Busy    `json:"busy"`                  // what the machine did besides, while it was counted
+	Wall  float64 `json:"wall_s,omitempty"`      // of speedtest1, as it reports
+	Grown int64   `json:"grown_bytes,omitempty"` // growth of the database, in a workload that opens it again
+	Busy  Busy    `json:"busy"`                  // other work of the machine meanwhile
 
-	Close          float64 `json:"close_s"` // from the last transaction until all is closed, and in the store
+	Close          float64 `json:"close_s"` // from the last transaction until everything is closed and in the store
 	Restore        float64 `json:"restore_s,omitempty"`
 	RestoreTraffic Counts  `json:"restore_traffic,omitempty"`
 
@@ -45,7 +45,7 @@ type Run struct {
 	puts         *hdrhistogram.Histogram // bare PUTs of the same round; nil without lag or PUTs
 }
 
-// warmUp is how long a workload of costs works before it is counted. The first file of
+// warmUp is how long a workload of costs works before counting begins. The first file of
 // each level holds the whole database again: walvfs makes that of level 2 five minutes
 // after it began, Litestream when the clock is at a multiple of five minutes.
 func warmUp(now time.Time) time.Duration {
@@ -53,7 +53,7 @@ func warmUp(now time.Time) time.Duration {
 	return now.Add(level2 + margin).Truncate(level2).Add(level2 + margin).Sub(now)
 }
 
-// job is what a run needs to know.
+// job is the input of a run.
 type job struct {
 	workload   workload
 	peer       peer
@@ -61,12 +61,12 @@ type job struct {
 	round      int
 	duration   time.Duration
 	warmUp     time.Duration
-	litestream string // its program
-	speedtest  string // the same
+	litestream string // path of the program
+	speedtest  string // path of the program
 	profiles   profiles
 }
 
-// run does a workload once, with a new database and a new replica.
+// run runs a workload once, with a new database and a new replica.
 func (j job) run(ctx context.Context) (r *Run, err error) {
 	err = lend(ctx, func(l *lender) error {
 		r = &Run{Peer: j.peer.Name, Round: j.round}
@@ -79,7 +79,7 @@ func (j job) run(ctx context.Context) (r *Run, err error) {
 	return r, nil
 }
 
-// session is a run that is under way.
+// session is the state of a run.
 type session struct {
 	job
 	*Run
@@ -87,7 +87,7 @@ type session struct {
 	place   *place
 	outcome outcome
 	size    int64     // of the first database when it is filled
-	used    processor // before what is counted
+	used    processor // before the counted part
 }
 
 // run goes through the phases of a run:
@@ -95,7 +95,7 @@ type session struct {
 //	fill the databases ▶ start Litestream ▶ work, measured ▶ close ▶ restore, compare
 func (s *session) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the processes, if there was an error
+	defer cancel() // after an error, ends the processes
 	app, err := s.start(ctx)
 	if err != nil {
 		return err
@@ -131,8 +131,8 @@ func (s *session) run(ctx context.Context) error {
 	return s.afterwards(ctx)
 }
 
-// start starts the application, which fills its databases, unless it has one that was
-// filled before.
+// start starts the application, which fills its databases, unless its database was filled
+// before.
 func (s *session) start(ctx context.Context) (*app, error) {
 	sp, env := s.spec(), s.place.used.Env
 	if s.workload.SpeedTest > 0 {
@@ -159,8 +159,8 @@ func (s *session) spec() spec {
 	return sp
 }
 
-// margin is how long an idle application goes on when all is measured: to wake up and
-// to answer would be most of the CPU that it uses.
+// margin is how long an idle application continues after the measurement: waking up and
+// answering would be most of its CPU time.
 func (s *session) margin() time.Duration {
 	if s.workload.idle() {
 		return time.Second
@@ -168,7 +168,7 @@ func (s *session) margin() time.Duration {
 	return 0
 }
 
-// measure has the application work, and looks at it from the outside.
+// measure starts the application's work, and measures it from the outside.
 func (s *session) measure(ctx context.Context, app *app, side *litestream) error {
 	pids := []int{app.cmd.Process.Pid}
 	if side != nil {
@@ -199,7 +199,7 @@ func (s *session) measure(ctx context.Context, app *app, side *litestream) error
 	return nil
 }
 
-// sizeOf is that of a file, 0 if there is none.
+// sizeOf returns the size of a file, 0 if it does not exist.
 func sizeOf(path string) int64 {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -208,7 +208,7 @@ func sizeOf(path string) int64 {
 	return info.Size()
 }
 
-// window is the part after the warm-up, in which all is counted.
+// window is the counted part after the warm-up.
 func (s *session) window(ctx context.Context, app *app, w *watcher) (err error) {
 	before := s.place.meter.Counts()
 	s.Run.WarmUp = before.Minus(s.Start)
@@ -248,7 +248,7 @@ func (s *session) window(ctx context.Context, app *app, w *watcher) (err error) 
 	return nil
 }
 
-// afterwards looks at the replica.
+// afterwards measures the replica.
 func (s *session) afterwards(ctx context.Context) error {
 	if !s.peer.replicated() {
 		return s.decode()
@@ -274,8 +274,8 @@ func (s *session) afterwards(ctx context.Context) error {
 	return s.decode()
 }
 
-// restore measures the peer's own restore, as a process, and checks that it is the
-// application's database: a fast replica that is wrong is none.
+// restore measures the peer's own restore, as a process, and checks that the result is
+// the application's database: a fast but wrong replica is useless.
 func (s *session) restore(ctx context.Context) error {
 	target := filepath.Join(s.dir, "restored.db")
 	before := s.place.meter.Counts()
@@ -305,7 +305,7 @@ func (r *Run) decode() error {
 	return err
 }
 
-// decodeHistogram returns nil for no histogram.
+// decodeHistogram returns nil for an empty string.
 func decodeHistogram(s string) (*hdrhistogram.Histogram, error) {
 	if s == "" {
 		return nil, nil
@@ -317,7 +317,7 @@ func decodeHistogram(s string) (*hdrhistogram.Histogram, error) {
 	return hdrhistogram.Decode(b)
 }
 
-// sleep reports whether all the time went by.
+// sleep reports whether the whole time passed.
 func sleep(ctx context.Context, d time.Duration) bool {
 	select {
 	case <-ctx.Done():

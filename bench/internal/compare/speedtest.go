@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// speedtestSource is the program. SQLite's speedtest1 is compiled into go-sqlite3, whose
-// internal packages alone can call it: the program is built as a package of a copy.
+// speedtestSource is the program. SQLite's speedtest1 is compiled into go-sqlite3, and
+// only its internal packages can call it: the program is built as a package of a copy.
 //
 //go:embed speedtest1.go.txt
 var speedtestSource []byte
 
-// engine is the module that SQLite is in.
+// engine is the module that contains SQLite.
 const engine = "github.com/ncruces/go-sqlite3"
 
-// speedtestProgram builds it, otherwise with the modules of the benchmark.
+// speedtestProgram builds the program, otherwise with the modules of the benchmark.
 func speedtestProgram(l *lender) string {
 	dir := l.directory("")
 	copied, mod, program := filepath.Join(dir, "engine"), filepath.Join(dir, "go.mod"), filepath.Join(dir, "speedtest1")
@@ -41,7 +41,7 @@ func speedtestProgram(l *lender) string {
 	return program
 }
 
-// goCommand runs one in the benchmark's module.
+// goCommand runs a go command in the benchmark's module.
 func goCommand(l *lender, args ...string) string {
 	_, here, _, _ := runtime.Caller(0)
 	cmd := exec.CommandContext(l.Context(), "go", args...)
@@ -61,7 +61,7 @@ func copyFile(from, to string) error {
 	return os.WriteFile(to, b, 0o600)
 }
 
-// speedtestArguments are those of one run: the database, and then speedtest1's.
+// speedtestArguments returns the arguments of one run.
 func (s *session) speedtestArguments() []string {
 	uri := s.peer.uri(databasePath(s.dir, 0), s.place.used.URL)
 	return []string{"--size", fmt.Sprint(s.workload.SpeedTest), "--journal", "wal", uri}

@@ -9,31 +9,30 @@ import (
 	"time"
 )
 
-// A StartUp is a way to start the program. How long that takes, from the start of a
-// process to the answer of its first query, is the engine's affair: walvfs adds
-// nothing to it.
+// A StartUp is a way to start the program. The time from the start of a process to the
+// answer of its first query depends on the engine: walvfs adds nothing to it.
 type StartUp struct {
 	Name   string    `json:"name"`
-	Env    []string  `json:"env,omitempty"` // the process has these as well
+	Env    []string  `json:"env,omitempty"` // additional variables of the process
 	Runs   []float64 `json:"runs_ms"`
 	Spread Spread    `json:"summary_ms"`
 }
 
-// String tells how long it took.
+// String returns how long the start took.
 func (s StartUp) String() string {
 	return fmt.Sprintf("%s ms from the start of a process to the answer of its first query", Cell{Spread: s.Spread})
 }
 
-// StartUps are the ways that are measured. Set them before Main for an engine that
-// can be started in several.
+// StartUps are the measured ways. Set them before Main for an engine that can be started
+// in several.
 var StartUps = []StartUp{{Name: "start-up"}}
 
-// measureStartUps starts the program a few times in each way, in turns, and returns
-// SQLite's version, too.
+// measureStartUps starts the program a few times in each way, in turns. It also returns
+// SQLite's version.
 func measureStartUps(ctx context.Context) (all []StartUp, version string, err error) {
 	all = append(all, StartUps...)
 	const rounds = 5
-	for round := range 1 + rounds { // the first fills caches
+	for round := range 1 + rounds { // the first round fills caches
 		for i := range all {
 			s := &all[i]
 			took, v, err := startOnce(ctx, s.Env)
@@ -67,7 +66,7 @@ func startOnce(ctx context.Context, env []string) (took time.Duration, version s
 	return took, o.SQLite, a.cmd.Wait()
 }
 
-// answerFirstQuery is the whole life of such a process.
+// answerFirstQuery is the main function of such a process.
 func answerFirstQuery(out io.Writer) error {
 	db, err := sql.Open("sqlite3", ":memory:")
 	if err != nil {

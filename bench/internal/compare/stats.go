@@ -9,14 +9,14 @@ import (
 	"gonum.org/v1/gonum/stat"
 )
 
-// Spread is what several rounds gave.
+// Spread summarizes the values of several rounds.
 type Spread struct {
 	Median float64 `json:"median"`
 	Least  float64 `json:"least"`
 	Most   float64 `json:"most"`
 }
 
-// spread summarizes values. None gives zeros.
+// spread summarizes values. It returns zeros for no values.
 func spread(values []float64) Spread {
 	if len(values) == 0 {
 		return Spread{}
@@ -27,8 +27,8 @@ func spread(values []float64) Spread {
 	return Spread{stat.Mean(middle, nil), sorted[0], sorted[n-1]}
 }
 
-// ratios divides, round by round, what a peer had by what the baseline had: both were
-// measured one after the other, so a machine that is slow for a while is so to both.
+// ratios divides a peer's value by the baseline's, round by round. Both were measured one
+// after the other, so a machine that is slow for a while is slow for both.
 func ratios(peer, baseline []*Run, value func(*Run) float64) (all []float64) {
 	for p, b := range paired(peer, baseline) {
 		if value(b) != 0 {
@@ -38,7 +38,7 @@ func ratios(peer, baseline []*Run, value func(*Run) float64) (all []float64) {
 	return all
 }
 
-// differences are the same without dividing.
+// differences subtracts instead of dividing.
 func differences(peer, baseline []*Run, value func(*Run) float64) (all []float64) {
 	for p, b := range paired(peer, baseline) {
 		all = append(all, value(p)-value(b))
@@ -46,7 +46,7 @@ func differences(peer, baseline []*Run, value func(*Run) float64) (all []float64
 	return all
 }
 
-// paired are a peer's runs, each with the baseline's of the same round.
+// paired returns a peer's runs, each with the baseline's run of the same round.
 func paired(peer, baseline []*Run) iter.Seq2[*Run, *Run] {
 	return func(yield func(p, b *Run) bool) {
 		for _, p := range peer {
@@ -58,13 +58,13 @@ func paired(peer, baseline []*Run) iter.Seq2[*Run, *Run] {
 	}
 }
 
-// longest is the longest time that a histogram knows.
+// longest is the longest time in a histogram.
 const longest = time.Hour
 
-// newHistogram is one of times in nanoseconds, to three digits.
+// newHistogram returns a histogram of times in nanoseconds, to three digits.
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, longest.Nanoseconds(), 3) }
 
-// percentile in milliseconds of a histogram; 0 without one.
+// percentile returns a percentile in milliseconds, 0 without a histogram.
 func percentile(h *hdrhistogram.Histogram, p float64) float64 {
 	if h == nil || h.TotalCount() == 0 {
 		return 0
@@ -76,12 +76,12 @@ func percentile(h *hdrhistogram.Histogram, p float64) float64 {
 type metric struct {
 	Name, Unit string
 	value      func(*Run) float64
-	alone      bool // a ratio to the first peer would say nothing
+	alone      bool // a ratio to the first peer would be meaningless
 }
 
 const mebi = 1 << 20
 
-// metrics are the rows of a comparison, without those that are zero for all.
+// metrics are the rows of a comparison, without rows that are zero for all peers.
 var metrics = []metric{
 	{Name: "wall", Unit: "s", value: func(r *Run) float64 { return r.Wall }},
 	{Name: "transactions", Unit: "/s", value: func(r *Run) float64 { return float64(r.Transactions) / r.Seconds }},
@@ -122,7 +122,7 @@ var metrics = []metric{
 	{Name: "CPU, other machines", Unit: "%", value: func(r *Run) float64 { return 100 * r.Busy.Stolen }, alone: true},
 }
 
-// aDay goes on like this for a day. A workload of costs knows better: see [Day].
+// aDay extrapolates a run to a day. [Day] is more exact for a workload of costs.
 func aDay(r *Run) Counts { return scale(r.Traffic, day.Seconds()/r.Counted) }
 
 func cpuPerOperation(r *Run) float64 {
@@ -130,14 +130,14 @@ func cpuPerOperation(r *Run) float64 {
 	if n == 0 {
 		return 0
 	}
-	perSecond := float64(n) / r.Seconds // the warm-up included, unlike the CPU
+	perSecond := float64(n) / r.Seconds // including the warm-up, unlike the CPU
 	return 1e6 * (r.App.CPU + r.Litestream.CPU) / r.Counted / perSecond
 }
 
-// cpuInAll is the application's and Litestream's, in milliseconds.
+// cpuInAll returns the CPU time of the application and Litestream, in milliseconds.
 func cpuInAll(r *Run) float64 { return 1e3 * (r.App.CPU + r.Litestream.CPU) }
 
-// sentOfGrown is how often what was inserted was sent, without compaction.
+// sentOfGrown returns how often inserted bytes were sent, without compaction.
 func sentOfGrown(r *Run) float64 {
 	if r.Grown <= 0 {
 		return 0

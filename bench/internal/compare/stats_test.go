@@ -28,8 +28,8 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-// The median of ratios, not the ratio of medians: here the machine was slow in round
-// 2, and the peer was not measured in round 3.
+// The median of ratios, not the ratio of medians: here the machine was slow in round 2,
+// and the peer was not measured in round 3.
 func TestRatios(t *testing.T) {
 	run := func(round int, n int64) *Run { return &Run{Round: round, Transactions: n, Seconds: 1} }
 	peer := []*Run{run(1, 50), run(2, 6), run(4, 45)}
@@ -58,12 +58,12 @@ func TestPercentile(t *testing.T) {
 	}
 }
 
-// A transaction is in the store as soon as the first file that holds it or a later
-// one is.
+// A transaction is in the store as soon as the first file with it or a later transaction
+// is.
 func TestLags(t *testing.T) {
 	start := time.Unix(1000, 0)
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
-	// The fifth was there before it had returned, the sixth never.
+	// The fifth arrived before it had returned, the sixth never.
 	committed := []int64{at(0).UnixNano(), at(10).UnixNano(), at(20).UnixNano(), at(30).UnixNano(), at(200).UnixNano(), at(300).UnixNano()}
 	seen := []stamp{{4, at(120), 1}, {0, at(-5), 1}, {2, at(50), 1}, {3, at(130), 1}, {5, at(190), 1}}
 	h, missing := lags(committed, seen)
@@ -78,7 +78,7 @@ func TestLags(t *testing.T) {
 	}
 }
 
-// Each PUT is paired with its own arrival, the connection's first one with none.
+// Each PUT is paired with its own arrival, and the connection's first PUT with none.
 func TestMatchPuts(t *testing.T) {
 	start := time.Unix(1000, 0)
 	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
@@ -109,7 +109,7 @@ func TestCommitSize(t *testing.T) {
 	}
 }
 
-// Bare PUTs are as large as the files of those peers whose lag is known.
+// Bare PUTs are as large as the files of the peers with known lag.
 func TestSizeOfPuts(t *testing.T) {
 	run := func(size int64) *Run { return &Run{FileSize: size, lag: newHistogram()} }
 	if got := sizeOfPuts([]*Run{{FileSize: 1}, run(800), run(0), run(900)}); got != 850 {
@@ -120,7 +120,7 @@ func TestSizeOfPuts(t *testing.T) {
 	}
 }
 
-// Lag counts in bare PUTs of the run's own round.
+// Lag is measured in bare PUTs of the run's own round.
 func TestLagInPuts(t *testing.T) {
 	of := func(ms int) *hdrhistogram.Histogram {
 		h := newHistogram()
@@ -131,7 +131,7 @@ func TestLagInPuts(t *testing.T) {
 		{Peer: "walvfs", Round: 1, lag: of(6)}, {Peer: "walvfs", Round: 2, lag: of(20)}, {Peer: "walvfs", Round: 3, lag: of(1)}},
 		Puts: []*Puts{{Round: 2, times: of(10)}, {Round: 1, times: of(2)}}}
 	c.pairPuts()
-	for i, want := range []float64{3, 2, 0} { // the third round's were not made
+	for i, want := range []float64{3, 2, 0} { // the third round has no bare PUTs
 		if got := lagInPuts(c.Runs[i]); math.Abs(got-want) > 0.01 {
 			t.Errorf("round %d: %g", i+1, got)
 		}
@@ -147,7 +147,7 @@ func TestLagInPuts(t *testing.T) {
 	}
 }
 
-// Commits are due at the pace, and at all points of a second evenly.
+// Commits are due at the pace, evenly at all points of a second.
 func TestDue(t *testing.T) {
 	w := workload{Rate: 0.5, Drift: time.Second}
 	var tenths [10]int
@@ -213,7 +213,7 @@ func TestMinus(t *testing.T) {
 	}
 }
 
-// An hour and a half of known traffic: a day is 16 times that, 24 files of level 3,
+// An hour and a half of known traffic: a day is 16 times that, plus 24 files of level 3
 // and one snapshot.
 func TestEstimateDay(t *testing.T) {
 	r := &Run{
@@ -225,7 +225,7 @@ func TestEstimateDay(t *testing.T) {
 		Traffic: Counts{
 			{Put, 0, 1000, 10000, 0}, {Put, 1, 180, 1800, 0}, {Put, 2, 18, 180, 0}, {Get, 1, 180, 0, 1800}, {List, NoLevel, 50, 0, 9},
 			{Delete, NoLevel, 6, 60, 0},
-			{Put, 3, 1, 5000, 0}, {Get, 2, 7, 0, 5000}, {Part, 9, 3, 600, 0}, // too seldom to scale
+			{Put, 3, 1, 5000, 0}, {Get, 2, 7, 0, 5000}, {Part, 9, 3, 600, 0}, // too rare to scale
 		},
 	}
 	d := estimateDay(r)
@@ -243,7 +243,7 @@ func TestEstimateDay(t *testing.T) {
 		{Get, 1, 2880, 0, 28800},
 		{List, NoLevel, 800, 0, 144},
 		{Delete, NoLevel, 96, 960, 0},
-		{Put, 3, 24, 2880, 0}, // 12 files of level 2 in each
+		{Put, 3, 24, 2880, 0}, // each from 12 files of level 2
 		{Get, 2, 288, 0, 2880},
 		{Part, 9, 3, 600, 0},
 	} {
@@ -251,14 +251,14 @@ func TestEstimateDay(t *testing.T) {
 			t.Errorf("%s, level %d: %+v, want %+v", test.kind, test.level, got, test)
 		}
 	}
-	// 19,995 writes and lists, 3,168 reads, a day; deletes are free.
+	// 19,995 writes and lists, and 3,168 reads, a day; deletes are free.
 	want := 30 * (19.995*0.005 + 3.168*0.0004)
 	if got := d.Bills[0]; math.Abs(got.Requests-want) > 1e-9 || math.Abs(got.Storage-2*0.023) > 1e-9 {
 		t.Errorf("%+v, want %g", got, want)
 	}
 
-	// What never read a file of level 1 does not read level 2 either; a snapshot that
-	// was not made yet is as large as the first upload was.
+	// A peer that never read a file of level 1 does not read level 2 either; a snapshot
+	// that was not made yet is as large as the first upload.
 	r.Traffic = r.Traffic[:3]
 	r.WarmUp = nil
 	d = estimateDay(r)

@@ -16,7 +16,7 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// addedLatency is what the stores named "...+30ms" have more.
+// addedLatency is the additional latency of the stores named "...+30ms".
 const addedLatency = 30 * time.Millisecond
 
 // storeKind is a place for replicas.
@@ -27,7 +27,7 @@ type storeKind struct {
 	far   bool
 }
 
-// storeKinds are all of them, in the order of the report.
+// storeKinds lists all kinds, in the order of the report.
 var storeKinds = []storeKind{
 	{"file", "a directory", func(l *lender) *storagetest.Replica { return storagetest.File(l) }, false},
 	{"versitygw", "Amazon S3's API, in front of a directory", func(l *lender) *storagetest.Replica { return storagetest.S3(l) }, false},
@@ -38,8 +38,8 @@ var storeKinds = []storeKind{
 
 // place is one empty replica for one run of one peer.
 type place struct {
-	near  *storagetest.Replica // straight to the store, for looking at it
-	used  *storagetest.Replica // what the peer is given: counted, and far if it is to be
+	near  *storagetest.Replica // direct access to the store, for inspection
+	used  *storagetest.Replica // the peer's access: counted, and delayed if the store is far
 	meter *meter
 }
 
@@ -92,7 +92,7 @@ func (p *place) empty(l *lender) {
 	}
 }
 
-// watch notes the files that appear in a directory, in place of a proxy.
+// watch records the files that appear in a directory, in place of a proxy.
 func (p *place) watch(ctx context.Context) {
 	u, err := url.Parse(p.near.URL)
 	if err != nil {
@@ -116,10 +116,10 @@ func (p *place) watch(ctx context.Context) {
 	}
 }
 
-// watchEvery is how exactly arrivals in a directory are known.
+// watchEvery is the precision of arrivals in a directory.
 const watchEvery = 2 * time.Millisecond
 
-// store opens the replica of one of the databases, past the proxies.
+// store opens the replica of one of the databases, bypassing the proxies.
 func (p *place) store(ctx context.Context, db int) (storage.Store, error) {
 	return storage.Open(ctx, replicaURL(p.near, db), p.near.Options)
 }

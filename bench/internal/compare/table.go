@@ -18,7 +18,7 @@ func printHead(out io.Writer, r *Report, about time.Duration) {
 	fmt.Fprintf(out, "This takes about %s.\n", about.Round(time.Second))
 }
 
-// printComparison prints median [least to most] and, after ×, the median of the
+// printComparison prints the median [least to most] and, after ×, the median of the
 // ratios of pairs to the first peer.
 func printComparison(out io.Writer, c *Comparison) {
 	fmt.Fprintf(out, "\n%s on %s: %s; %s, %d rounds\n", c.Workload.Name, c.Store, c.Workload.About, c.length(), len(c.of(c.Baseline)))
@@ -40,7 +40,7 @@ func printComparison(out io.Writer, c *Comparison) {
 	}
 }
 
-// length is how long a run was to be.
+// length returns the planned length of a run.
 func (c *Comparison) length() string {
 	if c.Workload.SpeedTest > 0 {
 		return "until it ends"
@@ -48,7 +48,7 @@ func (c *Comparison) length() string {
 	return seconds(c.Duration).Round(100*time.Millisecond).String() + " a run"
 }
 
-// busyText says that a machine had other work; empty if it had none.
+// busyText notes that a machine had other work; empty if it had none.
 func (c *Comparison) busyText() string {
 	busy, most := 0, 0.0
 	for _, r := range c.Runs {
@@ -64,7 +64,7 @@ func (c *Comparison) busyText() string {
 		busy, len(c.Runs), 100*most)
 }
 
-// printPromises prints what was promised, and what was measured of it.
+// printPromises prints the promises, and the measurements of each.
 func printPromises(out io.Writer, promises []Promise) {
 	if len(promises) == 0 {
 		return
@@ -78,7 +78,7 @@ func printPromises(out io.Writer, promises []Promise) {
 	t.Flush()
 }
 
-// String is the median, and the rest if it is another.
+// String returns the median, and the range if it differs.
 func (s Spread) String() string {
 	text := number(s.Median)
 	if least, most := number(s.Least), number(s.Most); least != most {
@@ -87,7 +87,7 @@ func (s Spread) String() string {
 	return text
 }
 
-// String is the cell as people read it.
+// String formats the cell for people.
 func (c Cell) String() string {
 	s := c.Spread.String()
 	if c.Ratio != nil {
@@ -96,7 +96,7 @@ func (c Cell) String() string {
 	return s
 }
 
-// number has three significant digits, or all before the point.
+// number formats three significant digits, or all digits before the point.
 func number(v float64) string {
 	switch {
 	case v == 0:
@@ -117,7 +117,7 @@ type dayLine struct {
 	keep func(Count) bool
 }
 
-// dayLines are all of them, the sum last.
+// dayLines lists all lines, the sum last.
 var dayLines = []dayLine{
 	{"put, level 0", func(c Count) bool { return c.Kind == Put && c.Level == 0 }},
 	{"put, levels 1 to 3", func(c Count) bool { return c.Kind == Put && c.Level >= 1 && c.Level <= 3 }},
@@ -131,7 +131,7 @@ var dayLines = []dayLine{
 	{"all", func(Count) bool { return true }},
 }
 
-// printDays prints what a day of this load is, by kind, and its price.
+// printDays prints the requests of a day by kind, and their price.
 func printDays(out io.Writer, days []Day) {
 	fmt.Fprintf(out, "\na day of this load, from %.0f s: requests, MiB sent, MiB received\n", days[0].Window)
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -167,7 +167,7 @@ func amount(c Count) string {
 	return fmt.Sprintf("%s, %s, %s", humanize.Comma(c.Requests), number(float64(c.Sent)/mebi), number(float64(c.Received)/mebi))
 }
 
-// Explain says what a day was made of.
+// Explain describes how a day was estimated.
 func (d Day) Explain() string {
 	snapshot := d.Daily.Total()
 	return fmt.Sprintf("%d requests counted in %.0f s; + 24 times level 3, estimated from level 2: %s; + one snapshot, taken as large as the first upload: %s",

@@ -2,7 +2,7 @@ package compare
 
 import "fmt"
 
-// barePut stands for bare PUTs where a peer's name could.
+// barePut names bare PUTs in place of a peer.
 const barePut = "a bare PUT"
 
 // target is a figure that walvfs promises: a median of rounds, on two cores.
@@ -11,15 +11,15 @@ type target struct {
 	Workload string
 	Store    string // empty: any
 	Peer     string
-	Against  string // a peer or barePut: the figure is a ratio, paired by round; empty: it is the value
-	More     bool   // than a peer: the figure is the difference, and not the ratio
+	Against  string // a peer or barePut: the figure is a ratio, paired by round; empty: the value itself
+	More     bool   // the figure is the difference from a peer, not the ratio
 	value    func(*Run) float64
 	Unit     string
 	AtLeast  bool // otherwise at most
 	Limit    float64
 }
 
-// targets are all of them.
+// targets lists all targets.
 var targets = []target{
 	{Figure: "throughput", Workload: "commit-1-normal", Peer: "walvfs", Against: "plain", value: valueOf("transactions"), AtLeast: true, Limit: 0.97},
 	{Figure: "commit p50", Workload: "commit-1-normal", Peer: "walvfs", Against: "plain", value: valueOf("latency p50"), Limit: 1.03},
@@ -52,7 +52,7 @@ var targets = []target{
 	{Figure: "CPU of 1,000 databases in 60 s", Workload: "idle", Peer: "walvfs", value: perMinute(cpuInAll), Unit: " ms", Limit: 10},
 }
 
-// valueOf is that of a metric.
+// valueOf returns the value function of a metric.
 func valueOf(name string) func(*Run) float64 {
 	for _, m := range metrics {
 		if m.Name == name {
@@ -62,12 +62,12 @@ func valueOf(name string) func(*Run) float64 {
 	panic("no metric " + name)
 }
 
-// perMinute scales a sum of the whole window.
+// perMinute scales a sum of the whole window to a minute.
 func perMinute(sum func(*Run) float64) func(*Run) float64 {
 	return func(r *Run) float64 { return 60 * sum(r) / r.Counted }
 }
 
-// Promise is what became of a target.
+// Promise is the result of a target.
 type Promise struct {
 	Figure   string `json:"figure"`
 	Workload string `json:"workload"`
@@ -76,10 +76,10 @@ type Promise struct {
 	Measured Spread `json:"measured"`
 	Rounds   int    `json:"rounds"`
 	Met      bool   `json:"met"`            // by the median
-	Busy     int    `json:"busy,omitempty"` // rounds in which the machine did other things, too
+	Busy     int    `json:"busy,omitempty"` // rounds in which the machine had other work
 }
 
-// judge holds the comparisons against the targets that they can tell.
+// judge checks the targets that the comparisons can check.
 func (r *Report) judge() {
 	r.Promises = nil
 	for _, t := range targets {
@@ -101,7 +101,7 @@ func (r *Report) judge() {
 	}
 }
 
-// measured are the figure's values, one a round; none if a part of it is missing.
+// measured returns the figure's values, one per round; none if a part of it is missing.
 func (t target) measured(c *Comparison) []float64 {
 	if t.More {
 		return differences(c.of(t.Peer), c.of(t.Against), t.value)
@@ -118,7 +118,7 @@ func (t target) measured(c *Comparison) []float64 {
 	return values
 }
 
-// busy counts the rounds in which the machine was, for one of both.
+// busy counts the rounds in which the machine was busy, for either peer.
 func (t target) busy(c *Comparison) int {
 	rounds := map[int]bool{}
 	for _, r := range c.Runs {
@@ -129,7 +129,7 @@ func (t target) busy(c *Comparison) int {
 	return len(rounds)
 }
 
-// String says it as people do.
+// String describes the target in words.
 func (t target) String() string {
 	bound := "at most"
 	if t.AtLeast {
@@ -144,7 +144,8 @@ func (t target) String() string {
 	return fmt.Sprintf("%s %s of %s", bound, number(t.Limit), t.Against)
 }
 
-// Exactly is what was measured, with a digit more than elsewhere: 1.034 is not 1.03.
+// Exactly returns the measured value, with one digit more than elsewhere: 1.034 is not
+// 1.03.
 func (p Promise) Exactly() string {
 	m := p.Measured
 	if m.Least == m.Most {
@@ -153,7 +154,7 @@ func (p Promise) Exactly() string {
 	return fmt.Sprintf("%.4g [%.4g–%.4g]", m.Median, m.Least, m.Most)
 }
 
-// Verdict is the same of the outcome.
+// Verdict describes the outcome in words.
 func (p Promise) Verdict() string {
 	verdict := "not met"
 	if p.Met {

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// closedLoop is a comparison in which round n has so many transactions, of a second.
+// closedLoop returns a comparison in which round n has the given transactions, in one
+// second.
 func closedLoop(workload string, counts map[string][]int64) *Comparison {
 	c := &Comparison{Store: oneS3}
 	c.Workload.Name = workload
@@ -57,7 +58,7 @@ func TestJudgeRatio(t *testing.T) {
 	}
 }
 
-// An idle minute is a minute, however long it was measured, and one request is too much.
+// An idle minute is a minute, however long the measurement, and one request is too many.
 func TestJudgeIdle(t *testing.T) {
 	c := closedLoop("idle", map[string][]int64{"walvfs": {0}})
 	run := c.Runs[0]
@@ -79,7 +80,7 @@ func TestJudgeIdle(t *testing.T) {
 	}
 }
 
-// Lag is judged on the server that it is promised for, and with bare PUTs only.
+// Lag is judged only on the promised server, and only with bare PUTs.
 func TestJudgeLag(t *testing.T) {
 	c := closedLoop("paced-2s", map[string][]int64{"walvfs": {20}})
 	c.Runs[0].lag = newHistogram()
@@ -113,7 +114,7 @@ func TestJudgeLag(t *testing.T) {
 	noLag("on a directory")
 }
 
-// Memory is judged by what is more than plain's, and a busy machine is not kept secret.
+// Memory is judged by the excess over plain's, and a busy machine is reported.
 func TestJudgeMore(t *testing.T) {
 	c := closedLoop("commit-long", map[string][]int64{"walvfs": {1, 1, 1}, "plain": {1, 1, 1}})
 	for _, r := range c.Runs {

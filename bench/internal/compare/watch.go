@@ -10,22 +10,22 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// Usage is what a process used while an application worked.
+// Usage is the resources that a process used while an application worked.
 type Usage struct {
-	CPU     float64 `json:"cpu_s"`        // seconds, of all cores, as [cpuTime] knows it
-	Memory  uint64  `json:"memory_bytes"` // resident, the most that was seen
+	CPU     float64 `json:"cpu_s"`        // seconds, of all cores, as measured by [cpuTime]
+	Memory  uint64  `json:"memory_bytes"` // resident, the largest value seen
 	Written uint64  `json:"written_bytes"`
 }
 
-// watchedProcess is one that is measured from the outside, in the same way whatever
-// it runs.
+// watchedProcess is a process that is measured from the outside, in the same way for all
+// programs.
 type watchedProcess struct {
 	*process.Process
 	start Usage
 	peak  uint64
 }
 
-// watcher looks at processes, and at a file, again and again.
+// watcher measures processes and a file repeatedly.
 type watcher struct {
 	wal    string // path
 	stop   context.CancelFunc
@@ -34,10 +34,10 @@ type watcher struct {
 	walMax int64
 }
 
-// lookEvery is how often: peaks in between are not seen.
+// lookEvery is how often a watcher measures: it misses peaks in between.
 const lookEvery = 20 * time.Millisecond
 
-// startWatching starts with processes and the path of a WAL.
+// startWatching starts a watcher of processes and of a WAL.
 func startWatching(ctx context.Context, wal string, pids ...int) (*watcher, error) {
 	w := &watcher{wal: wal}
 	for _, pid := range pids {
@@ -64,7 +64,7 @@ func startWatching(ctx context.Context, wal string, pids ...int) (*watcher, erro
 	return w, nil
 }
 
-// restart forgets what was used so far.
+// restart forgets the usage so far.
 func (w *watcher) restart() (err error) {
 	for _, p := range w.procs {
 		var e error
@@ -85,7 +85,8 @@ func (w *watcher) look() {
 	}
 }
 
-// end returns what each process used meanwhile, and the largest size of the WAL.
+// end returns the usage of each process since the restart, and the largest size of the
+// WAL.
 func (w *watcher) end() (used []Usage, wal int64, err error) {
 	w.stop()
 	w.done.Wait()
@@ -102,7 +103,7 @@ func (w *watcher) end() (used []Usage, wal int64, err error) {
 	return used, w.walMax, err
 }
 
-// usage is a process's since it began.
+// usage returns a process's usage since it began.
 func usage(p *process.Process) (Usage, error) {
 	cpu, err := cpuTime(p)
 	if err != nil {

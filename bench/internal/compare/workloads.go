@@ -5,33 +5,33 @@ import (
 	"time"
 )
 
-// workload is what an application does with its databases.
+// workload is an application's work with its databases.
 type workload struct {
 	Name  string `json:"name"`
 	About string `json:"about"`
 
-	Setup       string        `json:"setup"`            // SQL, once a database, after the schema
-	Write       string        `json:"write,omitempty"`  // SQL, a transaction; none: nothing is done
+	Setup       string        `json:"setup"`            // SQL, once for each database, after the schema
+	Write       string        `json:"write,omitempty"`  // SQL of a transaction; empty: an idle workload
 	Read        string        `json:"read,omitempty"`   // SQL
-	Reads       int           `json:"reads,omitempty"`  // to each write
-	Stamp       bool          `json:"stamp,omitempty"`  // each transaction says its number, so that it is found in the replica
-	Connections int           `json:"connections"`      // that work at the same time
+	Reads       int           `json:"reads,omitempty"`  // for each write
+	Stamp       bool          `json:"stamp,omitempty"`  // each transaction writes its number, by which it is found in the replica
+	Connections int           `json:"connections"`      // concurrent connections
 	Synchronous string        `json:"synchronous"`      // normal or full
-	Rate        float64       `json:"rate,omitempty"`   // transactions a second; zero: one after the other
-	Drift       time.Duration `json:"drift,omitempty"`  // with a rate: how far the pace wanders, see due
+	Rate        float64       `json:"rate,omitempty"`   // transactions a second; zero: one after another
+	Drift       time.Duration `json:"drift,omitempty"`  // with a rate: how far the pace wanders; see due
 	Databases   int           `json:"databases"`        // open at the same time
-	Settle      time.Duration `json:"settle,omitempty"` // passes before anything is counted
-	Cost        bool          `json:"cost,omitempty"`   // counts requests: all peers at once, and a warm-up before
+	Settle      time.Duration `json:"settle,omitempty"` // time before counting begins
+	Cost        bool          `json:"cost,omitempty"`   // counts requests: all peers at once, after a warm-up
 	SkipRestore bool          `json:"skip_restore,omitempty"`
-	Reopen      bool          `json:"reopen,omitempty"`     // the filled database is closed and opened again before anything is counted
+	Reopen      bool          `json:"reopen,omitempty"`     // the filled database is closed and opened again before counting begins
 	Size        int64         `json:"size,omitempty"`       // bytes that the database has before it gets a replica, in place of Setup
-	SpeedTest   int           `json:"speed_test,omitempty"` // the --size of SQLite's speedtest1, in place of all that is above
+	SpeedTest   int           `json:"speed_test,omitempty"` // the --size of SQLite's speedtest1, in place of everything above
 	Asked       bool          `json:"-"`                    // only if -workload names it
 
-	Duration time.Duration `json:"duration,omitempty"` // unless -duration says otherwise; zero: the general default
-	Rounds   int           `json:"rounds,omitempty"`   // unless -rounds says otherwise; zero: the general default
-	Stores   []string      `json:"-"`                  // unless -store says otherwise
-	Peers    []string      `json:"-"`                  // unless -peers says otherwise; nil: all
+	Duration time.Duration `json:"duration,omitempty"` // unless -duration overrides it; zero: the general default
+	Rounds   int           `json:"rounds,omitempty"`   // unless -rounds overrides it; zero: the general default
+	Stores   []string      `json:"-"`                  // unless -store overrides them
+	Peers    []string      `json:"-"`                  // unless -peers overrides them; nil: all
 }
 
 const schema = `CREATE TABLE t (id INTEGER PRIMARY KEY, x BLOB)`
@@ -50,10 +50,10 @@ const (
 	generalRounds = 5
 )
 
-// followed are the peers of workloads in which each commit is followed into the bucket.
+// followed are the peers of workloads that follow each commit into the bucket.
 var followed = []string{"plain", "walvfs", "walvfs-0s", "walvfs-sync", "litestream"}
 
-// workloads are all of them, in the order of the report.
+// workloads lists all workloads, in the order of the report.
 var workloads = []workload{
 	{Name: "commit-1-normal", About: "single-row commits, one connection, synchronous=normal",
 		Setup: small, Write: insert, Connections: 1, Synchronous: "normal"},
@@ -103,13 +103,13 @@ var workloads = []workload{
 		Cost: true, Asked: true, Rounds: 1, Duration: 10 * time.Minute, Peers: []string{"walvfs", "litestream"}},
 }
 
-// due is when transaction n, counted from 0, is due after the start.
+// due returns when transaction n, counted from 0, is due after the start.
 //
-// A pace of whole seconds would meet Litestream, which looks once a second, at the same
-// point of that second all the time, and a run's lag would be a matter of luck. So the
-// pace wanders: multiples of the golden ratio fill the drift evenly, however many. It
-// begins as much later: the filled database was uploaded just now, and the next upload
-// waits for that one's interval.
+// A pace of whole seconds would always meet Litestream, which looks once a second, at the
+// same point of that second, and a run's lag would be a matter of luck. So the pace
+// wanders: multiples of the golden ratio fill the drift evenly, for any number of
+// transactions. It also begins that much later: the filled database was uploaded just
+// now, and the next upload waits for the interval after that upload.
 func (w workload) due(n int64) time.Duration {
 	if w.Rate <= 0 {
 		return 0
@@ -118,5 +118,5 @@ func (w workload) due(n int64) time.Duration {
 	return time.Duration(math.Round(float64(n)/w.Rate*float64(time.Second))) + w.Drift + time.Duration(part*float64(w.Drift))
 }
 
-// idle reports whether nothing is done at all.
+// idle reports whether the application does nothing.
 func (w workload) idle() bool { return w.Write == "" && w.SpeedTest == 0 }

@@ -26,9 +26,9 @@ type node struct {
 // A cell is a row on a leaf.
 type cell struct {
 	key      int64
-	bytes    []byte // all that the leaf has of the row
+	bytes    []byte // the part of the row on the leaf
 	overflow uint32 // the first page of the rest, 0 if there is none
-	rest     int64  // bytes there
+	rest     int64  // bytes on overflow pages
 }
 
 // header returns where the header of a b-tree page begins.
@@ -39,11 +39,11 @@ func header(pgno uint32) int {
 	return 0
 }
 
-// pageType returns the type that a page has if it is one of a b-tree.
+// pageType returns the type of a page, if it is a page of a b-tree.
 func pageType(pgno uint32, page []byte) byte { return page[header(pgno)] }
 
-// parseTable reads a page of a table's b-tree. It reports false if the page cannot be one:
-// any bytes may be asked for.
+// parseTable parses a page of a table's b-tree. It reports false if the page cannot be
+// one; page may hold any bytes.
 func parseTable(pgno uint32, page []byte, usable int) (n node, ok bool) {
 	at := header(pgno)
 	size := 8
@@ -85,7 +85,7 @@ func parseTable(pgno uint32, page []byte, usable int) (n node, ok bool) {
 	return n, true
 }
 
-// parseCell reads the cell that b begins with.
+// parseCell parses the cell at the beginning of b.
 //
 // https://sqlite.org/fileformat2.html#b_tree_cell_format
 func parseCell(b []byte, usable int) (c cell, ok bool) {
@@ -127,7 +127,7 @@ func localSize(payload int64, usable int) int64 {
 	return least
 }
 
-// varint reads one of SQLite's, of n bytes: 0 if b has no whole one.
+// varint decodes a varint of SQLite, of n bytes; n is 0 if b holds no whole varint.
 func varint(b []byte) (v uint64, n int) {
 	for n < 8 {
 		if n == len(b) {
@@ -145,8 +145,8 @@ func varint(b []byte) (v uint64, n int) {
 	return v<<8 | uint64(b[8]), 9
 }
 
-// indexChildren returns the children of an interior page of an index's b-tree, nil if the
-// page is none.
+// indexChildren returns the children of an interior page of an index's b-tree, and nil
+// for any other page.
 func indexChildren(pgno uint32, page []byte, usable int) (children []uint32) {
 	at := header(pgno)
 	if page[at] != interiorIndex {

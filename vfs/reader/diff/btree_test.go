@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Any bytes may look like a page of a b-tree: those of the freelist are left over. What is
-// read from them stays within the page.
+// Any bytes may look like a page of a b-tree, such as old content in the freelist.
+// Parsing them reads nothing outside the page.
 func TestParseAnyPage(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		usable := rapid.IntRange(480, 512).Draw(rt, "usable")

@@ -20,11 +20,11 @@ func testHistory(t *testing.T) *history {
 	return h
 }
 
-// A row that was overwritten in place in its tail alone is found: by the pointer map if
-// there is one, and otherwise by reading the tables, which is said. It makes no difference
-// in which order the tail was written.
+// A row whose tail alone was overwritten in place is found: with the pointer map if the
+// database has one, and otherwise by reading the tables, which is noted. The order in
+// which the tail was written does not matter.
 func TestTails(t *testing.T) {
-	scattered := []string{ // its pages are between those of others
+	scattered := []string{ // its pages are between pages of other rows
 		"INSERT INTO t SELECT value, zeroblob(6000) FROM generate_series(101, 400)",
 		"DELETE FROM t WHERE id > 100 AND id % 2", "INSERT INTO t VALUES (33, zeroblob(300000))"}
 	inOrder := []string{"INSERT INTO t VALUES (33, zeroblob(300000))"}
@@ -49,8 +49,7 @@ func TestTails(t *testing.T) {
 	}
 }
 
-// Where the files do not say what changed, tables are read as a whole, with the same
-// result.
+// If the files do not show the changes, tables are read as a whole, with the same result.
 func TestWhole(t *testing.T) {
 	setUp := []string{"PRAGMA page_size=512", "CREATE TABLE t (id INTEGER PRIMARY KEY, v)", "CREATE TABLE w (k TEXT PRIMARY KEY, v) WITHOUT ROWID",
 		"INSERT INTO t SELECT value, hex(randomblob(40)) FROM generate_series(1, 500)", "INSERT INTO w SELECT id, v FROM t"}
@@ -59,7 +58,7 @@ func TestWhole(t *testing.T) {
 		name  string
 		then  []string
 		note  string
-		whole bool // the second state is a snapshot alone
+		whole bool // only a snapshot has the second state
 	}{
 		{"page size", []string{"PRAGMA page_size=1024", "VACUUM"}, "the page size changed", true},
 		{"snapshots", nil, "no files but whole databases", true},
@@ -84,8 +83,8 @@ func TestWhole(t *testing.T) {
 	}
 }
 
-// A file between the two states that is damaged, or that is removed while it is read, is
-// replaced by others. Without others, the tables are read as a whole.
+// Other files replace a file between the two states that is damaged, or is removed while
+// it is read. Without other files, the tables are read as a whole.
 func TestLostFiles(t *testing.T) {
 	for _, c := range []struct {
 		name      string
@@ -120,7 +119,7 @@ func TestLostFiles(t *testing.T) {
 	}
 }
 
-// A table WITHOUT ROWID that did not change is not read.
+// An unchanged table WITHOUT ROWID is not read.
 func TestUntouched(t *testing.T) {
 	h := testHistory(t)
 	from := h.commit("CREATE TABLE t (id INTEGER PRIMARY KEY, v)", "CREATE INDEX i ON t (v)", "CREATE TABLE w (k PRIMARY KEY, v) WITHOUT ROWID",
@@ -131,7 +130,7 @@ func TestUntouched(t *testing.T) {
 	}
 }
 
-// The same goes for a row of a table WITHOUT ROWID, which is read as a whole.
+// A tail overwritten in a table WITHOUT ROWID is found: the table is read as a whole.
 func TestTailsWithoutRowid(t *testing.T) {
 	for _, vacuum := range []int{0, 1} {
 		h := testHistory(t)
@@ -147,7 +146,8 @@ func TestTailsWithoutRowid(t *testing.T) {
 	}
 }
 
-// A table whose kind or key changed is compared by what identifies its rows in both states.
+// A table whose kind or key changed is compared by what identifies its rows in both
+// states.
 func TestChangedKinds(t *testing.T) {
 	h := testHistory(t)
 	from := h.commit(
@@ -173,7 +173,7 @@ func TestChangedKinds(t *testing.T) {
 	}
 }
 
-// Rows with a NULL in their key are told by their rowids.
+// The rowid identifies rows with a NULL in their key.
 func TestNullKeys(t *testing.T) {
 	h := testHistory(t)
 	from := h.commit("CREATE TABLE t (k TEXT PRIMARY KEY, v)", "INSERT INTO t VALUES (NULL, 1), (NULL, 2), (NULL, 3), ('a', 4)")
@@ -189,8 +189,7 @@ func TestNullKeys(t *testing.T) {
 	}
 }
 
-// Columns that were added at the end leave the rows what they are, unless a default is
-// another one.
+// Columns added at the end do not change the rows, unless a default changes.
 func TestAddedColumns(t *testing.T) {
 	h := testHistory(t)
 	h.commit("CREATE TABLE t (a)", "INSERT INTO t SELECT value FROM generate_series(1, 500)")
@@ -206,9 +205,9 @@ func TestAddedColumns(t *testing.T) {
 	}
 }
 
-// SQLite tells names that differ in the case of letters beyond ASCII, and takes others for
-// the same. A table is one, although its name is spelled in another way, and all names of
-// the rowid can be columns but one.
+// SQLite distinguishes names that differ in the case of letters beyond ASCII, and equates
+// other names. A table with a differently spelled name is the same table, and columns may
+// have all names of the rowid but one.
 func TestNames(t *testing.T) {
 	h := testHistory(t)
 	from := h.commit("CREATE TABLE É (a, É, é)", "CREATE TABLE é (rowid, oid)", "CREATE TABLE x (a)", "INSERT INTO É VALUES (1, 2, 3)", "INSERT INTO é VALUES (4, 5)", "INSERT INTO x VALUES (6)")
@@ -225,7 +224,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// A context that ends ends the comparison, with its cause.
+// The end of a context ends the comparison, with the context's cause.
 func TestInterrupted(t *testing.T) {
 	h := testHistory(t)
 	from := h.commit("CREATE TABLE t (a)", "INSERT INTO t SELECT value FROM generate_series(1, 50000)")

@@ -18,9 +18,9 @@ import (
 	"github.com/walvfs/walvfs/vfs/reader/diff"
 )
 
-// The requests that a difference takes follow from the changes, not from the tables: rows
-// side by side share their pages, and each one far from the others takes two, its leaf and
-// the page above. The table has 5,000 leaves.
+// The number of requests depends on the changes, not on the size of the tables:
+// neighbouring rows share their pages, and each isolated row takes two pages, its leaf
+// and the page above. The table has 5,000 leaves.
 func TestCost(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	h := newHistory(t, store, dbtest.MemoryDir(t))
@@ -39,7 +39,7 @@ func TestCost(t *testing.T) {
 		rows int
 		most int64
 
-		snapshot bool // the later state is one
+		snapshot bool // the later state is a snapshot
 	}{
 		{"rows side by side", "UPDATE many SET v = 'x' || v WHERE id BETWEEN 5000 AND 5099", 100, 40, false},
 		{"rows far from each other", "UPDATE many SET v = 'y' || v WHERE id % 300 = 0", 50, 130, false},
@@ -48,7 +48,7 @@ func TestCost(t *testing.T) {
 		{"rows that are gone", "DELETE FROM many WHERE id BETWEEN 7000 AND 7099", 100, 40, false},
 		{"rows of two tables", "DELETE FROM many WHERE id = 1; DELETE FROM other WHERE id = 15000", 2, 40, false},
 	} {
-		before := h.commit("PRAGMA user_version=1") // so that the one before is not what was read last
+		before := h.commit("PRAGMA user_version=1") // so that before is not the state read last
 		after := h.commit(c.sql)
 		if c.snapshot {
 			h.put(format.LevelSnapshot, 1, after)
@@ -66,11 +66,11 @@ func TestCost(t *testing.T) {
 	}
 }
 
-// A row that is far from the others takes two requests: its old leaf, and the page above,
-// which both states share. The places of these pages are in the index of the whole database,
-// which is read once, and nothing beside them is read ahead: every second row is below the
-// page that follows the one above the row before, as in a scan. The b-tree of the table has
-// three levels below its root, and 60,000 leaves.
+// An isolated row takes two requests: its old leaf, and the page above, which both states
+// share. The index of the whole database has the places of these pages and is read once.
+// No other pages are read ahead, although every second row is below the page that follows
+// the parent of the row before, as in a scan. The b-tree of the table has three levels
+// below its root, and 60,000 leaves.
 func TestCostOfRowsFarApart(t *testing.T) {
 	store := dbtest.NewReplica(t)
 	h := newHistory(t, store, dbtest.MemoryDir(t))
@@ -83,7 +83,7 @@ func TestCostOfRowsFarApart(t *testing.T) {
 	after := h.commit("UPDATE item SET data = randomblob(400) WHERE id % 1200 IN (7, 62)")
 	far := &farStore{Store: store, whole: store.Layout().Key(format.LevelSnapshot, 1, 1)}
 	far.index = indexBegin(t, store, far.whole)
-	synctest.Test(t, func(t *testing.T) { // where the time of a request is no time
+	synctest.Test(t, func(t *testing.T) { // in a bubble, requests take no real time
 		alias := dbtest.NewAlias(t, far)
 		var conns [2]*sqlite3.Conn
 		for i, txid := range []format.TXID{before, after} {
@@ -107,7 +107,7 @@ func TestCostOfRowsFarApart(t *testing.T) {
 		if n, most := far.requests.Load(), int64(2*rows+30); n > most {
 			t.Errorf("%d requests, want %d at most", n, most)
 		}
-		if n, most := far.parts.Load(), int64(3); n > most { // as it opens, and all of it: its end first
+		if n, most := far.parts.Load(), int64(3); n > most { // its end when it opens, then all of it
 			t.Errorf("%d requests for the index, want %d at most", n, most)
 		}
 	})
@@ -116,8 +116,8 @@ func TestCostOfRowsFarApart(t *testing.T) {
 // A farStore answers each request after 30 ms, and sends 50 bytes each microsecond.
 type farStore struct {
 	storage.Store
-	whole    string // the key of the whole database, and
-	index    int64  // where its index begins
+	whole    string // the key of the whole database
+	index    int64  // where the index of that file begins
 	requests atomic.Int64
 	parts    atomic.Int64 // requests for parts of the index
 }

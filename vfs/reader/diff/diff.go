@@ -17,35 +17,35 @@ const (
 	later
 )
 
-// A Diff is the difference of two states of a replica.
+// A Diff is the difference between two states of a replica.
 type Diff struct {
 	Schema  []SchemaChange // by name
-	Tables  []*Table       // that can be compared, by name
-	Virtual []string       // virtual tables: what they store is in others, their shadow tables
+	Tables  []*Table       // comparable tables, by name
+	Virtual []string       // virtual tables: other tables, their shadow tables, hold the content
 
 	sides   [2]*side
-	changed *roaring.Bitmap // pages that may differ, nil if that is not known
-	all     []*Table        // those of SQLite itself, too
+	changed *roaring.Bitmap // pages that may differ, nil if unknown
+	all     []*Table        // including SQLite's own tables
 	note    func(string)
 }
 
-// Options say how to compare.
+// Options configure a comparison.
 type Options struct {
-	// Tables are those whose rows are going to be asked for, nil if it may be any. It saves
-	// reading others where the changes alone do not tell which rows changed.
+	// Tables are the tables whose rows the caller may ask for, nil for all. It saves
+	// reading other tables if the changes alone do not show which rows changed.
 	Tables []string
 
-	// Note is told what costs more than the changes do, nil if nobody is.
+	// Note, if not nil, is called for each step that costs more than the changes do.
 	Note func(string)
 }
 
-// worthwhile is the number of changed pages from which on tables are read as a whole, if
-// that is half of the database.
+// worthwhile is the number of changed pages above which all tables are read as a whole,
+// if a quarter of the database changed, too.
 const worthwhile = 10_000
 
-// New compares what two connections to one replica see, the first of which is at an older
-// state. It begins a transaction on both, and the difference uses them until they are
-// closed. If the context ends, what they do ends.
+// New compares the states that two connections to one replica see. The state of the first
+// connection must be older. New begins a transaction on both connections, and the Diff
+// uses them until they are closed. The end of the context interrupts the connections.
 func New(ctx context.Context, from, to *sqlite3.Conn, opts Options) (*Diff, error) {
 	d := &Diff{sides: [2]*side{{db: from}, {db: to}}, note: opts.Note}
 	if d.note == nil {
@@ -66,7 +66,7 @@ func New(ctx context.Context, from, to *sqlite3.Conn, opts Options) (*Diff, erro
 		if err := s.open(ctx); err != nil {
 			return nil, err
 		}
-		if err := s.db.Exec("BEGIN"); err != nil { // one for all statements: each would read page 1
+		if err := s.db.Exec("BEGIN"); err != nil { // one for all statements: otherwise each would read page 1
 			return nil, cause(ctx, err)
 		}
 	}
@@ -95,7 +95,7 @@ func New(ctx context.Context, from, to *sqlite3.Conn, opts Options) (*Diff, erro
 	}
 	if d.changed.IsEmpty() {
 		for _, t := range d.all {
-			t.paged = true // and has no candidates
+			t.paged = true // without candidates
 		}
 		return d, nil
 	}
@@ -105,5 +105,5 @@ func New(ctx context.Context, from, to *sqlite3.Conn, opts Options) (*Diff, erro
 	return d, nil
 }
 
-// byContent has the table be read as a whole, which is said when it is.
+// byContent makes Rows read the whole table, and note why.
 func (t *Table) byContent(why string) { t.paged, t.why = false, why }

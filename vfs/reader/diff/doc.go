@@ -1,6 +1,6 @@
 // Package diff finds the rows that differ between two states of a replica, and the
-// statements that undo them, at a cost that follows from the changes and not from the size
-// of the tables.
+// statements that undo the changes. The cost depends on the changes, not on the size of the
+// tables.
 //
 //	from, err := sqlite3.Open("file:from.db?vfs=replica&replica=s3://bucket/app&txid=1f")
 //	to, err := sqlite3.Open("file:to.db?vfs=replica&replica=s3://bucket/app&txid=20")
@@ -11,11 +11,11 @@
 //
 // # What is compared
 //
-// The files of the replica between the two states say which pages may differ (package
-// reader): all others that both states have are equal, byte for byte. From these pages,
+// The files of the replica between the two states show which pages may differ (package
+// reader): all other pages that both states have are equal, byte for byte. From these pages,
 // the package computes a set of candidates, the rows that may differ. SQLite then reads
 // the candidates in both states, so that types, defaults of added columns and the like are
-// SQLite's own. It remains to be argued that every row that differs is a candidate.
+// SQLite's own. The next section argues that every row that differs is a candidate.
 //
 // # Why no row is missed
 //
@@ -64,9 +64,9 @@
 //
 // # What is read as a whole
 //
-// Tables are read in their order, in both states, if the files do not say what changed, if
-// a quarter of the database did, or if the columns of a table changed other than at their end.
-// A table WITHOUT ROWID is read if its schema or root changed, if a changed page is in its
-// b-tree, or if a changed overflow page may be: the argument of (1) and (3) says that one
-// of these is so if its rows changed.
+// Tables are read in their order, in both states, if the files do not show what changed, if
+// a quarter of the database changed, or if the columns of a table changed other than at their
+// end. A table WITHOUT ROWID is read if its schema or root changed, if a changed page is in
+// its b-tree, or if a changed overflow page may be: by the argument of (1) and (3), one of
+// these conditions holds if its rows changed.
 package diff

@@ -14,7 +14,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/reader/diff"
 )
 
-// A DELETE is found in the replica, and undone without losing what came after it.
+// Example finds a DELETE in the replica, and undoes it without losing later changes.
 func Example() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

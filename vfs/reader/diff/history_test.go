@@ -31,7 +31,7 @@ type fataler interface {
 }
 
 // A history is a database in a plain file, and a replica with a file for each state. The
-// files have the pages whose bytes differ and no others, which is less than a writer sees.
+// files have only the pages whose bytes differ, which are fewer than a writer's.
 type history struct {
 	t      fataler
 	store  *storagetest.Memory
@@ -39,10 +39,10 @@ type history struct {
 	conn   *sqlite3.Conn
 	states [][]byte // of TXID 1, 2, ...
 
-	columns int // that were added
+	columns int // number of added columns
 }
 
-// newHistory has the store hold what it held.
+// newHistory keeps the content of the store.
 func newHistory(t fataler, store *storagetest.Memory, dir string) *history {
 	t.Helper()
 	h := &history{t: t, store: store, path: filepath.Join(dir, "app.db")}
@@ -66,7 +66,7 @@ func (h *history) exec(sql ...string) {
 	}
 }
 
-// commit has the replica get the state, and returns its TXID.
+// commit uploads the state to the replica, and returns its TXID.
 func (h *history) commit(sql ...string) format.TXID {
 	h.t.Helper()
 	h.exec(sql...)
@@ -79,7 +79,7 @@ func (h *history) commit(sql ...string) format.TXID {
 	return txid
 }
 
-// state notes the state, and returns its TXID.
+// state records the state, and returns its TXID.
 func (h *history) state() format.TXID {
 	h.t.Helper()
 	now, err := os.ReadFile(h.path)
@@ -172,7 +172,7 @@ func (h *history) restored(txid format.TXID, dir string) *sqlite3.Conn {
 	return conn
 }
 
-// A compared is the changes of all tables, as text, and what was noted.
+// A compared is the changes of all tables, as text, and the notes.
 type compared struct {
 	rows  map[string][]string
 	notes []string

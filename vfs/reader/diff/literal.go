@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// Literal returns a value as SQL, which reads as the same value of the same type.
+// Literal returns a value as SQL that evaluates to the same value of the same type.
 //
 // https://sqlite.org/lang_expr.html#literal_values_constants_
 func Literal(v any) string {
@@ -40,8 +40,8 @@ func real(v float64) string {
 	return s
 }
 
-// text keeps a string whole through shells and editors: they end it at a zero byte, and
-// take a carriage return or bytes that are no UTF-8 for something else.
+// text protects a string from shells and editors, which end it at a zero byte, and change
+// carriage returns and bytes that are not UTF-8.
 func text(v string) string {
 	if !utf8.ValidString(v) {
 		return "CAST(X'" + hex.EncodeToString([]byte(v)) + "' AS TEXT)"
@@ -73,7 +73,7 @@ func text(v string) string {
 	return concat(parts)
 }
 
-// concat joins expressions as a tree, since SQLite bounds how deep one may be.
+// concat joins expressions as a tree, because SQLite limits the depth of expressions.
 func concat(parts []string) string {
 	if len(parts) == 1 {
 		return parts[0]

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// A probe is a page that is looked for in the b-trees of tables: one with a key that is
+// A probe is a page to search for in the b-trees of tables, with a key that is on or
 // below it.
 type probe struct {
 	pgno    uint32
@@ -15,8 +15,8 @@ type probe struct {
 	columns int // of a row on the leaf
 }
 
-// probeOf returns how to look for a page that has the form of one of a table's b-tree. A
-// page without keys cannot be looked for: it is a root, if any.
+// probeOf returns the probe of a page that has the form of a page of a table's b-tree. A
+// page without keys cannot be searched for: only a root has none.
 func probeOf(pgno uint32, n node) probe {
 	p := probe{pgno: pgno, leaf: n.leaf}
 	switch {
@@ -29,7 +29,8 @@ func probeOf(pgno uint32, n node) probe {
 	return p
 }
 
-// columnsOf returns how many columns a row has: https://sqlite.org/fileformat2.html#record_format
+// columnsOf returns the number of columns of a row:
+// https://sqlite.org/fileformat2.html#record_format
 func columnsOf(c cell) (n int) {
 	_, a := varint(c.bytes)
 	_, b := varint(c.bytes[a:])
@@ -47,14 +48,14 @@ func columnsOf(c cell) (n int) {
 	return n
 }
 
-// A position is where a page is in a b-tree.
+// A position is the place of a page in a b-tree.
 type position struct {
 	table *Table
 	depth int // below the root
 }
 
-// locate looks for pages in the b-trees of some tables. A page is in a b-tree if, and only
-// if, the search for a key below it comes to it.
+// locate searches for pages in the b-trees of some tables. A page is in a b-tree if, and
+// only if, the search for a key below the page comes to it.
 func (s *side) locate(ctx context.Context, tables []*Table, root func(*Table) uint32, probes []probe) (map[uint32]position, error) {
 	type search struct {
 		table  *Table
@@ -118,14 +119,14 @@ func (s *side) locate(ctx context.Context, tables []*Table, root func(*Table) ui
 	return found, nil
 }
 
-// samples is how many pages are looked for in all tables. Most changes are of few tables,
-// so that these mostly have the other pages, too.
+// samples is how many pages owners searches for in all tables. Most changes are in few
+// tables, so the tables with the samples usually have the other pages, too.
 const samples = 4
 
-// owners finds the tables that changed pages of the later state belong to: a page is in one
-// b-tree only. It reads what is above a page in its own b-tree, and as little as it can in
-// others: tables whose rows have as many columns come first, and of these those that have
-// the samples.
+// owners finds the tables that changed pages of the later state belong to: a page is in
+// only one b-tree. It reads the ancestors of a page in its own b-tree, and as few pages
+// as possible of other b-trees. It first searches tables whose rows have as many columns
+// as the page's, and among these, the tables with the samples.
 func (s *side) owners(ctx context.Context, tables []*Table, probes []probe) (map[uint32]position, error) {
 	root := func(t *Table) uint32 { return t.roots[later] }
 	found := map[uint32]position{}

@@ -10,10 +10,10 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// An explainer finds out which rows changed in their tails alone. SQLite rewrites overflow
-// pages in place if a row keeps its size, and a blob that is written incrementally; the
-// leaf that leads to them stays as it is. Such a page is one of the same tail in both
-// states, so that a page that is something else in one of them needs no more thought.
+// An explainer finds rows that changed in their tails alone. SQLite rewrites overflow
+// pages in place if a row keeps its size, and when a program writes a blob incrementally;
+// the leaf of the row does not change. Such a page belongs to the same tail in both
+// states, so a page that is something else in one state needs no further search.
 type explainer struct {
 	diff    *Diff
 	changes *changes
@@ -22,7 +22,8 @@ type explainer struct {
 	more    map[*Table][]candidate
 }
 
-// otherTails notes the tails on changed leaves of tables that are not compared by pages.
+// otherTails records the tails on changed leaves of tables that are not compared by
+// pages.
 func (x *explainer) otherTails(ctx context.Context, owners map[uint32]position) error {
 	var pgnos []uint32
 	for pgno, p := range owners {
@@ -43,8 +44,8 @@ func (x *explainer) otherTails(ctx context.Context, owners map[uint32]position) 
 	})
 }
 
-// explain takes the pages that need no thought out of the loose ones, those that cost
-// least to know first, and finds the rows of the others.
+// explain removes the pages that need no search from the loose pages, the cheapest checks
+// first, and finds the rows of the remaining pages.
 func (x *explainer) explain(ctx context.Context) error {
 	d, loose := x.diff, x.changes.loose
 	for _, step := range []func(context.Context) error{
@@ -74,7 +75,7 @@ func (x *explainer) explain(ctx context.Context) error {
 	return nil
 }
 
-// newTails takes out what is in the tail of a row that is looked at anyway.
+// newTails removes the pages in tails of rows that are compared anyway.
 func (x *explainer) newTails(ctx context.Context, i int) error {
 	var tails []tail
 	if i == later {
@@ -91,8 +92,8 @@ func (x *explainer) newTails(ctx context.Context, i int) error {
 	})
 }
 
-// unused takes out what is in the freelist, and what is in an entry of an index that is on
-// a changed page.
+// unused removes the pages in the freelist, and the pages in entries on changed pages of
+// indexes.
 func (x *explainer) unused(ctx context.Context, i int) error {
 	s := x.diff.sides[i]
 	free, err := s.freelist(ctx)
@@ -118,7 +119,8 @@ func (x *explainer) unused(ctx context.Context, i int) error {
 	})
 }
 
-// indexTails returns the tails of the entries on a page of an index, but page 1.
+// indexTails returns the tails of the entries on a page of an index. The page must not be
+// page 1.
 func indexTails(page []byte, usable int) (tails []tail) {
 	count, size, skip := int(binary.BigEndian.Uint16(page[3:])), 8, 0
 	if page[0] == interiorIndex {
@@ -156,7 +158,7 @@ func indexLocalSize(payload int64, usable int) int64 {
 	return least
 }
 
-// wereOther takes out what cannot have been in a tail before.
+// wereOther removes pages that cannot have been in a tail before.
 func (x *explainer) wereOther(ctx context.Context) error {
 	s := x.diff.sides[earlier]
 	return s.each(ctx, x.changes.loose.ToArray(), func(pgno uint32, page []byte) error {
@@ -167,7 +169,8 @@ func (x *explainer) wereOther(ctx context.Context) error {
 	})
 }
 
-// chains calls fn with the pages of tails, of all side by side, until it returns false.
+// chains calls fn with the pages of tails, following all tails in parallel, until fn
+// returns false.
 func (s *side) chains(ctx context.Context, tails []tail, fn func(t tail, pgno uint32) bool) error {
 	type chain struct {
 		tail tail
@@ -203,11 +206,11 @@ func (s *side) chains(ctx context.Context, tails []tail, fn func(t tail, pgno ui
 	return nil
 }
 
-// pointers finds the rows by the pointer map.
+// pointers finds the rows with the pointer map.
 func (x *explainer) pointers(ctx context.Context) error {
 	const first, following = 3, 4
 	s := x.diff.sides[later]
-	heads := map[uint32]uint32{} // first overflow page of a tail by the page that leads there
+	heads := map[uint32]uint32{} // from the first overflow page of a tail to the page that refers to it
 	for _, pgno := range x.changes.loose.ToArray() {
 		for steps := s.state.Pages(); ; steps-- {
 			at, _ := s.pointerMap(pgno)

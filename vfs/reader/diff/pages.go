@@ -8,18 +8,19 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// changes are the changed pages of the later state, by what they can be there.
+// changes are the changed pages of the later state, by what they may be in it.
 type changes struct {
 	probes []probe         // of a table's b-tree
 	index  *roaring.Bitmap // of an index's b-tree
-	loose  *roaring.Bitmap // that both states have and that may be of a row's tail
+	loose  *roaring.Bitmap // pages that both states have and that may be in a row's tail
 }
 
-// looksFree is the number of pages of a database from which on an overflow page can look
-// like a b-tree's: it begins with the number of the next page, whose first byte is 2.
+// looksFree is the size of a database, in pages, from which on an overflow page can look
+// like a page of a b-tree: it begins with the number of the next page, whose first byte
+// may be 2.
 const looksFree = 2 << 24
 
-// mayOverflow reports whether a page can be one of a row's tail.
+// mayOverflow reports whether a page can be in a row's tail.
 func (s *side) mayOverflow(pgno uint32, page []byte) bool {
 	if _, itself := s.pointerMap(pgno); itself || pgno == 1 {
 		return false
@@ -51,7 +52,7 @@ func (d *Diff) sort(ctx context.Context) (*changes, error) {
 	})
 }
 
-// analyse finds the rows that may differ, of all tables that can be compared by pages.
+// analyse finds the rows that may differ in all tables that can be compared by pages.
 func (d *Diff) analyse(ctx context.Context) error {
 	c, err := d.sort(ctx)
 	if err != nil {

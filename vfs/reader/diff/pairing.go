@@ -4,13 +4,13 @@ import (
 	"strings"
 )
 
-// pairing finds out what happened to rows. A row is the same one in both states if it has
-// the same primary key, byte for byte; if the table has none, or there is a NULL in it, if
-// it has the same rowid.
+// pairing finds out what happened to rows. Rows of two states are the same row if they
+// have the same primary key, byte for byte; without a primary key, or with a NULL in it,
+// if they have the same rowid.
 type pairing struct {
 	table *Table
 	byKey [2]*getter // nil if the rowid is the key
-	keys  [2][]int   // places of the key's columns, by state
+	keys  [2][]int   // indexes of the key's columns, by state
 	fn    func(Change) error
 }
 
@@ -33,7 +33,7 @@ func (d *Diff) newPairing(t *Table, fn func(Change) error) (*pairing, error) {
 	return p, nil
 }
 
-// column returns the place of a column in the columns of a state.
+// column returns the index of a column among the columns of a state.
 func (t *Table) column(i int, name string) int {
 	for n, c := range t.Columns[i] {
 		if SameName(c, name) {
@@ -62,7 +62,7 @@ func (p *pairing) key(i int, r *record) (key []any) {
 	return key
 }
 
-// sameKey reports whether a row of the earlier state is one of the later state.
+// sameKey reports whether rows of the two states have the same key.
 func (p *pairing) sameKey(a, b *record) bool {
 	for n := range p.keys[earlier] {
 		if !equal(a.values[p.keys[earlier][n]], b.values[p.keys[later][n]]) {
@@ -72,7 +72,7 @@ func (p *pairing) sameKey(a, b *record) bool {
 	return true
 }
 
-// find looks for a row of the other state in state i.
+// find searches state i for a row of the other state.
 func (p *pairing) find(i int, r *record) (*record, error) {
 	key := p.key(1-i, r)
 	if key == nil {
@@ -86,19 +86,19 @@ func (p *pairing) find(i int, r *record) (*record, error) {
 	if i == earlier {
 		a, b = b, a
 	}
-	if !p.sameKey(a, b) { // a collation takes them for the same
+	if !p.sameKey(a, b) { // a collation treats them as equal
 		return nil, nil
 	}
 	return other, nil
 }
 
-// rows reports what became of the rows that have one rowid in both states. Either may be
-// nil.
+// rows reports what happened to the rows with one rowid in the two states. Either row may
+// be nil.
 func (p *pairing) rows(a, b *record) error {
 	if a == nil && b == nil {
 		return nil
 	}
-	if a != nil && b != nil && p.sameKey(a, b) { // always without a key
+	if a != nil && b != nil && p.sameKey(a, b) { // always true without a key
 		return p.compare(a, b)
 	}
 	if a != nil {
@@ -117,7 +117,7 @@ func (p *pairing) rows(a, b *record) error {
 	return p.fn(inserted(b))
 }
 
-// gone reports a row of the earlier state whose rowid the later one does not have, or for
+// gone reports a row of the earlier state whose rowid the later state lacks, or has for
 // another row.
 func (p *pairing) gone(a *record) error {
 	if p.byKey[later] != nil {
@@ -142,14 +142,14 @@ func (p *pairing) compare(a, b *record) error {
 	return nil
 }
 
-// A KeyField is a part of what identifies a row.
+// A KeyField is one part of a row's identity.
 type KeyField struct {
 	Name  string
 	Value any
-	Rowid bool // it is the rowid, and no column
+	Rowid bool // the field is a rowid that is not a column
 }
 
-// RowKey returns what identifies a row: its primary key or, without one or with a NULL in
+// RowKey returns the identity of a row: its primary key or, without one or with a NULL in
 // it, its rowid.
 func (t *Table) RowKey(c Change) (key []KeyField) {
 	i, values, rowid := later, c.New, c.NewRowid

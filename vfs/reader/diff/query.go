@@ -100,7 +100,7 @@ func equal(a, b any) bool {
 // Quote returns a name as SQL.
 func Quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
-// SameName reports whether SQLite takes two names for the same: it knows the case of ASCII
+// SameName reports whether SQLite treats two names as equal: it ignores the case of ASCII
 // letters only.
 func SameName(a, b string) bool { return fold(a) == fold(b) }
 
@@ -133,7 +133,7 @@ func (d *Diff) getter(i int, sql string) (*getter, error) {
 	return &getter{st}, err
 }
 
-// get returns the row, nil if there is none.
+// get returns the row, or nil if it does not exist.
 func (g *getter) get(args ...any) (r *record, err error) {
 	if err = bind(g.st, args); err == nil && g.st.Step() {
 		r = recordOf(g.st)
@@ -176,7 +176,7 @@ func (c *cursor) close() {
 	}
 }
 
-// cause prefers the end of a context to what it makes of a statement.
+// cause returns the cause of an ended context instead of the error of a statement.
 func cause(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)

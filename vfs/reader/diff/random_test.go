@@ -17,8 +17,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/reader/diff"
 )
 
-// The difference of any two states of a random history is the one that a comparison of
-// all rows of the two databases finds.
+// The difference of any two states of a random history equals the result of comparing all
+// rows of the two databases.
 func TestRandomHistories(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		h := randomHistory(t, rt)
@@ -53,7 +53,7 @@ var tables = map[string]string{
 	"audit": "CREATE TABLE audit (what, row)",
 }
 
-// randomHistory makes a history of some states.
+// randomHistory makes a history of several states.
 func randomHistory(t *testing.T, rt *rapid.T) *history {
 	dir, err := os.MkdirTemp(dbtest.MemoryDir(t), "")
 	if err != nil {
@@ -102,7 +102,7 @@ func mapsKeys[V any](m map[string]V) func(func(string) bool) {
 	}
 }
 
-// change does something that applications do, or their administrators.
+// change makes a change that applications or their administrators make.
 func (h *history) change(rt *rapid.T) {
 	table := rapid.SampledFrom([]string{"alias", "named", "pair", "plain", "upper"}).Draw(rt, "table")
 	from := rapid.SampledFrom([]int{1, 1, 1, 2, 40, 150, 300, -20, 1 << 60}).Draw(rt, "from row")
@@ -112,7 +112,7 @@ func (h *history) change(rt *rapid.T) {
 		size = min(size, 400)
 	}
 	salt := rapid.IntRange(0, 9).Draw(rt, "salt")
-	// A value of a size that depends on nothing but its row and the salt.
+	// A value whose size depends only on its row and the salt.
 	value := fmt.Sprintf("substr(replace(hex(zeroblob(%d)), '0', char(65 + (value + %d) %% 26)), 1, %d)", size/2+1, salt, size)
 	rows := fmt.Sprintf("generate_series(%d, %d)", from, from+n-1)
 	between := fmt.Sprintf("BETWEEN %d AND %d", from, from+n-1)
@@ -134,7 +134,7 @@ func (h *history) change(rt *rapid.T) {
 			"pair":  "UPDATE pair SET v = v || 'z' WHERE q " + between,
 			"upper": "UPDATE upper SET n = n + 1000 WHERE rowid " + between,
 		}[table]
-	case 6: // in place, the end of the value alone
+	case 6: // in place, only the end of the value
 		sql = map[string]string{
 			"alias": "UPDATE alias SET c = CAST(substr(c, 1, length(c) - 1) || char(33 + abs(random() % 90)) AS BLOB) WHERE length(c) > 1 AND id " + between,
 			"named": "UPDATE named SET v = substr(v, 1, length(v) - 1) || char(33 + abs(random() % 90)) WHERE length(v) > 1 AND rowid " + between,
@@ -172,7 +172,7 @@ func (h *history) change(rt *rapid.T) {
 	h.exec(sql)
 }
 
-// insertValues inserts values of all types that are hard to write down.
+// insertValues inserts values of all types that are hard to write as literals.
 func (h *history) insertValues(rt *rapid.T) {
 	st, _, err := h.conn.Prepare("INSERT INTO plain(x, y) VALUES (?, ?)")
 	if err != nil {
@@ -244,7 +244,7 @@ func (h *history) writeBytes(table, column string, row, at int64, bytes string) 
 	}
 }
 
-// requireDiff fails unless the replica has the difference of the two databases.
+// requireDiff fails unless the replica shows the difference of the two databases.
 func (h *history) requireDiff(t *testing.T, from, to format.TXID) {
 	h.t.Helper()
 	dir, err := os.MkdirTemp(dbtest.MemoryDir(t), "")

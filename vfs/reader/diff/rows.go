@@ -16,15 +16,15 @@ const (
 	Deleted
 )
 
-// String returns the name that JSON has.
+// String returns the name used in JSON.
 func (o Op) String() string { return [...]string{"insert", "update", "delete"}[o] }
 
-// A Change is a row that differs. Values are nil, int64, float64, string and []byte, by
-// column, as [Table.Columns] has them.
+// A Change is a row that differs. Values are nil, int64, float64, string and []byte, in
+// the order of [Table.Columns].
 type Change struct {
 	Op       Op
-	Old, New []any // nil where the state does not have the row
-	OldRowid int64 // of tables that have one
+	Old, New []any // nil if the state lacks the row
+	OldRowid int64 // of tables with a rowid
 	NewRowid int64
 }
 
@@ -67,7 +67,7 @@ func (d *Diff) rows(ctx context.Context, t *Table, fn func(Change) error) error 
 	return d.wholeState(t, later, fn)
 }
 
-// wholeState reports the rows of one state as all deleted or inserted.
+// wholeState reports all rows of one state as deleted or inserted.
 func (d *Diff) wholeState(t *Table, i int, fn func(Change) error) error {
 	c, err := d.cursor(i, t.selectFrom(i))
 	defer c.close()
@@ -163,8 +163,8 @@ func (d *Diff) byRowid(t *Table, p *pairing) error {
 	return nil
 }
 
-// byKey reads both states of a table in the order of their keys, whatever that is: where
-// they differ, one is looked for in the other state.
+// byKey reads both states of a table in the order of their keys, whatever that order is.
+// Where the keys differ, it searches the other state for one row.
 func (d *Diff) byKey(t *Table, fn func(Change) error) error {
 	p, err := d.newPairing(t, fn)
 	defer p.close()
@@ -219,8 +219,8 @@ func (d *Diff) byKey(t *Table, fn func(Change) error) error {
 	return err
 }
 
-// byLookup looks for each row of a state in the other one: the order of the keys may have
-// changed.
+// byLookup searches the other state for each row of a state: the order of the keys may
+// have changed.
 func (d *Diff) byLookup(t *Table, p *pairing) error {
 	for i := range d.sides {
 		c, err := d.cursor(i, t.selectFrom(i))

@@ -6,7 +6,7 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// heads guesses the first pages of the tails that loose pages are in. Most tails were
+// heads guesses the first pages of the tails that contain loose pages. Most tails were
 // written in order.
 func (x *explainer) heads(ctx context.Context) (*roaring.Bitmap, error) {
 	const most = 1 << 16 // pages
@@ -29,8 +29,8 @@ func (x *explainer) heads(ctx context.Context) (*roaring.Bitmap, error) {
 	return heads, nil
 }
 
-// scan reads all leaves of the tables, and the tails that begin with one of the heads:
-// without them, all tails.
+// scan reads all leaves of the tables, and the tails that begin with one of the heads, or
+// all tails if guess is nil.
 func (x *explainer) scan(ctx context.Context, guess func(context.Context) (*roaring.Bitmap, error)) error {
 	var heads *roaring.Bitmap
 	if guess != nil {

@@ -14,25 +14,26 @@ import (
 type kind int
 
 const (
-	noTable kind = iota // the state does not have it
+	noTable kind = iota // the state lacks the table
 	rowidTable
 	withoutRowid
 	virtualTable
 )
 
-// A Table is one that a state has, or both.
+// A Table is a table of one state or both.
 type Table struct {
-	Name string // as the later state spells it
+	Name string // as spelled in the later state
 
-	// Columns are those that are stored, by state: the earlier one first. Generated columns
-	// follow from them and are left out. They are nil if the state lacks the table.
+	// Columns are the stored columns, by state: the earlier state first. Generated
+	// columns follow from them and are left out. Columns are nil for a state that lacks
+	// the table.
 	Columns [2][]string
 
-	// Key is the columns that identify a row: those of the primary key, if it is the same in
-	// both states. Without them, the rowid does.
+	// Key lists the columns that identify a row: the primary key, if it is the same in
+	// both states. If Key is empty, the rowid identifies a row.
 	Key []string
 
-	// Rowid is the name of a rowid that is no column, empty if there is none.
+	// Rowid is the name of a rowid that is not a column, empty if the table has none.
 	Rowid string
 
 	shape      [2]shape
@@ -41,22 +42,22 @@ type Table struct {
 	stored     int    // columns of a row on a leaf of the later state
 	common     []pair // of columns that both states have
 	paged      bool   // its rows that may differ are candidates
-	why        string // it is not paged, if that is its own doing
-	wanted     bool   // its rows may be asked for
+	why        string // why the table is not paged, if the reason is its own
+	wanted     bool   // the caller may ask for its rows
 	candidates []candidate
 }
 
-// A pair is the places of one column in the columns of both states.
+// A pair is the indexes of one column among the columns of both states.
 type pair [2]int
 
-// shape is what a schema says of a table.
+// shape is a table as a schema defines it.
 type shape struct {
 	sql       string
-	columns   []column // stored ones
-	generated bool     // it has others
-	key       []string // of the primary key
-	alias     bool     // the key is the rowid
-	rowid     string   // name of the rowid that no column has
+	columns   []column // stored columns
+	generated bool     // the table has generated columns
+	key       []string // columns of the primary key
+	alias     bool     // the key is an alias of the rowid
+	rowid     string   // a name of the rowid that no column has
 }
 
 type column struct {
@@ -83,8 +84,8 @@ type SchemaChange struct {
 	Kind string // table, index, view or trigger
 	Name string
 	On   string // the table of an index or a trigger
-	Old  string // SQL, empty if it was created
-	New  string // SQL, empty if it was dropped
+	Old  string // SQL, empty if the object was created
+	New  string // SQL, empty if the object was dropped
 }
 
 // An object is a row of sqlite_schema.
@@ -105,7 +106,7 @@ func (s *side) schema() (map[string]object, error) {
 	return objects, err
 }
 
-// internal reports whether SQLite keeps a table for itself.
+// internal reports whether a table is SQLite's own.
 func internal(name string) bool { return strings.HasPrefix(fold(name), "sqlite_") }
 
 // readSchemas finds the tables of both states.
@@ -161,7 +162,7 @@ func (d *Diff) readSchemas() error {
 	return nil
 }
 
-// read notes what one state says of a table.
+// read reads the definition of a table in one state.
 func (t *Table) read(i int, db *sqlite3.Conn, o object) error {
 	sh := shape{sql: o.sql}
 	t.roots[i] = o.root
@@ -232,7 +233,7 @@ func (t *Table) read(i int, db *sqlite3.Conn, o object) error {
 	return err
 }
 
-// match finds what both states have in common.
+// match finds the columns and the key that both states have in common.
 func (t *Table) match() {
 	a, b := t.shape[earlier], t.shape[later]
 	switch {
@@ -259,7 +260,8 @@ func (t *Table) match() {
 	if a.sql == b.sql {
 		return
 	}
-	// Columns were added or dropped at the end, and a row on a leaf means the same.
+	// If columns were only added or dropped at the end, a row on a leaf still means the
+	// same.
 	n := min(len(a.columns), len(b.columns))
 	if a.generated || b.generated || a.alias != b.alias || !slices.Equal(a.columns[:n], b.columns[:n]) {
 		t.byContent("its columns differ")

@@ -17,10 +17,11 @@ type side struct {
 	state  *reader.State
 	usable int    // bytes of a page that SQLite uses
 	free   uint32 // first trunk of the freelist
-	vacuum bool   // there are pointer maps
+	vacuum bool   // the database has pointer maps
 }
 
-// open reads the database header: https://sqlite.org/fileformat2.html#the_database_header
+// open parses the database header:
+// https://sqlite.org/fileformat2.html#the_database_header
 func (s *side) open(ctx context.Context) (err error) {
 	if s.state, err = reader.StateOf(s.db); err != nil {
 		return err
@@ -35,7 +36,7 @@ func (s *side) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// each calls fn with pages in their order, while the next ones are on their way.
+// each calls fn with pages in the given order, and fetches the following pages meanwhile.
 func (s *side) each(ctx context.Context, pgnos []uint32, fn func(pgno uint32, page []byte) error) error {
 	for len(pgnos) > 0 {
 		n := s.state.Fetch(pgnos)
@@ -80,11 +81,11 @@ func (s *side) height(ctx context.Context, root uint32) (h int, err error) {
 	}
 }
 
-// mostHeight is more than SQLite's own limit, of 20 levels.
+// mostHeight is more than SQLite's own limit of 20 levels.
 const mostHeight = 40
 
 // pointerMap returns the page with the pointer map entry of a page, and whether the page
-// is such a page itself.
+// itself is such a page.
 //
 // https://sqlite.org/fileformat2.html#pointer_map_or_ptrmap_pages
 func (s *side) pointerMap(pgno uint32) (at uint32, itself bool) {
@@ -124,5 +125,5 @@ func (s *side) freelist(ctx context.Context) (*roaring.Bitmap, error) {
 	return free, nil
 }
 
-// next returns the page that an overflow page says is the next one of its row.
+// next returns the page that follows an overflow page in its row.
 func next(page []byte) uint32 { return binary.BigEndian.Uint32(page) }

@@ -6,7 +6,7 @@ import (
 	"os"
 )
 
-// A spool keeps what is written later: in memory at first, then in a temporary file.
+// A spool keeps output to write later: in memory at first, then in a temporary file.
 type spool struct {
 	memory bytes.Buffer
 	file   *os.File
@@ -24,7 +24,7 @@ func (s *spool) WriteString(b string) (int, error) {
 			return 0, err
 		}
 		s.file = f
-		os.Remove(f.Name()) // as soon as it can be: on Windows, when it is closed
+		os.Remove(f.Name()) // removed as soon as possible: on Windows, after it is closed
 	}
 	if s.memory.Len() > 0 {
 		if _, err := s.memory.WriteTo(s.file); err != nil {
@@ -34,7 +34,7 @@ func (s *spool) WriteString(b string) (int, error) {
 	return s.file.WriteString(b)
 }
 
-// empty writes all to w.
+// empty writes the whole content to w.
 func (s *spool) empty(w io.Writer) error {
 	if s.file == nil {
 		_, err := s.memory.WriteTo(w)

@@ -12,7 +12,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 )
 
-// An undoError says why there are no statements for a table.
+// An undoError is the reason why Undo cannot undo the changes of a table.
 type undoError struct{ table, why string }
 
 func (e *undoError) Error() string {
@@ -20,24 +20,24 @@ func (e *undoError) Error() string {
 }
 
 // Undo writes the statements that turn the later state of tables back into the earlier
-// one, as one transaction. It returns how many rows they change.
+// state, as one transaction. It returns how many rows they change.
 //
-// A table that was dropped is made again, with its indexes and triggers, one that was
-// created is dropped. Other changes of the schema stay. A table whose columns differ fails
-// before anything is written.
+// The statements create dropped tables again, with their indexes and triggers, and drop
+// created tables. Other changes of the schema stay. Undo fails before it writes anything
+// if the columns of a table differ.
 //
-// The rows that are too many are deleted before others are changed and inserted, so that
-// no unique constraint fails on the way. A row keeps its rowid, unless it has a primary
-// key that is not its rowid.
+// The statements delete surplus rows before they change and insert other rows, so that no
+// unique constraint fails in between. A row keeps its rowid, unless it has a primary key
+// that is not its rowid.
 //
 // # Foreign keys and triggers
 //
-// The statements are all that is to happen, so that neither actions of foreign keys nor
-// triggers may add to it. Foreign keys are turned off before the transaction. No SQL turns
-// triggers off: the connection has to do it, with SQLITE_DBCONFIG_ENABLE_TRIGGER or the
-// shell's ".dbconfig enable_trigger off". If one of the tables has a trigger, the
-// transaction ends by testing whether triggers fire, with one of its own in an attached
-// database in memory, and rolls all of it back if they do.
+// Neither actions of foreign keys nor triggers may add to the changes of the statements.
+// Foreign keys are turned off before the transaction. No SQL turns triggers off: the
+// connection must do that, with SQLITE_DBCONFIG_ENABLE_TRIGGER or the shell's ".dbconfig
+// enable_trigger off". If one of the tables has a trigger, the transaction ends by
+// testing whether triggers fire, with its own trigger in an attached database in memory,
+// and rolls everything back if they do.
 //
 // https://sqlite.org/c3ref/c_dbconfig_enable_trigger.html
 func (d *Diff) Undo(ctx context.Context, out io.Writer, tables []*Table) (rows int64, err error) {
@@ -57,7 +57,7 @@ func (d *Diff) Undo(ctx context.Context, out io.Writer, tables []*Table) (rows i
 type undo struct {
 	d     *Diff
 	w     *bufio.Writer
-	later spool // what follows the deletes of a table
+	later spool // statements that follow the deletes of a table
 	rows  int64
 }
 
@@ -153,7 +153,7 @@ func (u *undo) table(ctx context.Context, t *Table) error {
 	return nil
 }
 
-// create writes the statements that make a table, or what belongs to it.
+// create writes the statements that create a table, or its indexes and triggers.
 func (u *undo) create(t *Table, which string) error {
 	q := "SELECT sql FROM sqlite_schema WHERE sql <> '' AND lower(tbl_name) = lower(?) AND " + which + " ORDER BY rowid"
 	return query(u.d.sides[earlier].db, q, []any{t.Name}, func(st *sqlite3.Stmt) error {
@@ -162,8 +162,8 @@ func (u *undo) create(t *Table, which string) error {
 	})
 }
 
-// unique returns the columns whose values in one row forbid some in others. All are if an
-// index has an expression or a condition.
+// unique returns the columns in which a value forbids values in other rows: all columns,
+// if an index has an expression or a condition.
 func (u *undo) unique(t *Table) (columns map[string]bool, err error) {
 	columns = map[string]bool{}
 	add := func(name string) {
@@ -186,7 +186,7 @@ func (u *undo) unique(t *Table) (columns map[string]bool, err error) {
 	return columns, err
 }
 
-// where returns the condition that finds the row of the later state.
+// where returns the condition that finds a row of the later state.
 func (t *Table) where(c Change) string {
 	var terms []string
 	for _, k := range t.RowKey(c) {
@@ -210,8 +210,8 @@ func (t *Table) insert(c Change) string {
 	return fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s);\n", Quote(t.Name), strings.Join(names, ", "), strings.Join(values, ", "))
 }
 
-// set returns the update of a changed row, or reports that the row is to be deleted and
-// inserted: others have to make room before.
+// set returns the update of a changed row. If other rows must make room first, it reports
+// that the row must be deleted and inserted.
 func (t *Table) set(c Change, unique map[string]bool) (update string, again bool) {
 	var sets []string
 	for _, f := range t.Fields(c) {

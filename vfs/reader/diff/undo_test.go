@@ -38,8 +38,8 @@ func (h *history) undone(t *testing.T, from, to format.TXID) *sqlite3.Conn {
 	return conn
 }
 
-// runAll runs statements one after another, also after one that fails, as the shell does
-// without -bail.
+// runAll runs statements one after another, even after a statement fails, as the shell
+// does without -bail.
 func runAll(t *testing.T, conn *sqlite3.Conn, sql string) (errs []error) {
 	t.Helper()
 	for sql != "" {
@@ -58,8 +58,8 @@ func runAll(t *testing.T, conn *sqlite3.Conn, sql string) (errs []error) {
 	return errs
 }
 
-// Triggers would add to what the statements do. If they fire, nothing is changed, even if
-// the statements go on after an error.
+// Triggers would add to the changes of the statements. If they fire, nothing changes,
+// even if the statements continue after an error.
 func TestUndoWithTriggers(t *testing.T) {
 	h := testHistory(t)
 	from := h.commit(
@@ -94,14 +94,14 @@ func TestUndoWithTriggers(t *testing.T) {
 	}
 }
 
-// No row is deleted by a cascade that was there before.
+// A cascade that existed before deletes no row.
 func TestUndoWithForeignKeys(t *testing.T) {
 	h := testHistory(t)
 	from := h.commit(
 		"CREATE TABLE parent (name TEXT UNIQUE, id INTEGER PRIMARY KEY)",
 		"CREATE TABLE child (id INTEGER PRIMARY KEY, parent REFERENCES parent(id) ON DELETE CASCADE)",
 		"INSERT INTO parent VALUES ('a', 1), ('b', 2)", "INSERT INTO child VALUES (10, 1), (20, 2)")
-	to := h.commit("UPDATE parent SET name = 'c' WHERE id = 1") // unique, so that the row is deleted and inserted
+	to := h.commit("UPDATE parent SET name = 'c' WHERE id = 1") // unique, so the row is deleted and inserted
 	sql, err := h.undo(from, to)
 	if err != nil {
 		t.Fatal(err)
@@ -114,8 +114,8 @@ func TestUndoWithForeignKeys(t *testing.T) {
 	}
 }
 
-// A dropped table comes back with all that belonged to it, a new one goes, and one whose
-// columns are others is refused.
+// Undo restores a dropped table with its indexes and triggers, drops a new table, and
+// refuses a table whose columns differ.
 func TestUndoOfTables(t *testing.T) {
 	h := testHistory(t)
 	from := h.commit(
@@ -146,8 +146,8 @@ func TestUndoOfTables(t *testing.T) {
 	}
 }
 
-// Values that are unique by an expression or under a condition go back to the rows that
-// had them, although others have them now.
+// Values that are unique by an expression or under a condition return to their old rows,
+// although other rows have them now.
 func TestUndoOfUniqueValues(t *testing.T) {
 	for _, index := range []string{"t (lower(v))", "t (v) WHERE kept", "t (g)", "t (v)"} {
 		h := testHistory(t)
@@ -161,7 +161,7 @@ func TestUndoOfUniqueValues(t *testing.T) {
 	}
 }
 
-// The same goes for values that are unique under a condition that changed.
+// The same holds for values that are unique under a changed condition.
 func TestUndoOfConditions(t *testing.T) {
 	h := testHistory(t)
 	from := h.commit("CREATE TABLE t (id INTEGER PRIMARY KEY, v, kept)", "CREATE UNIQUE INDEX u ON t (v) WHERE kept", "INSERT INTO t VALUES (1, 'a', 1), (2, 'a', 0)")
@@ -172,7 +172,7 @@ func TestUndoOfConditions(t *testing.T) {
 	}
 }
 
-// A large difference, whose inserts wait in a file for the deletes, is undone.
+// Undo handles a large difference, whose inserts wait in a file until after the deletes.
 func TestLargeUndo(t *testing.T) {
 	h := testHistory(t)
 	from := h.commit("CREATE TABLE t (id INTEGER PRIMARY KEY, u UNIQUE, v)", "INSERT INTO t SELECT value, value, hex(randomblob(200)) FROM generate_series(1, 6000)")
@@ -192,7 +192,7 @@ func TestLargeUndo(t *testing.T) {
 	}
 }
 
-// A value as SQL is the same value again.
+// A value written as SQL reads as the same value.
 func TestLiteral(t *testing.T) {
 	conn := dbtest.Open(t, ":memory:")
 	rapid.Check(t, func(rt *rapid.T) {

@@ -12,14 +12,14 @@ import (
 // A candidate is a row that may differ.
 type candidate struct {
 	key   int64
-	pages [2]uint32 // the leaf of each state that it is on, 0 if it is not known
+	pages [2]uint32 // the leaf with the row in each state, 0 if unknown
 }
 
-// A row is one that is on a leaf that differs.
+// A row is a row on a leaf that differs.
 type row struct {
 	key  int64
 	page uint32
-	sum  uint64 // of what is on the leaf
+	sum  uint64 // of the bytes on the leaf
 }
 
 // A tail is the part of a row that is not on its leaf.
@@ -29,14 +29,14 @@ type tail struct {
 	rest  int64  // bytes
 }
 
-// found is what the b-trees of one table say.
+// found is what the pages of one table's b-trees contain.
 type found struct {
 	rows  [2][]row
 	tails [2][]tail
 }
 
-// mostLeaves is how many leaves of a table are compared, of both states together. Above,
-// it is better read in its order.
+// mostLeaves is how many leaves of a table are compared, of both states together. With
+// more leaves, reading the table in its order is better.
 const mostLeaves = 100_000
 
 var errMany = errors.New("too many pages differ to look at each page")
@@ -50,8 +50,8 @@ func (f *found) add(i int, pgno uint32, c cell) {
 	}
 }
 
-// candidates returns the rows that are not the same on leaves of both states, and keeps
-// the tails of those only.
+// candidates returns the rows that are not the same on leaves of both states, and drops
+// the tails of all other rows.
 func (f *found) candidates() []candidate {
 	for i := range f.rows {
 		slices.SortFunc(f.rows[i], func(a, b row) int { return cmp.Compare(a.key, b.key) })
@@ -84,8 +84,9 @@ func has(sorted []candidate, key int64) bool {
 	return ok
 }
 
-// walk compares the two b-trees of a table from the top, level by level. At is where the
-// pages are that changed and are in both: they may be below pages that did not change.
+// walk compares the two b-trees of a table from the top, level by level. At has the
+// depths of the changed pages that are in both b-trees: they may be below unchanged
+// pages.
 func (d *Diff) walk(ctx context.Context, t *Table, at map[uint32][2]int) (*found, error) {
 	var heights [2]int
 	for i := range d.sides {
@@ -95,7 +96,7 @@ func (d *Diff) walk(ctx context.Context, t *Table, at map[uint32][2]int) (*found
 		}
 	}
 	top := max(heights[earlier], heights[later])
-	var levels [2][]map[uint32]bool // of each state, by height: pages to look at
+	var levels [2][]map[uint32]bool // by state and height: pages to read
 	for i := range levels {
 		for range top + 1 {
 			levels[i] = append(levels[i], map[uint32]bool{})
@@ -140,8 +141,8 @@ func (d *Diff) walk(ctx context.Context, t *Table, at map[uint32][2]int) (*found
 	return f, d.compareLeaves(ctx, f, shared)
 }
 
-// split returns the pages of one state to look at, of those at one height: those that are
-// in its b-tree only, and those that are in both and changed.
+// split returns the pages of one state to read at one height: pages that are only in its
+// b-tree, and changed pages that are in both.
 func (d *Diff) split(i int, levels [2][]map[uint32]bool, level int) (only, shared []uint32) {
 	for _, pgno := range slices.Sorted(maps.Keys(levels[i][level])) {
 		switch {
@@ -154,7 +155,8 @@ func (d *Diff) split(i int, levels [2][]map[uint32]bool, level int) (only, share
 	return only, shared
 }
 
-// nodes calls fn with pages of one state that are leaves, or are not.
+// nodes calls fn with pages of one state, which must all be leaves or all be interior
+// pages.
 func (d *Diff) nodes(ctx context.Context, i int, pgnos []uint32, leaf bool, fn func(pgno uint32, n node)) error {
 	s := d.sides[i]
 	return s.each(ctx, pgnos, func(pgno uint32, page []byte) error {
@@ -169,7 +171,7 @@ func (d *Diff) nodes(ctx context.Context, i int, pgnos []uint32, leaf bool, fn f
 	})
 }
 
-// compareLeaves compares leaves that are in both states, some at a time.
+// compareLeaves compares leaves that are in both states, in chunks.
 func (d *Diff) compareLeaves(ctx context.Context, f *found, shared []uint32) error {
 	for some := range slices.Chunk(shared, 256) {
 		before := map[uint32]node{}
@@ -185,7 +187,7 @@ func (d *Diff) compareLeaves(ctx context.Context, f *found, shared []uint32) err
 	return nil
 }
 
-// compare adds the rows that differ on a leaf that is in both states.
+// compare adds the differing rows of a leaf that is in both states.
 func (f *found) compare(pgno uint32, a, b []cell) {
 	for len(a)+len(b) > 0 {
 		switch {

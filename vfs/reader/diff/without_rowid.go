@@ -7,8 +7,8 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// withoutRowid has the tables without a rowid be read that may have changed: those with a
-// changed page in their b-trees, or all of them if the owner of a page was not found.
+// withoutRowid decides which tables without a rowid are read: tables with a changed page
+// in their b-trees, or all if the owner of a page was not found.
 func (d *Diff) withoutRowid(ctx context.Context, c *changes) error {
 	for _, t := range d.all {
 		if t.kind[earlier] != withoutRowid || t.kind[later] != withoutRowid {
@@ -30,7 +30,7 @@ func (d *Diff) withoutRowid(ctx context.Context, c *changes) error {
 	return nil
 }
 
-// touched reports whether some pages of a b-tree of an index are in a set. It reads the
+// touched reports whether a set contains a page of an index's b-tree. It reads the
 // interior pages.
 func (s *side) touched(ctx context.Context, root uint32, set *roaring.Bitmap) (bool, error) {
 	if set.IsEmpty() {

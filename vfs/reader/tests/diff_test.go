@@ -12,9 +12,9 @@ import (
 	"github.com/walvfs/walvfs/vfs/reader/diff"
 )
 
-// requireDiffs fails unless a table of ids and blobs differs between TXIDs of a replica as
-// it does between the databases that are restored: some TXIDs that follow each other, and
-// the first and the last one.
+// requireDiffs fails unless a table of ids and blobs differs between TXIDs of a replica
+// as it does between the restored databases: between several consecutive TXIDs, and
+// between the first and the last TXID.
 func requireDiffs(t *testing.T, r *storagetest.Replica, store storage.Store, table string) {
 	t.Helper()
 	files, err := replica.All(t.Context(), store)

@@ -28,7 +28,7 @@ func open(r *storagetest.Replica, params string) string {
 	return "file:copy.db?vfs=replica&interval=0s&replica=" + url.QueryEscape(r.URL) + params
 }
 
-// Replicas of walvfs are read from every kind of store, at each TXID.
+// A reader opens replicas of walvfs in every kind of store, at each TXID.
 func TestStores(t *testing.T) {
 	for name, make := range map[string]func(testing.TB) *storagetest.Replica{"file": storagetest.File, "s3": storagetest.S3, "gcs": storagetest.GCS} {
 		t.Run(name, func(t *testing.T) {
@@ -74,7 +74,7 @@ func TestConfiguredCredentials(t *testing.T) {
 	readertest.RequireRestored(t, conn, r.Open(t), 0)
 }
 
-// requireEveryTXID compares the restorable TXIDs of a replica, or as many of them.
+// requireEveryTXID compares the restorable TXIDs of a replica, at most as many as given.
 func requireEveryTXID(t *testing.T, r *storagetest.Replica, store storage.Store, most int) {
 	t.Helper()
 	files, err := replica.All(t.Context(), store)
@@ -103,7 +103,7 @@ func requireTXID(t *testing.T, r *storagetest.Replica, store storage.Store, txid
 	}
 }
 
-// Levels in fractions of seconds, so that the replica has all kinds of files.
+// Levels of fractions of a second, so that the replica has all kinds of files.
 const litestreamConfig = `
 levels:
   - interval: 300ms
@@ -119,7 +119,7 @@ dbs:
       sync-interval: 10ms
 `
 
-// A replica that Litestream writes is read while it grows, and at each TXID.
+// A replica that Litestream writes can be read while it grows, and at each TXID.
 func TestLitestream(t *testing.T) {
 	r := storagetest.File(t)
 	store := r.Open(t)

@@ -15,8 +15,8 @@ import (
 	"github.com/walvfs/walvfs/vfs/reader/diff"
 )
 
-// What a virtual table stores is compared, and undone, in its shadow tables. It takes no
-// module.
+// The content of a virtual table is compared, and undone, in its shadow tables, without
+// the module.
 func TestVirtualTables(t *testing.T) {
 	r := storagetest.File(t)
 	path := filepath.Join(t.TempDir(), "app.db")

@@ -1,5 +1,5 @@
-// Package readertest compares what a connection to a replica sees with what the replica
-// restores to.
+// Package readertest compares the database that a connection to a replica sees with the
+// restored replica.
 package readertest
 
 import (
@@ -43,7 +43,8 @@ func readPages(conn *sqlite3.Conn) ([]byte, error) {
 	return b, nil
 }
 
-// RequireRestored fails unless a connection sees the database that a TXID restores to.
+// RequireRestored fails unless a connection sees the database that a restore to a TXID
+// returns.
 func RequireRestored(t *testing.T, conn *sqlite3.Conn, store storage.Store, txid format.TXID) {
 	t.Helper()
 	path, restored := dbtest.Restored(t, store, txid)
@@ -52,7 +53,7 @@ func RequireRestored(t *testing.T, conn *sqlite3.Conn, store storage.Store, txid
 	if len(got) != len(want) {
 		t.Fatalf("TXID %s: %d bytes, restored %d", txid, len(got), len(want))
 	}
-	for _, b := range [][]byte{want, got} { // what a reader says otherwise
+	for _, b := range [][]byte{want, got} { // bytes that the reader changes
 		copy(b[18:], "\x00\x00")
 		copy(b[24:], "\x00\x00\x00\x00")
 		copy(b[92:], "\x00\x00\x00\x00")
