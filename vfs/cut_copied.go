@@ -30,7 +30,7 @@ func (d *database) cutCopied(ctx context.Context, extra *shipping.Extra) (k *cut
 			c.discard()
 			c = nil
 		}
-		// If the extra pages have no copy, the copy has failed before.
+		// If the extra pages have no copy, none could be made, or none was needed.
 		if try == cutTries || extra != nil && c == nil || k.left(c) <= largeCut {
 			k.use(c)
 			return k, nil

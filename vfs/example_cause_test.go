@@ -35,7 +35,7 @@ func ExampleCause() {
 	// walvfs: committed locally, but not confirmed by the replica: sync_timeout=1ns is over
 }
 
-// A TXID is the first state of the replica in which readers see a write.
+// A TXID tells readers of the replica from which state on they see a write.
 func ExampleTXID() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

@@ -24,7 +24,7 @@ type mainFile struct {
 	leftWAL       bool          // committed without a WAL, and still holds a lock
 	wantsWAL      bool          // a write was refused because the database is not in WAL mode yet
 	first         error         // why its commit without a WAL is unconfirmed, for its next statement
-	committed     uint64        // the cut that contains its newest transaction, 0 for none
+	committed     uint64        // the first cut that is known to hold its newest transaction, 0 for none
 	sync          bool          // commits wait for the replica
 	syncTimeout   time.Duration // how long they wait, 0 for ever
 	cause         error         // of its last transaction that failed because of the replica

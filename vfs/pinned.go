@@ -27,7 +27,7 @@ var errWALGrowth = fmt.Errorf("the WAL has grown by more than %d MiB while commi
 type pinned struct {
 	mu      sync.Mutex
 	waiting int
-	from    shipping.Commit // where the WAL ended when the first commit began to wait
+	from    shipping.Commit // where the WAL ended when the measurement began, or began again
 	tip     format.TXID     // the replica's tip at that time
 	full    bool
 }

@@ -11,7 +11,7 @@ import (
 // restoreFirst restores a database before SQLite opens it, if the settings say so and
 // there is a reason. It fails if the store cannot be reached, and if the database cannot
 // be replaced: the application would continue from an older state. Until the caller calls
-// opened, no other connection restores or opens the database.
+// opened, other connections that may restore the database wait.
 func restoreFirst(path string, cfg settings, create bool) (opened func(), err error) {
 	if cfg.restore == RestoreNever {
 		return func() {}, nil

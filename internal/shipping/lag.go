@@ -12,7 +12,7 @@ import (
 type lag struct {
 	waiting atomic.Int64 // sinceStart of the oldest commit that no cut has taken, 0 for none
 
-	mu       sync.Mutex // held while a commit moves from waiting to inFlight
+	mu       sync.Mutex // held while a commit moves between waiting and inFlight
 	inFlight int64      // sinceStart of the oldest commit in the cut under way, 0 for none
 }
 

@@ -32,7 +32,7 @@ type levels struct {
 	held      held            // the files of the last listing
 	deletions int             // begun and ended deletions, counted
 	base      format.FileInfo // a file that holds everything up to its end, and must exist
-	vanished  error           // set if files of the replica are missing; the next snapshot replaces them
+	vanished  error           // set if required files of the replica are missing; the next snapshot replaces them
 }
 
 // A level tracks which changes the files of one level lack.
@@ -180,8 +180,8 @@ func (l *levels) isShort(now time.Time) bool {
 }
 
 // shortRun is the number of TXIDs after which runs that are too short for level 1 compact
-// the files of theirs and of earlier runs: if no run takes more than half a minute, all
-// are within near.
+// their files and those of earlier runs: if each TXID comes less than half a minute after
+// the TXID before, all are within near.
 const shortRun = 4
 
 // toLearn returns when to find out what the levels lack of earlier runs: later, if those

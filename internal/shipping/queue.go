@@ -61,8 +61,8 @@ func (q *queue) add(j *job) *job {
 	return j
 }
 
-// due makes a job run at a time, or earlier if it is due already. A job that failed keeps
-// the time of its retry.
+// due makes a job run at a time, or earlier if it is due sooner already. A job that failed
+// keeps the time of its retry.
 func (j *job) due(at time.Time) {
 	j.queue.mu.Lock()
 	defer j.queue.mu.Unlock()

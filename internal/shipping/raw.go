@@ -11,7 +11,7 @@ import (
 
 // rawJob returns the job of level 0. A run makes the replica equal to the database at the
 // start of the run, however long the store takes to answer. If more remains, the next run
-// is due at once.
+// is due, at the time that soonest returns.
 func (s *Shipper) rawJob() *job {
 	retries := newRetries(longestPause)
 	return &job{

@@ -28,7 +28,7 @@ func (s *Shipper) readBack(ctx context.Context, up *upload) error {
 	theirs, err := s.replica.Raw(ctx, up.TXID)
 	switch {
 	case errors.Is(err, format.ErrCorrupt):
-		// The file is no LTX file, but it has our key.
+		// The file is damaged, or is no LTX file, but it has our key.
 	case err != nil:
 		return err
 	case theirs == nil:

@@ -49,8 +49,7 @@ func (s *Shipper) expired(files replica.Files, began time.Time) (out replica.Fil
 	return expired(files, s.opts.Policy, s.storeTime(files, began))
 }
 
-// hasVanished returns the error that names missing files, until a snapshot has replaced
-// them.
+// hasVanished returns the error about missing files, until a snapshot has replaced them.
 func (l *levels) hasVanished() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -21,7 +21,7 @@ type Source interface {
 
 	// Recognize gives the source the replica's tip before the first cut, nil if the
 	// replica has no files. From the tip, the source decides what the next cut must hold.
-	// The error [ErrDiverged] halts replication, any other error is retried.
+	// The error [shipper.ErrDiverged] halts replication, any other error is retried.
 	Recognize(ctx context.Context, tip *replica.Tip) error
 
 	// Cut begins a cut of every page that changed since the last acknowledged cut, as of

@@ -15,7 +15,7 @@ import (
 // the first database is opened.
 var MaxConcurrent int64 = 64
 
-// encoders limits how many files of levels are made at a time, since each takes a read
+// encoders limits how many cuts make files of levels at a time, since each takes a read
 // transaction, memory and CPU time. After a common start, thousands of databases have a
 // due file at the same time.
 var encoders = semaphore.NewWeighted(mostEncoders)

@@ -147,7 +147,7 @@ func uploadTime(size int64) time.Duration {
 	return time.Minute + time.Duration(size>>16)*time.Second
 }
 
-// settle gives up the upload under way, if the shipper cannot continue it.
+// settle gives up the upload under way, which the shipper will not continue.
 func (s *Shipper) settle() {
 	s.dropLevelCut()
 	if s.pending != nil {

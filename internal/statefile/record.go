@@ -35,8 +35,8 @@ type Record struct {
 	// Rewind: the database was restored to an older TXID, and continues from there.
 	Rewind bool `json:"rewind,omitempty"`
 
-	// DiskLost: the database lacks commits that the replica has, and no operator has
-	// decided yet which of the two is right.
+	// DiskLost: the database lacks commits that the replica has, and it is not decided
+	// yet which of the two is right.
 	DiskLost bool `json:"disk_lost,omitempty"`
 
 	// State is the newest state, nil if no state is whole.

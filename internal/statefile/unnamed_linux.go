@@ -44,7 +44,7 @@ func openUnnamed(op, dir, name string, flags int) (*os.File, error) {
 			return os.NewFile(uintptr(fd), name), nil
 		case err == unix.EINTR:
 		case err == unix.EOPNOTSUPP, err == unix.EISDIR, err == unix.ENOENT, err == unix.EINVAL:
-			return nil, errors.ErrUnsupported // or the directory is missing, which createNamed reports
+			return nil, errors.ErrUnsupported // or the directory is missing, which the caller's other way reports
 		default:
 			return nil, &fs.PathError{Op: op, Path: name, Err: err}
 		}

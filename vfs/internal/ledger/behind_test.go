@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// The lag is never negative, and never zero while pages are dirty, whatever the WAL index
-// shows and has shown before.
+// The numbers of Behind are never negative, and never zero while pages are dirty, whatever
+// the WAL index shows and has shown before.
 func TestBehind(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "app.db")
 	header := make([]byte, 5*1024)

@@ -82,7 +82,7 @@ func (l *Ledger) foldIndex(log io.ReaderAt, pageSize uint32, next format.Salt) b
 	for n := l.scanned + 1; ; {
 		offset, listed := format.WALIndexPages(n)
 		if n > l.scanned+1 && listed == format.WALIndexBlock {
-			// The first frame clears the remains of a longer WAL here, and only then.
+			// Only the first frame of a block clears the remains of a longer WAL there.
 			var b [format.FrameHeaderSize]byte
 			if _, err := log.ReadAt(b[:], format.FrameOffset(pageSize, n)); err != nil || format.ParseFrame(b[:]).Salt != l.epoch {
 				break

@@ -205,7 +205,7 @@ func TestWatchForeignReset(t *testing.T) {
 	w.requireAllStale()
 }
 
-// The same holds if the WAL is unreadable or incomplete.
+// The same holds if the WAL is unreadable, or does not hold every write.
 func TestWatchIsLost(t *testing.T) {
 	for name, lose := range map[string]func(w *watched){
 		"unreadable":   func(w *watched) { w.Reset(broken{errors.New("no")}, saltB, done) },

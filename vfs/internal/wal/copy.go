@@ -39,8 +39,8 @@ func NewCopy(dir string, pageSize uint32, bytes int64) (*Copy, error) {
 	return &Copy{PageSize: pageSize, file: f}, nil
 }
 
-// Take copies pages from a snapshot, in ascending order, until a time, but at least one
-// run of pages. It returns how many it copied.
+// Take copies pages, which must be in ascending order, from a snapshot until a time, but at
+// least one run of pages. It returns how many it copied.
 func (c *Copy) Take(s *Snapshot, pages []uint32, until time.Time) (n int, err error) {
 	size := int(c.PageSize)
 	buffer := copyBuffers.Get().(*[copyBuffer]byte)

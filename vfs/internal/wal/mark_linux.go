@@ -48,7 +48,7 @@ const (
 	shmMarkEnd  = shmMarks + 5*4
 )
 
-// markTries is how often Begin tries to lock a mark, over some 200 ms. Another process
+// markTries is how often Begin tries to lock a mark, over some 200 ms. Another connection
 // holds a mark exclusively only for microseconds, except for a checkpoint that truncates.
 const markTries = 200
 
