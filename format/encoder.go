@@ -68,8 +68,8 @@ func NewEncoder(w io.Writer, h LTXHeader) (*Encoder, error) {
 
 // Page adds a page and does not keep its data. Pages come in ascending order. Page fails
 // if a page is out of order, is beyond the database's end, is the lock page, differs in
-// length from the page size, or, in a file that starts at TXID 1, does not follow the
-// page before. Such an error leaves the file unchanged; an error of the writer ends it.
+// length from the page size, or, in a file that starts at TXID 1, if a page before it is
+// missing. Such an error leaves the file unchanged; an error of the writer ends it.
 func (e *Encoder) Page(pgno uint32, data []byte) error {
 	order, err := e.order, e.ended
 	if err == nil {

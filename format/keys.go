@@ -75,7 +75,7 @@ type FileInfo struct {
 	Time    time.Time // when MaxTXID was cut; zero if unknown
 }
 
-// String names the file without its directory: "level/min-max".
+// String names the file, but not its replica: "level/min-max".
 func (f FileInfo) String() string {
 	return fmt.Sprintf("%d/%s-%s", f.Level, f.MinTXID, f.MaxTXID)
 }

@@ -43,7 +43,7 @@ type Status struct {
 	Requests Requests
 	Failures int64 // of requests and cuts
 
-	// Jobs are the independent jobs, level 0 first. Commits wait only for level 0.
+	// Jobs are the independent jobs, level 0 first. Commits wait for none of the jobs after it.
 	Jobs []Job
 
 	// LevelsErr is the error of the other jobs: why a file of a level or a deletion is

@@ -18,8 +18,8 @@
 //
 // If a file is not what its writer wrote, the error is a [*Damaged]; if a file was listed
 // and no longer exists, it is a [*Missing]. Both name the file, so that a caller can plan
-// without it: another level often holds the same TXIDs, and [Plan.Without] finds the
-// other files. Any other error comes from the store, and says nothing about the files.
+// without it: another level often holds the same TXIDs, and [Plan.Without] finds out
+// whether it does. Any other error comes from the store, and says nothing about the files.
 //
 // The package checks a header, a trailer, an index or a page that it reads alone against
 // the file's key, its size and the other parts. Only the checksum of the whole file

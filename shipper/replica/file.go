@@ -117,7 +117,7 @@ func (r *Replica) Identify(ctx context.Context, f format.FileInfo) (*Tip, error)
 
 // Tip returns the file with the newest TXID, nil if the replica has no file. If several
 // files end at that TXID, it returns the file of the lowest level. It does not list files
-// of level 0 before the TXID from, unless level 0 has no file at or after it.
+// of level 0 before the TXID from, unless no file of any level ends at or after it.
 func (r *Replica) Tip(ctx context.Context, from format.TXID) (*Tip, error) {
 	files, err := Collect(r.List(ctx, from))
 	if err != nil {

@@ -76,8 +76,8 @@ func Collect(listing iter.Seq2[File, error]) (files Files, err error) {
 }
 
 // Files lists a replica for reading: one listing of all levels. If it finds no file, its
-// error wraps [ErrNone], or describes what exists instead. If files were copied from
-// another kind of store with their keys, Files returns them unchanged.
+// error wraps [ErrNone], or describes what exists instead. Files also finds files that were
+// copied from another kind of store with their keys, and the replica then reads these keys.
 func (r *Replica) Files(ctx context.Context) (Files, error) {
 	files, err := Collect(r.List(ctx, 0))
 	if err != nil || len(files) > 0 {

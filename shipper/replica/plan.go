@@ -50,7 +50,7 @@ type Target struct {
 const maxPlans = 5
 
 // Plan lists the replica and chooses the files that lead to a target. For a timestamp it
-// also reads headers, as many as [HeadersFor] says. It reads them once more if retention
+// also reads headers, as many as [HeadersFor] says. It reads them again if retention
 // removes a file meanwhile, and passes over files whose header cannot be right.
 func (r *Replica) Plan(ctx context.Context, t Target) (p Plan, err error) {
 	if t.TXID != 0 && !t.Timestamp.IsZero() {

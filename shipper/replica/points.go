@@ -18,8 +18,9 @@ type Point struct {
 }
 
 // Between returns the restorable TXIDs whose time is not before from and not after to,
-// ascending. A zero time is no bound, and neither is a time after now. For each bound,
-// Between reads as many headers as [HeadersFor] says.
+// ascending. A zero time is no bound, and a time "to" after now is none either. If from is
+// after now, Between returns nothing. For each bound, it reads as many headers as
+// [HeadersFor] says.
 func (r *Replica) Between(ctx context.Context, files Files, from, to time.Time) ([]format.TXID, error) {
 	txids := files.Restorable()
 	upTo := func(at time.Time) (n int, err error) {

@@ -32,7 +32,7 @@ type piece struct {
 
 	ready chan struct{} // closed when buf holds the bytes
 	buf   []byte        // room for carried bytes, then the range
-	users atomic.Int32  // batches that still read it
+	users atomic.Int32  // the splitter and the batches that still read it
 	free  func()        // called by the last user
 }
 

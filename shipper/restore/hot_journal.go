@@ -108,7 +108,7 @@ func (j *hotJournal) superJournal() (string, error) {
 }
 
 // playBack truncates the database to its size before the transaction, and writes the
-// pages of all segments up to the first incomplete record.
+// pages of all segments up to the first record that is incomplete or has a wrong checksum.
 func (j *hotJournal) playBack(truncate func(size int64) error, write func(page []byte, offset int64) error) error {
 	if err := truncate(int64(j.pages) * j.pageSize); err != nil {
 		return err
@@ -149,7 +149,7 @@ func (j *hotJournal) nextSegment() (records uint32, err error) {
 	return records, nil // with synchronous=off, it is 0xffffffff: all records in the file
 }
 
-// playBackRecord reports whether the record is complete.
+// playBackRecord reports whether the record is complete and valid.
 func (j *hotJournal) playBackRecord(record []byte, write func(page []byte, offset int64) error) (bool, error) {
 	n, err := j.r.ReadAt(record, j.offset)
 	if err != nil && err != io.EOF {

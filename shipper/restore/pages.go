@@ -13,7 +13,8 @@ import (
 // A PageSink takes the pages of a replica from [ReadPages].
 type PageSink interface {
 	// Reset drops the pages received so far. It is called before the first page, and when a
-	// file of the replica was removed before it was read: then all pages come again.
+	// file of the replica is damaged, or was removed before it was read: then all pages
+	// come again, by another plan.
 	Reset() error
 
 	// WritePages takes a run of whole pages of pageSize bytes, numbered from first. Runs

@@ -152,8 +152,8 @@ const (
 	sqliteLocksLen = 512
 )
 
-// create makes the temporary file, with the old database's owner, and locks it against
-// other restores.
+// create makes the temporary file, with the old database's mode and owner, and locks it
+// against other restores.
 func (p *place) create() (*temp, error) {
 	name := p.path + tempSuffix
 	var f *os.File

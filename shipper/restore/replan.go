@@ -10,7 +10,8 @@ import (
 )
 
 // maxPlans is how many plans are tried when retention removes files. It removes a file at
-// most once an interval of its level, so even one removal during a restore is rare.
+// most once an interval of its level, so more than one removal during a restore is already
+// rare.
 const maxPlans = 5
 
 // applyPlans applies a plan, and another plan to the same TXID if retention removed a

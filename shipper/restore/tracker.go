@@ -86,7 +86,7 @@ func (t *tracker) done(b *batch, sum format.PageSum) error {
 	return t.settle(b.file)
 }
 
-// end marks the file's last batch.
+// end says that the file has no further batches.
 func (t *tracker) end(f *file) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// faulty is a store whose creates fail in some way.
+// faulty is a store whose creates do something wrong.
 type faulty struct {
 	storage.Store
 	create func(ctx context.Context, s storage.Store, key string, body storage.Body, attrs storage.Attrs) error

@@ -12,7 +12,7 @@
 // Stores that are open at the same time share one client of their SDK, with its
 // connections and its credentials, if only their bucket and path differ. So a process may
 // have a store for each of ten thousand databases. The client uses the environment of the
-// time when the first store was opened.
+// time when it was built: when the first store was opened or, for GCS, was first used.
 //
 // Every driver passes the suite of package storagetest.
 package storage

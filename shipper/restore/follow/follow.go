@@ -15,8 +15,8 @@
 //
 // The file of pages is a rollback journal, byte for byte, except for its content: it
 // holds the pages not as they were, but as they will be. SQLite's recovery writes a
-// journal's pages into the database and sets the size in its header. It does nothing
-// else, and doing it twice does no harm. So:
+// journal's pages into the database, and gives the database the size that the journal's
+// header has. It does nothing else, and doing it twice does no harm. So:
 //
 //   - No reader sees a state between two TXIDs. A copy is in rollback mode, whatever mode
 //     its source has: readers hold SHARED while they read, [Run] writes nothing without
@@ -97,7 +97,7 @@ type Status struct {
 	Tip    format.TXID   // the replica's newest known TXID
 	Behind time.Duration // age of the oldest file that the copy lacks; 0 if it lacks none
 
-	// The last step. Files is 0 if no step was needed.
+	// The step that led to this report. Files is 0 if no step did.
 	Files    int
 	Bytes    int64
 	Duration time.Duration
@@ -330,7 +330,7 @@ func disown(name, path string) (id statefile.FileID, err error) {
 	return id, err
 }
 
-// followTo rewords an error of [Look] for following.
+// followTo rewords an error of [restore.Look] for following.
 func followTo(err error) error {
 	if e, ok := errors.AsType[*restore.Error](err); ok {
 		e.Op = "follow to"

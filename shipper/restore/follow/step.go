@@ -111,8 +111,8 @@ func (f *follower) see(txid format.TXID, written time.Time) {
 	f.tip = max(f.tip, txid)
 }
 
-// take applies a plan. If one of its files is gone or damaged, the caller must make
-// another plan.
+// take applies a plan. If one of its files is gone or damaged, it reports that the follower
+// must poll again at once, and the next step makes another plan.
 func (f *follower) take(ctx context.Context, p replica.Plan, whole bool) (again bool, err error) {
 	start := time.Now()
 	j, err := createJournal(f.path, f.opts.hooks)

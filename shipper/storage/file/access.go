@@ -32,8 +32,9 @@ func (s *Store) access() access {
 	return a
 }
 
-// accessLike returns the access that a directory implies. It ignores group permissions
-// that others have, too, as in a directory of mode 0755: they are not deliberate.
+// accessLike returns the access that a directory implies. It ignores the group's
+// permissions if others have them all, too, as in a directory of mode 0755, and the
+// directory is not setgid: they are not deliberate.
 func accessLike(info fs.FileInfo) access {
 	a := access{uid: -1, gid: -1}
 	mode := info.Mode()

@@ -26,8 +26,8 @@
 //
 // Objects have mode 0600 and directories 0700. If the replica's directory is shared with
 // its group on purpose (it is setgid, or the group may do more than others), the group
-// gets the same permissions on everything in it as on the directory. Files that root
-// creates belong to the directory's owner.
+// gets the same permissions on everything in it as on the directory. Files and directories
+// that root creates belong to the directory's owner.
 //
 // A key cannot be both an object and a directory of others.
 package file

@@ -19,7 +19,7 @@
 // Credentials are the application default credentials: GOOGLE_APPLICATION_CREDENTIALS,
 // gcloud's, or the machine's service account. If the service refuses them, the next
 // request searches for new credentials. With STORAGE_EMULATOR_HOST set, or an endpoint of
-// plain http, requests carry no credentials.
+// plain http, requests go there, and carry no credentials.
 //
 // Objects are created with ifGenerationMatch=0. A body of up to 8 MiB is one request; a
 // larger one is a resumable upload in pieces of 8 MiB, which is also the memory it needs.

@@ -20,7 +20,7 @@ import (
 var completing sync.Map
 
 // completesConditionally finds that out by completing an upload over an object. If the
-// check fails, it does not rely on the service, this time.
+// service refuses the check, it does not rely on the service, this time.
 func (s *Store) completesConditionally(g *driver.Guard) (bool, error) {
 	bucket := s.Bucket()
 	if honours, known := completing.Load(bucket); known {

@@ -48,9 +48,10 @@ func RemoveStale(name string) error {
 	return os.Remove(name)
 }
 
-// OwnBeside creates a file for the database's owner, and locks it. It first removes a
-// file that a crashed run left there. It fails with [ErrInUse] if another process has the
-// file locked. A process that cleans up holds the lock for an instant, hence the retries.
+// OwnBeside creates a file with the database's mode and owner, and locks it. It first
+// removes a file that a crashed run left there. It fails with [ErrInUse] if another process
+// has the file locked. A process that cleans up holds the lock for an instant, hence the
+// retries.
 func OwnBeside(name, database string) (*os.File, error) {
 	const tries, pause = 20, 5 * time.Millisecond
 	var err error
