@@ -21,7 +21,7 @@ import (
 
 // An Order is a task. Its fields are carried out in this order.
 type Order struct {
-	Open int       // open this number of connections, each of which reads something
+	Open int       // have this number of connections open, each of which has read something
 	At   time.Time // move the first connection to the state of this time, unless it is zero
 	SQL  string    // then run this query on the first connection, unless it is empty
 
@@ -35,7 +35,7 @@ type Answer struct {
 	Seconds float64
 	Row     string // the first row of the query, its columns separated by spaces
 	Error   string // empty for none
-	Over    bool   // the order took longer than the limit
+	Over    bool   // the limit ended the order
 }
 
 // A Program reads a replica.

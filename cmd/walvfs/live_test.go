@@ -256,8 +256,8 @@ var liveCases = []struct {
 	}, false, true},
 }
 
-// A differing page is right only if the live database is seen with the content that the
-// replica has for it later, in any level, also during the wait.
+// A differing page is right if, and only if, the live database is seen with the content
+// that the replica has for it later, in any level, also during the wait.
 func TestLive(t *testing.T) {
 	for _, test := range liveCases {
 		t.Run(test.name, func(t *testing.T) {

@@ -40,8 +40,8 @@ func (r *replicaArg) open(a *app) (store storage.Store, path string, err error) 
 	return store, path, nil
 }
 
-// resolve looks the replica up. With a URL, it reads the configuration only if the
-// command line names it: a file in /etc must not make a URL fail, or make it use other
+// resolve looks the replica up. With a URL, it reads the configuration only if --config
+// or WALVFS_CONFIG names it: a file in /etc must not make a URL fail, or make it use other
 // credentials than those in the environment.
 func (r *replicaArg) resolve() (url string, opts storage.Options, path string, err error) {
 	if isURL(r.Replica) {

@@ -161,7 +161,7 @@ type restored struct {
 	Bytes      int64       `json:"bytes,omitempty"`
 	DurationMS int64       `json:"duration_ms"`
 	Newest     format.TXID `json:"newest,omitzero"`   // the replica's newest TXID, if it differs
-	Rewound    bool        `json:"rewound,omitempty"` // the TXID after Newest becomes the next
+	Rewound    bool        `json:"rewound,omitempty"` // the restored state becomes the TXID after Newest
 	Note       string      `json:"note,omitempty"`    // effect of opening an older state
 }
 

@@ -25,8 +25,8 @@ import (
 
 type digest [sha256.Size]byte
 
-// A bucket is the test's knowledge of a replica. It grows with the replica, and never
-// turns out to be wrong.
+// A bucket is the test's knowledge of a replica. It grows with the replica, and must never
+// turn out to be wrong.
 type bucket struct {
 	replica *storagetest.Replica // without a proxy
 	store   storage.Store

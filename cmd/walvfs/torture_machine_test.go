@@ -147,8 +147,8 @@ func (m *machine) age() {
 	}
 }
 
-// losePower drops an unsynced end of the WAL: less than was cut, because a cut is synced
-// before it is uploaded. It reports false if the unsynced end is unknown.
+// losePower drops an unsynced end of the WAL, but no frame of a cut, because a cut is
+// synced before it is uploaded. It reports false if the unsynced end is unknown.
 func (m *machine) losePower(t *testing.T, rng *rand.Rand) bool {
 	t.Helper()
 	side, err := statefile.Load(m.path)

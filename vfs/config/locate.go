@@ -46,8 +46,8 @@ func belowBase(base, file string) (string, error) {
 	return u.JoinPath(url.PathEscape(file)).String(), nil
 }
 
-// found caches the configuration files by the names under which they were found: a
-// process may open thousands of databases.
+// found caches the configuration files that were read, by the path in [EnvPath]: a process
+// may open thousands of databases.
 var found sync.Map
 
 func findOnce(named string) (*Config, error) {

@@ -126,8 +126,8 @@ type Options struct {
 	CacheMemory int64
 
 	// CacheDir is a directory for parts of the replica's files. Processes share the
-	// parts, and restarts keep them. They hold the replica's data in plain text. Only the
-	// user can access the directory.
+	// parts, and restarts keep them. They hold the replica's data in plain text. If the
+	// directory does not exist, it is created with access for the user only.
 	CacheDir string
 
 	// CacheSize is how many bytes the files in CacheDir take, at most, if one process

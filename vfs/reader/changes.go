@@ -201,7 +201,7 @@ func chainBetween(listed replica.Files, from, to *view) []format.FileInfo {
 	slices.SortFunc(infos, func(f, g format.FileInfo) int {
 		return cmp.Or(cmp.Compare(f.MaxTXID, g.MaxTXID), cmp.Compare(g.MinTXID, f.MinTXID))
 	})
-	steps := []step{{txid: from.txid}} // by TXID, one for each TXID
+	steps := []step{{txid: from.txid}} // by TXID, at most one for each TXID
 	for _, f := range infos {
 		best := -1
 		end := sort.Search(len(steps), func(i int) bool { return steps[i].txid >= f.MaxTXID })

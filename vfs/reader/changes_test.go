@@ -14,8 +14,8 @@ import (
 	"github.com/walvfs/walvfs/shipper/storage/storagetest"
 )
 
-// Pages that Changes does not return are the same at both TXIDs, and the view built on
-// the earlier view equals the later view. Changes returns nil only if no chain of files
+// Pages that between does not return are the same at both TXIDs, and the view built on
+// the earlier view equals the later view. between returns nil only if no chain of files
 // leads from one TXID to the other.
 func TestChangesOfRandomHistories(t *testing.T) {
 	for seed := range uint64(8) {

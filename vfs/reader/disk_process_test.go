@@ -187,8 +187,8 @@ func TestDiskIsFull(t *testing.T) {
 	}
 }
 
-// An obstacle in the place of a block, such as a directory or another user's file, costs
-// only that block.
+// An obstacle in the place of a block, such as a directory or a link to another file,
+// costs only that block.
 func TestDiskIsObstructed(t *testing.T) {
 	store, state := largeReplica(t)
 	dir := t.TempDir()

@@ -18,12 +18,12 @@ type pages struct {
 	timeout time.Duration
 	cache   frames
 	disk    *disk         // nil without a cache directory
-	streams atomic.Int64  // connections, which share the pages to read ahead
+	streams atomic.Int64  // connections, which share the space for reading ahead
 	slots   chan struct{} // one for each request that reads ahead
 
 	ctx        context.Context // done when the last connection is closed
 	cancel     context.CancelFunc
-	background sync.WaitGroup // requests that no connection waits for
+	background sync.WaitGroup // work that does not depend on a waiting connection
 
 	mu      sync.Mutex
 	pending map[frameKey]*call

@@ -7,7 +7,7 @@ import (
 	"github.com/walvfs/walvfs/vfs/internal/dbtest"
 )
 
-// A full scan needs one request for many pages, with a cache that holds everything, with
+// A full scan gets many pages with each request, with a cache that holds everything, with
 // a cache that holds a fraction, and with pages in several files.
 func TestScanRequests(t *testing.T) {
 	store := dbtest.NewReplica(t)

@@ -104,8 +104,9 @@ func (r *reader) FullPathname(name string) (string, error) {
 	return full, err
 }
 
-// A labelSet has the names of open databases. SQLite asks for journals by name alone, so
-// a name belongs to a replica or to a local file, never to both.
+// A labelSet has the names of databases opened through this package. SQLite asks for
+// journals by name alone, so a name belongs to a replica or to a local file, never to
+// both.
 type labelSet struct {
 	mu       sync.Mutex
 	replicas map[string]int  // number of connections

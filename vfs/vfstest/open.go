@@ -34,8 +34,8 @@ func testRefused(t *testing.T) {
 	dbtest.Exec(t, conn, "PRAGMA journal_mode=wal", "PRAGMA locking_mode=normal")
 }
 
-// The replica of an existing database begins with a snapshot, in any journal mode and
-// with any WAL.
+// The replica of an existing database begins with the whole database, in any journal mode
+// and with any WAL.
 func testExistingDatabase(t *testing.T) {
 	for _, mode := range []string{"delete", "wal"} {
 		t.Run(mode, func(t *testing.T) {

@@ -84,8 +84,8 @@ func (o *options) peersOf(w workload, usable []peer) []string {
 	return names
 }
 
-// durationOf returns a workload's own duration if it has one, which -quick cannot
-// shorten.
+// durationOf returns a workload's own duration if it has one and -duration is not set.
+// -quick cannot shorten it.
 func (o *options) durationOf(w workload) time.Duration {
 	if o.quick {
 		return cmp.Or(o.duration, w.Duration, quick.duration)

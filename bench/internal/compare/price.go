@@ -101,7 +101,8 @@ func isHourly(c Count) bool {
 }
 
 // estimateLevel3 assumes that an hour's file is at most as large as all files of level 2
-// of that hour, and that it is made like those of level 1: by reading them, or not.
+// of that hour, and that it is made from them as these are made from files of level 1: by
+// reading, or not.
 func estimateLevel3(often Counts, window time.Duration) Counts {
 	anHour := float64(level3Every) / float64(window)
 	two := scale(atLevel(often, 2, Put), anHour)

@@ -78,7 +78,7 @@ type readerProcess struct {
 	answers *json.Decoder
 }
 
-// start starts a process that reads a replica, or the database if far is nil.
+// start starts a process that reads the replica far, or the database if p is localFile.
 func (p readingPeer) start(ctx context.Context, d *readingData, far *storagetest.Replica) (*readerProcess, error) {
 	program, arg := p.binary, far.URL
 	if p.module == "" {

@@ -53,7 +53,7 @@ func TestReading(t *testing.T) {
 	}
 }
 
-// A request depends on the requests that had ended when it began.
+// A request counts as after the requests that had ended when it began.
 func TestChains(t *testing.T) {
 	at := func(ms int) time.Time { return time.Unix(100, int64(ms)*1e6) }
 	done := []timedRequest{

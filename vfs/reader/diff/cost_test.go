@@ -107,7 +107,7 @@ func TestCostOfRowsFarApart(t *testing.T) {
 		if n, most := far.requests.Load(), int64(2*rows+30); n > most {
 			t.Errorf("%d requests, want %d at most", n, most)
 		}
-		if n, most := far.parts.Load(), int64(3); n > most { // its end when it opens, then all of it
+		if n, most := far.parts.Load(), int64(3); n > most { // one as it opens, then two for all of it: its end first
 			t.Errorf("%d requests for the index, want %d at most", n, most)
 		}
 	})

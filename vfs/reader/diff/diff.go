@@ -44,8 +44,9 @@ type Options struct {
 const worthwhile = 10_000
 
 // New compares the states that two connections to one replica see. The state of the first
-// connection must be older. New begins a transaction on both connections, and the Diff
-// uses them until they are closed. The end of the context interrupts the connections.
+// connection must not be newer. New begins a transaction on both connections, and the
+// Diff uses them until they are closed. The end of the context interrupts the
+// connections.
 func New(ctx context.Context, from, to *sqlite3.Conn, opts Options) (*Diff, error) {
 	d := &Diff{sides: [2]*side{{db: from}, {db: to}}, note: opts.Note}
 	if d.note == nil {

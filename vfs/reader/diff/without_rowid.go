@@ -7,8 +7,9 @@ import (
 	"github.com/RoaringBitmap/roaring/v2"
 )
 
-// withoutRowid decides which tables without a rowid are read: tables with a changed page
-// in their b-trees, or all if the owner of a page was not found.
+// withoutRowid decides which tables without a rowid are read: tables with another root or
+// schema, tables with a changed page in their b-trees, or all if the owner of a page was
+// not found.
 func (d *Diff) withoutRowid(ctx context.Context, c *changes) error {
 	for _, t := range d.all {
 		if t.kind[earlier] != withoutRowid || t.kind[later] != withoutRowid {
