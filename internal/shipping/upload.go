@@ -230,10 +230,14 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 	if err == nil && up.info.Rebase {
 		err = s.rebase(ctx, up)
 	}
-	if err != nil {
-		return false, err
+	if err == nil {
+		s.uploaded(up, sent)
 	}
+	return false, err
+}
 
+// uploaded notes that the replica has a file, whose last attempt began at a time.
+func (s *Shipper) uploaded(up *upload, sent time.Time) {
 	s.pending, s.tip, s.newestAt = nil, up.Position, sent
 	up.cut.Acknowledge(up.Position)
 	s.levels.added(up.TXID, up.info, time.Now())
@@ -242,5 +246,4 @@ func (s *Shipper) upload(ctx context.Context) (more bool, err error) {
 	if err := up.body.Close(); err != nil {
 		s.log.Warn("removing a temporary file failed", "error", err)
 	}
-	return false, nil
 }

@@ -212,24 +212,32 @@ func (t *Table) read(i int, db *sqlite3.Conn, o object) error {
 		return err
 	}
 	if t.kind[i] == rowidTable {
-		sh.alias = integer && len(sh.key) == 1
-		err = query(db, "SELECT 1 FROM pragma_index_list(?, 'main') WHERE origin = 'pk'", []any{o.name}, func(*sqlite3.Stmt) error {
-			sh.alias = false
-			return nil
-		})
-		for _, name := range []string{"rowid", "_rowid_", "oid"} {
-			if sh.rowid == "" && !slices.Contains(names, name) {
-				sh.rowid = name
-			}
-		}
-		if sh.alias {
-			sh.rowid = sh.key[0]
-		}
-		if sh.rowid == "" && err == nil {
-			err = errors.New("its rowid cannot be read, because columns have all of its names")
-		}
+		err = sh.nameRowid(db, o.name, names, integer)
 	}
 	t.shape[i] = sh
+	return err
+}
+
+// nameRowid finds the name by which statements can read the rowid of a table: the column
+// that is an alias of it, or a name that no column has. names are the columns' names, folded;
+// integer says that a column of the key has the type INTEGER.
+func (sh *shape) nameRowid(db *sqlite3.Conn, table string, names []string, integer bool) error {
+	sh.alias = integer && len(sh.key) == 1
+	err := query(db, "SELECT 1 FROM pragma_index_list(?, 'main') WHERE origin = 'pk'", []any{table}, func(*sqlite3.Stmt) error {
+		sh.alias = false
+		return nil
+	})
+	for _, name := range []string{"rowid", "_rowid_", "oid"} {
+		if sh.rowid == "" && !slices.Contains(names, name) {
+			sh.rowid = name
+		}
+	}
+	if sh.alias {
+		sh.rowid = sh.key[0]
+	}
+	if sh.rowid == "" && err == nil {
+		err = errors.New("its rowid cannot be read, because columns have all of its names")
+	}
 	return err
 }
 
