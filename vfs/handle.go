@@ -80,7 +80,7 @@ func (db *DB) Flush(ctx context.Context) error {
 // Explain returns an error with its cause if it is [ErrUnconfirmed], [ErrLag] or [ErrFenced],
 // and any other error unchanged. A program that logs the result logs that the replica was
 // not reached, and not "disk I/O error". The cause is that of the last transaction that
-// failed with this error, on any connection of this process: [Cause] returns that of a
+// failed with this error, on any connection to this database: [Cause] returns that of a
 // given connection.
 func (db *DB) Explain(err error) error {
 	for _, code := range []sqlite3.ExtendedErrorCode{ErrUnconfirmed, ErrLag, ErrFenced} {
